@@ -1,0 +1,2 @@
+//! `drydock`: the composition root.
+fn main() {}

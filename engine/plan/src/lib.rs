@@ -1,0 +1,1 @@
+//! Text to a Plan that cannot be wrong.

@@ -1,0 +1,1 @@
+//! What backups we have and how to get back to a moment.

@@ -1,0 +1,1 @@
+//! Executes a plan: journal, locks, the loop, attempts, children.

@@ -1,0 +1,1 @@
+//! Practice servers that speak the real wire protocols.

@@ -1,0 +1,1 @@
+//! Every step kind and target kind.
