@@ -1,0 +1,1 @@
+//! The practice SQL Server: TDS on the wire, real data beneath.
