@@ -1,1 +1,12 @@
-//! Text to a Plan that cannot be wrong.
+//! Text to a [`Plan`](model::Plan) that cannot be wrong: sources and spans, findings, names, values, shapes, expressions, syntax,
+//! graph, model, check. This room thinks: it opens no file, asks no clock and starts nothing.
+
+pub mod source;
+pub mod finding;
+pub mod name;
+pub mod duration;
+pub mod shape;
+pub mod catalog;
+pub mod rendered;
+pub mod expr;
+pub mod model;

@@ -1,0 +1,84 @@
+//! The kinds and target kinds that exist, as plain data: [`Catalog`]. `check` and `schema` read it; the registry of `step` makes it.
+
+use std::collections::BTreeMap;
+
+use crate::shape::{Field, Shape};
+
+/// Whether a kind changes anything outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It only reads: validations may use it, and its lost attempts are simply tried again.
+    Reads,
+    /// It may write.
+    Writes,
+    /// It says so itself: the input of this name is `reads` or `writes`, and `writes` when it is left out.
+    ByInput(&'static str),
+}
+
+/// What a kind works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetNeed {
+    /// It takes no `target`.
+    None,
+    /// It needs a target of one of these target kinds.
+    OneOf(&'static [&'static str]),
+    /// It needs a target of any kind.
+    Any,
+}
+
+/// One step kind, described.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KindShape {
+    /// The name that `uses:` gives, such as `sqlserver.restore`.
+    pub name: &'static str,
+    /// What it does: first sentence is the summary.
+    pub docs: &'static str,
+    /// What it works on.
+    pub target: TargetNeed,
+    /// Its inputs, the keys of `with`.
+    pub inputs: &'static [Field],
+    /// The inputs whose texts are names of further targets of the plan, with the target kinds that each may be.
+    pub target_inputs: &'static [(&'static str, &'static [&'static str])],
+    /// The shape of its outputs.
+    pub outputs: Shape,
+    /// Whether it writes.
+    pub effect: Effect,
+    /// Whether a dry run executes it, because it only reads and what follows depends on what it says.
+    pub answers_in_dry_run: bool,
+    /// Whether it can be asked after a crash what happened (false: its lost attempts are Unknown).
+    pub reconciles: bool,
+    /// What the login needs to be allowed to do, for `drydock grants`.
+    pub permissions: &'static [&'static str],
+    /// An example of a step that uses it, as YAML.
+    pub example: &'static str,
+}
+
+/// One target kind, described.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TargetKindShape {
+    /// The name that a plan's `targets` and an environment's `kind` give.
+    pub name: &'static str,
+    /// What it is.
+    pub docs: &'static str,
+    /// The keys of its mapping in an environment file, besides `kind`.
+    pub fields: &'static [Field],
+}
+
+/// All kinds and target kinds.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// Step kinds by name.
+    pub kinds: BTreeMap<&'static str, KindShape>,
+    /// Target kinds by name.
+    pub targets: BTreeMap<&'static str, TargetKindShape>,
+}
+
+impl Catalog {
+    /// A catalog of these.
+    pub fn new(kinds: impl IntoIterator<Item = KindShape>, targets: impl IntoIterator<Item = TargetKindShape>) -> Self {
+        Self {
+            kinds: kinds.into_iter().map(|kind| (kind.name, kind)).collect(),
+            targets: targets.into_iter().map(|target| (target.name, target)).collect(),
+        }
+    }
+}

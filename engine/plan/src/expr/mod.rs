@@ -1,0 +1,1 @@
+//! Expressions and templates of a plan: [`Expr`], [`Template`], evaluated in a [`Scope`].
