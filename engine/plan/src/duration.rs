@@ -1,10 +1,11 @@
 //! Durations and sizes as a plan writes them: [`Millis`] (`1h30m`), [`Bytes`] (`64MiB`).
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
-/// A span of time in whole milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
-#[serde(transparent)]
+/// A span of time in whole milliseconds. Serde writes it as text (`1h30m`) and reads such text or a number of milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Millis(pub u64);
 
 /// The units of a duration, longest first, in milliseconds.
@@ -50,10 +51,34 @@ impl std::fmt::Display for Millis {
     }
 }
 
-/// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Self::parse(&text).map_err(D::Error::custom),
+            other => other.as_u64().map(Self).ok_or_else(|| D::Error::custom(format!("`{other}` is not a duration"))),
+        }
+    }
+}
+
+/// A number of bytes. Serde writes it as a number and reads a number or text (`64MiB`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Default)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Self::parse(&text).map_err(D::Error::custom),
+            other => other.as_u64().map(Self).ok_or_else(|| D::Error::custom(format!("`{other}` is not a size"))),
+        }
+    }
+}
 
 /// The units of a size in bytes; decimal ones as in the SI, binary ones as in IEC 80000.
 const SIZE_UNITS: [(&str, u64); 9] = [
