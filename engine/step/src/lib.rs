@@ -1,1 +1,27 @@
-//! The contract between the engine and step kinds, target kinds and stores.
+//! The contract: what a step kind and a target kind sign, the capabilities of targets, the artifact store, and the [`Registry`] that
+//! the composition root fills. Small: the narrow door between the engine and everything that acts.
+
+pub mod error;
+pub mod inputs;
+pub mod touch;
+pub mod artifact;
+pub mod child;
+pub mod target;
+pub mod context;
+pub mod kind;
+pub mod registry;
+
+pub use drydock_plan::catalog::{Effect, KindShape, TargetKindShape, TargetNeed};
+pub use drydock_plan::duration::{Bytes as ByteCount, Millis};
+pub use drydock_plan::rendered::{Piece, Rendered};
+pub use drydock_plan::shape::{Field, Shape};
+
+pub use crate::artifact::{ArtifactStore, ByteStream, Stored};
+pub use crate::child::{ChildEnd, ChildOutput, ChildSpec};
+pub use crate::context::{Ctx, Host, Sample};
+pub use crate::error::StepError;
+pub use crate::inputs::{Given, In, Inputs, PlanPath, known, maybe};
+pub use crate::kind::{Ended, Facts, Kind, PreflightFinding, Preflight, Reconciled, StepKind};
+pub use crate::registry::Registry;
+pub use crate::target::{Connection, Identity, Settings, TargetKind};
+pub use crate::touch::{Access, Action, ActionKind, Touch};

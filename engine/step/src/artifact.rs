@@ -1,0 +1,121 @@
+//! The artifact store that backups lie in: [`ArtifactStore`], with the suite that every implementation passes in [`conformance`].
+
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+use serde::{Deserialize, Serialize};
+
+use crate::error::StepError;
+
+pub mod conformance;
+
+/// The bytes of an artifact, in pieces.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, StepError>> + Send>>;
+
+/// What is known of an artifact that lies in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Its path in the store, `/` between parts, never absolute, no `.` or `..`.
+    pub path: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Lower-case hex, over exactly the bytes that were stored.
+    pub sha256: String,
+}
+
+/// What a listing says of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Its path in the store.
+    pub path: String,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// A place that artifacts are put into, once and whole.
+///
+/// A name is there with all its bytes or not at all: a put that is cut leaves nothing that `list` or `open` shows.
+#[async_trait]
+pub trait ArtifactStore: Send + Sync {
+    /// Store these bytes under a path, hashing on the way; an artifact of that name is replaced in one step.
+    ///
+    /// # Errors
+    /// `artifact.path` for a bad path, `artifact.io` for what the store says, or the stream's own error.
+    async fn put(&self, path: &str, body: ByteStream) -> Result<Stored, StepError>;
+
+    /// Store these bytes under a path that nothing has yet.
+    ///
+    /// # Errors
+    /// `artifact.exists` when something has it, and those of [`ArtifactStore::put`].
+    async fn put_new(&self, path: &str, body: Bytes) -> Result<Stored, StepError>;
+
+    /// The bytes from `offset` on.
+    ///
+    /// # Errors
+    /// `artifact.absent` when there is no such artifact.
+    async fn open(&self, path: &str, offset: u64) -> Result<ByteStream, StepError>;
+
+    /// The length of an artifact, or `None` when there is none.
+    ///
+    /// # Errors
+    /// `artifact.io` when the store does not answer.
+    async fn size(&self, path: &str) -> Result<Option<u64>, StepError>;
+
+    /// All artifacts whose path starts with these whole parts (`points` or `points/2026`; empty means all), by path.
+    ///
+    /// # Errors
+    /// `artifact.io` when the store does not answer.
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StepError>;
+
+    /// Remove an artifact; `false` when there was none.
+    ///
+    /// # Errors
+    /// `artifact.io` when the store does not answer.
+    async fn delete(&self, path: &str) -> Result<bool, StepError>;
+
+    /// Where the artifact lies as a path on the runner, for stores that are a folder.
+    fn local_path(&self, path: &str) -> Option<std::path::PathBuf>;
+}
+
+/// A stream of bytes that are already in memory.
+pub fn stream_of(bytes: impl Into<Bytes>) -> ByteStream {
+    Box::pin(futures_util::stream::iter([Ok(bytes.into())]))
+}
+
+/// All bytes of a stream that is known to be small.
+///
+/// # Errors
+/// `artifact.large` when it is longer than `limit`, or the stream's own error.
+pub async fn bytes_of(mut stream: ByteStream, limit: usize) -> Result<Vec<u8>, StepError> {
+    use futures_util::StreamExt;
+    let mut all = Vec::new();
+    while let Some(piece) = stream.next().await {
+        let piece = piece?;
+        if all.len() + piece.len() > limit {
+            return Err(StepError::new("artifact.large", format!("it is longer than {limit} bytes")));
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(all)
+}
+
+/// The parts of a path in a store.
+///
+/// # Errors
+/// `artifact.path` when it is empty, absolute, or has empty, `.` or `..` parts, control characters or backslashes.
+pub fn path_parts(path: &str) -> Result<Vec<&str>, StepError> {
+    let bad = |why: &str| StepError::new("artifact.path", format!("`{path}` is no path in an artifact store: {why}"));
+    if path.is_empty() {
+        return Err(bad("it is empty"));
+    }
+    if path.chars().any(|c| c.is_control() || c == '\\') {
+        return Err(bad("control characters and backslashes may not be in it"));
+    }
+    let parts: Vec<&str> = path.split('/').collect();
+    if parts.iter().any(|part| matches!(*part, "" | "." | "..")) {
+        return Err(bad("it must be relative, without empty, `.` or `..` parts"));
+    }
+    Ok(parts)
+}

@@ -1,0 +1,47 @@
+//! All kinds and target kinds that a build of Drydock has: [`Registry`]. The composition root fills it; no magic.
+
+use std::collections::BTreeMap;
+
+use drydock_plan::catalog::Catalog;
+
+use crate::kind::Kind;
+use crate::target::TargetKind;
+
+/// Step kinds and target kinds by name.
+#[derive(Default)]
+pub struct Registry {
+    kinds: BTreeMap<&'static str, Box<dyn Kind>>,
+    targets: BTreeMap<&'static str, Box<dyn TargetKind>>,
+}
+
+impl Registry {
+    /// With nothing in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Add a step kind.
+    pub fn kind(&mut self, kind: impl Kind + 'static) {
+        self.kinds.insert(kind.shape().name, Box::new(kind));
+    }
+
+    /// Add a target kind.
+    pub fn target(&mut self, target: impl TargetKind + 'static) {
+        self.targets.insert(target.shape().name, Box::new(target));
+    }
+
+    /// The step kind of this name.
+    pub fn kind_named(&self, name: &str) -> Option<&dyn Kind> {
+        self.kinds.get(name).map(AsRef::as_ref)
+    }
+
+    /// The target kind of this name.
+    pub fn target_named(&self, name: &str) -> Option<&dyn TargetKind> {
+        self.targets.get(name).map(AsRef::as_ref)
+    }
+
+    /// The same as plain data, for `check` and `schema`.
+    pub fn catalog(&self) -> Catalog {
+        Catalog::new(self.kinds.values().map(|kind| kind.shape()), self.targets.values().map(|target| target.shape()))
+    }
+}

@@ -1,0 +1,217 @@
+//! Target kinds and what a connection to a target can do: [`TargetKind`], [`Connection`], and the capabilities [`Rows`], [`Script`],
+//! [`Collections`], [`Proves`], [`Locks`], by which kinds of another folder reach a target.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use drydock_plan::catalog::TargetKindShape;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::artifact::ArtifactStore;
+use crate::error::StepError;
+
+/// A target's settings with every secret filled in; lives only while a connection is made, and never prints.
+pub struct Settings {
+    /// The mapping from the environment file, without `kind`.
+    pub values: Map<String, Value>,
+    /// The folder that relative paths in it are relative to.
+    pub folder: std::path::PathBuf,
+    /// The attempt that connects, `run/step[key]/n`: goes where the server keeps text about its clients.
+    pub attempt: String,
+}
+
+impl Settings {
+    /// The settings as a typed value.
+    ///
+    /// # Errors
+    /// `target.settings`, in words.
+    pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, StepError> {
+        serde_json::from_value(Value::Object(self.values.clone()))
+            .map_err(|error| StepError::new("target.settings", format!("the target's settings do not fit: {error}")))
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("keys", &self.values.keys().collect::<Vec<_>>()).finish_non_exhaustive()
+    }
+}
+
+/// What must be equal for two connections to reach the same server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// In one line, such as `sqlserver SQL01 (family 2022)`.
+    pub text: String,
+    /// The server's own name, which `--confirm` asks for.
+    pub name: String,
+    /// Its version as it says it.
+    pub version: String,
+}
+
+/// A kind of target.
+#[async_trait]
+pub trait TargetKind: Send + Sync {
+    /// Its description.
+    fn shape(&self) -> TargetKindShape;
+
+    /// Connect.
+    ///
+    /// # Errors
+    /// Transient ones where a later try may do better.
+    async fn connect(&self, settings: Settings) -> Result<Arc<dyn Connection>, StepError>;
+}
+
+/// A connection to a target. Kinds of its own folder downcast it; others use the capabilities.
+#[async_trait]
+pub trait Connection: Send + Sync + Any {
+    /// Ask for a sign of life.
+    ///
+    /// # Errors
+    /// What kept it from answering.
+    async fn ping(&self) -> Result<(), StepError>;
+
+    /// Who it is.
+    ///
+    /// # Errors
+    /// What kept it from answering.
+    async fn identity(&self) -> Result<Identity, StepError>;
+
+    /// Itself, for kinds of its own folder.
+    fn as_any(&self) -> &dyn Any;
+
+    /// Rows of a query, where it can.
+    fn rows(&self) -> Option<&dyn Rows> {
+        None
+    }
+
+    /// Scripts of several batches, where it can.
+    fn script(&self) -> Option<&dyn Script> {
+        None
+    }
+
+    /// Collections of vectors, where it has them.
+    fn collections(&self) -> Option<&dyn Collections> {
+        None
+    }
+
+    /// Proofs that backups can be read, where it can.
+    fn proves(&self) -> Option<&dyn Proves> {
+        None
+    }
+
+    /// Locks that every runner sees, where it can.
+    fn locks(&self) -> Option<&dyn Locks> {
+        None
+    }
+
+    /// The artifact store that it is, where it is one.
+    fn store(&self) -> Option<&dyn ArtifactStore> {
+        None
+    }
+}
+
+/// Rows of a query: the column names, and each row as a mapping in column order. Numbers beyond 64 bits are decimal text.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RowSet {
+    /// The names, in order.
+    pub columns: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Map<String, Value>>,
+}
+
+/// Asking for rows.
+#[async_trait]
+pub trait Rows: Send + Sync {
+    /// The rows of one query that only reads, in this database (or the login's own).
+    ///
+    /// # Errors
+    /// What the server says.
+    async fn rows(&self, database: Option<&str>, sql: &str) -> Result<RowSet, StepError>;
+}
+
+/// Running scripts.
+#[async_trait]
+pub trait Script: Send + Sync {
+    /// Run a script's batches in order in this database, stopping at the first error; how many batches ran.
+    ///
+    /// # Errors
+    /// What the server says, with the batch's number.
+    async fn run_script(&self, database: &str, script: &str) -> Result<u64, StepError>;
+}
+
+/// One point of a collection, as far as reconciling needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointPayload {
+    /// Its id: a number or a UUID.
+    pub id: Value,
+    /// Its payload.
+    pub payload: Map<String, Value>,
+}
+
+/// Collections of vectors.
+#[async_trait]
+pub trait Collections: Send + Sync {
+    /// Their names, sorted.
+    ///
+    /// # Errors
+    /// What the server says.
+    async fn collection_names(&self) -> Result<Vec<String>, StepError>;
+
+    /// A page of points with these payload fields, in the order of ids, after `after`; an empty page is the end.
+    ///
+    /// # Errors
+    /// What the server says.
+    async fn points_page(
+        &self,
+        collection: &str,
+        fields: &[String],
+        after: Option<&Value>,
+        limit: usize,
+    ) -> Result<(Vec<PointPayload>, Option<Value>), StepError>;
+
+    /// Remove these points.
+    ///
+    /// # Errors
+    /// What the server says.
+    async fn delete_points(&self, collection: &str, ids: &[Value]) -> Result<(), StepError>;
+
+    /// Remove a whole collection; `false` when there was none.
+    ///
+    /// # Errors
+    /// What the server says.
+    async fn delete_collection(&self, collection: &str) -> Result<bool, StepError>;
+}
+
+/// Proofs about backups that a server can read and we cannot.
+#[async_trait]
+pub trait Proves: Send + Sync {
+    /// Prove that the server can read one whole backup set from these media, at this position, with good checksums: its header as
+    /// it reads it.
+    ///
+    /// # Errors
+    /// What the server says is wrong with it.
+    async fn prove_readable(&self, media: &[String], position: u32) -> Result<Value, StepError>;
+}
+
+/// How a lock lets others in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockClass {
+    /// Beside others of other classes: a log backup.
+    Log,
+    /// One of its class, beside logs: a full or differential backup.
+    Data,
+    /// Nobody else: a restore.
+    Exclusive,
+}
+
+/// Locks at the target.
+#[async_trait]
+pub trait Locks: Send + Sync {
+    /// Take the lock on a resource for as long as the connection lives.
+    ///
+    /// # Errors
+    /// `locked`, with who holds it where that is known.
+    async fn lock(&self, resource: &str, class: LockClass) -> Result<(), StepError>;
+}
