@@ -6,6 +6,7 @@ pub mod finding;
 pub mod name;
 pub mod duration;
 pub mod shape;
+pub mod owned_shape;
 pub mod catalog;
 pub mod rendered;
 pub mod expr;
