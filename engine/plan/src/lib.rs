@@ -10,4 +10,7 @@ pub mod owned_shape;
 pub mod catalog;
 pub mod rendered;
 pub mod expr;
+pub mod codes;
+pub mod suggest;
 pub mod model;
+pub mod syntax;

@@ -1,0 +1,70 @@
+//! Everything that can be wrong with a plan, an environment or a parameter, each with a code, what it means and what to do: [`CODES`].
+//! Reading is `DD1xx`, the language `DD2xx`, expressions `DD3xx` (they stand beside the expressions), environment, parameters and
+//! secrets `DD4xx`, kinds and their inputs `DD5xx`.
+
+use crate::expr::CodePage;
+use crate::finding::Code;
+
+macro_rules! codes {
+    ($($name:ident = $code:literal, $title:literal, $what:literal, $remedy:literal;)*) => {
+        $(#[doc = $title] pub const $name: Code = Code($code);)*
+
+        /// All codes of this room but those of expressions, by number.
+        pub static CODES: &[CodePage] = &[
+            $(CodePage { code: $code, title: $title, what: $what, remedy: $remedy },)*
+        ];
+    };
+}
+
+/// The page of a code, also of one of expressions.
+pub fn page_of(code: &str) -> Option<&'static CodePage> {
+    CODES.iter().chain(crate::expr::CODES).find(|page| page.code.eq_ignore_ascii_case(code))
+}
+
+codes! {
+    TOO_LARGE = "DD101", "file too large",
+        "a file has more than 10 MiB",
+        "keep data in files of their own and name them in inputs";
+    NOT_UTF8 = "DD102", "not UTF-8",
+        "a file holds bytes that are no UTF-8",
+        "save the file as UTF-8";
+    SYNTAX = "DD103", "not YAML",
+        "the YAML reader could not go on at this place",
+        "check quotes, brackets and indentation at the place and on the line before";
+    TAB = "DD104", "tab",
+        "a tab stands where YAML wants spaces",
+        "indent with two spaces a level and put one space after `:`";
+    DUPLICATE_KEY = "DD105", "duplicate key",
+        "a key stands twice in one mapping; other readers would silently take the last",
+        "remove one of the two or rename it";
+    MERGE_KEY = "DD106", "merge key",
+        "`<<` is not part of the plan language",
+        "write the keys out, or give the whole value by an alias";
+    TAG = "DD107", "tag",
+        "a value bears a YAML tag such as `!!str`",
+        "remove it; put text in quotes where it must stay text";
+    SEVERAL_DOCUMENTS = "DD108", "several documents",
+        "a file holds more than one YAML document",
+        "put each document into a file of its own";
+    ALIAS = "DD109", "alias out of bounds",
+        "an alias stands inside its own value, or the aliases of a file expand more than 1,000 times",
+        "write the values out";
+    DEPTH = "DD110", "nested too deep",
+        "values are nested more than 64 deep",
+        "flatten the value, or keep it in a file of its own";
+    NUMBER = "DD111", "number out of range",
+        "a whole number does not fit 64 bits, or a number is infinite or not a number",
+        "put it in quotes; a log sequence number is text of digits";
+    KEY_NOT_TEXT = "DD112", "key is not text",
+        "a key is a number, true, false, nothing, a list or a mapping",
+        "put the key in quotes";
+    UNQUOTED_BRACES = "DD113", "`{{ }}` without quotes",
+        "YAML reads `{{ … }}` outside quotes as a mapping, or cannot read it at all",
+        "put the whole value in quotes";
+    READERS_DIFFER = "DD114", "two readers disagree",
+        "two independent YAML readers do not read a place alike, so nobody can be sure what it means",
+        "write the value in a simpler way: in quotes, or on a line of its own";
+    EMPTY = "DD115", "empty file",
+        "the file holds no value",
+        "a plan begins with `drydock: v1`";
+}

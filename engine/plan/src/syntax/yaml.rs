@@ -1,0 +1,604 @@
+//! YAML text to a [`Node`]: the one file that names the YAML crates. `saphyr-parser` gives the places and finds what breaks our rules;
+//! `serde_yaml` gives the values; both are walked together, and where they disagree the file is refused.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
+
+use crate::codes;
+use crate::finding::{Finding, Findings};
+use crate::source::{Place, SourceFile, Span};
+
+use super::arena::{Arena, Flat, FlatKind};
+use super::scalar::Plain;
+use super::tree::{Entry, Node, Style, Text, Value};
+use super::trouble::{self, Trouble};
+
+/// The largest file that is read, in bytes.
+pub const MAX_BYTES: usize = 10 * 1024 * 1024;
+/// How many syntax errors of the kinds that can be stepped over are reported at once.
+const MAX_REPAIRS: usize = 20;
+
+/// The source that these bytes are. Where they are too many, or no UTF-8, that is found, and what can be shown of them is in the source.
+pub fn decode(name: &str, bytes: &[u8], index: u16, findings: &mut Findings) -> SourceFile {
+    let start = Place::new(index, Span::default());
+    if bytes.len() > MAX_BYTES {
+        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
+        findings.push(
+            Finding::error(codes::TOO_LARGE, start, message)
+                .help("keep data in files of their own and name them in inputs"),
+        );
+        return SourceFile::new(name, "");
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => SourceFile::new(name, text),
+        Err(error) => {
+            let shown = String::from_utf8_lossy(bytes).into_owned();
+            let at = error.valid_up_to();
+            let place = Place::new(index, Span::new(at, at + '\u{fffd}'.len_utf8()));
+            findings.push(
+                Finding::error(codes::NOT_UTF8, place, "the file is not UTF-8")
+                    .label("no character of UTF-8")
+                    .help("save the file as UTF-8"),
+            );
+            SourceFile::new(name, shown)
+        }
+    }
+}
+
+/// The document that a source holds; `None` when something was found that makes its meaning uncertain.
+pub fn read(source: &SourceFile, index: u16, findings: &mut Findings) -> Option<Node> {
+    if source.text.len() > MAX_BYTES {
+        decode(&source.name, source.text.as_bytes(), index, findings);
+        return None;
+    }
+    let mut found = Findings::new();
+    let node = match places(&source.text, index, &mut found) {
+        Ok(arena) => {
+            arena.check(&source.text, index, &mut found);
+            if found.is_empty() { values(&arena, &source.text, index, &mut found) } else { None }
+        }
+        Err(error) => {
+            troubles(&source.text, error, index, &mut found);
+            None
+        }
+    };
+    findings.extend(found);
+    node
+}
+
+/// A value as YAML text, for everything that we print.
+pub fn write(value: &serde_json::Value) -> String {
+    serde_yaml::to_string(value).unwrap_or_else(|_| value.to_string())
+}
+
+/// Where the first reader stopped.
+struct Stopped<'t> {
+    /// What it had read, every node closed.
+    arena: Arena<'t>,
+    /// The byte.
+    at: usize,
+    /// Its words.
+    info: String,
+}
+
+/// All syntax errors: those that can be stepped over are masked and the rest is read again, so that one check finds all.
+fn troubles(source: &str, first: Stopped<'_>, index: u16, findings: &mut Findings) {
+    let mut masked = source.to_owned();
+    let (mut trouble, mut arena_findings) = judged(source, first, index);
+    for _ in 0..MAX_REPAIRS {
+        findings.push(trouble.finding);
+        let Some((span, fill)) = trouble.mask else { break };
+        masked.replace_range(span.range(), &fill.repeat(span.range().len()));
+        let mut found = Findings::new();
+        match places(&masked, index, &mut found) {
+            Ok(arena) => {
+                arena.check(&masked, index, &mut found);
+                arena_findings = found;
+                break;
+            }
+            Err(error) => (trouble, arena_findings) = judged(&masked, error, index),
+        }
+    }
+    findings.extend(arena_findings);
+}
+
+/// What stopped the first reader, and what is wrong before that place.
+fn judged(text: &str, stopped: Stopped<'_>, index: u16) -> (Trouble, Findings) {
+    let mut found = Findings::new();
+    let trouble = trouble::diagnose(text, &stopped.arena, stopped.at, &stopped.info, index);
+    stopped.arena.check(text, index, &mut found);
+    (trouble, found)
+}
+
+/// The arena of a text.
+fn places<'t>(text: &'t str, index: u16, findings: &mut Findings) -> Result<Arena<'t>, Stopped<'t>> {
+    let mut builder = Builder {
+        text,
+        index,
+        arena: Arena::default(),
+        open: Vec::new(),
+        anchors: Vec::new(),
+        at: Cursor::default(),
+    };
+    let mut documents = 0;
+    for event in Parser::new_from_str(text) {
+        match event {
+            Ok((Event::DocumentStart(_), span)) => {
+                documents += 1;
+                if documents > 1 {
+                    let place = builder.place(span);
+                    findings.push(
+                        Finding::error(codes::SEVERAL_DOCUMENTS, place, "a file holds one document")
+                            .label("a second one begins here")
+                            .help("remove the `---`, or put what follows into a file of its own"),
+                    );
+                    break;
+                }
+            }
+            Ok((event, span)) => builder.event(event, span, findings),
+            // The iterator gives its error for ever.
+            Err(error) => {
+                let at = builder.at.byte(text, error.marker().index());
+                builder.close_all();
+                return Err(Stopped { arena: builder.arena, at, info: error.info().to_owned() });
+            }
+        }
+    }
+    builder.close_all();
+    if builder.arena.nodes.is_empty() {
+        let place = Place::new(index, Span::default());
+        findings.push(
+            Finding::error(codes::EMPTY, place, "the file is empty").help("a plan begins with `drydock: v1`"),
+        );
+    }
+    Ok(builder.arena)
+}
+
+/// From an index in characters to one in bytes, by walking from the last one asked for: the events come in order.
+#[derive(Default)]
+struct Cursor {
+    chars: usize,
+    bytes: usize,
+}
+
+impl Cursor {
+    fn byte(&mut self, text: &str, chars: usize) -> usize {
+        while self.chars > chars {
+            self.bytes = text[..self.bytes].char_indices().next_back().map_or(0, |(at, _)| at);
+            self.chars -= 1;
+        }
+        while self.chars < chars {
+            let Some(next) = text[self.bytes..].chars().next() else { break };
+            self.bytes += next.len_utf8();
+            self.chars += 1;
+        }
+        self.bytes
+    }
+}
+
+/// Events to an arena.
+struct Builder<'t> {
+    text: &'t str,
+    index: u16,
+    arena: Arena<'t>,
+    open: Vec<usize>,
+    /// Anchor number and the node that bears it.
+    anchors: Vec<(usize, usize)>,
+    at: Cursor,
+}
+
+impl<'t> Builder<'t> {
+    fn span(&mut self, span: saphyr_parser::Span) -> Span {
+        let start = self.at.byte(self.text, span.start.index());
+        let end = self.at.byte(self.text, span.end.index());
+        Span::new(start, end)
+    }
+
+    fn place(&mut self, span: saphyr_parser::Span) -> Place {
+        Place::new(self.index, self.span(span))
+    }
+
+    fn event(&mut self, event: Event<'t>, span: saphyr_parser::Span, findings: &mut Findings) {
+        let span = self.span(span);
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let style = style_of(style);
+                let ix = self.push(FlatKind::Scalar(text, style), span, anchor, tag.is_some());
+                let node = &mut self.arena.nodes[ix];
+                let raw = &self.text[node.span.range()];
+                if raw.is_empty()
+                    || matches!(&node.kind, FlatKind::Scalar(text, Style::Plain) if text.is_empty())
+                {
+                    node.span.end = node.span.start;
+                } else if style == Style::Block {
+                    node.span = node.span.part(0, raw.trim_end().len());
+                }
+                node.end = ix + 1;
+            }
+            Event::SequenceStart(anchor, tag) => self.begin(FlatKind::List, span, anchor, tag.is_some()),
+            Event::MappingStart(anchor, tag) => self.begin(FlatKind::Map, span, anchor, tag.is_some()),
+            Event::SequenceEnd | Event::MappingEnd => self.close(Some(span)),
+            Event::Alias(anchor) => self.alias(anchor, span, findings),
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, kind: FlatKind<'t>, span: Span, anchor: usize, tagged: bool) {
+        let ix = self.push(kind, span, anchor, tagged);
+        self.open.push(ix);
+    }
+
+    fn push(&mut self, kind: FlatKind<'t>, span: Span, anchor: usize, tagged: bool) -> usize {
+        let ix = self.arena.nodes.len();
+        let (mut span, mut tag) = (span, None);
+        if anchor != 0 || tagged {
+            (span, tag) = without_properties(self.text, span);
+        }
+        if anchor != 0 {
+            self.anchors.push((anchor, ix));
+        }
+        self.arena.nodes.push(Flat { kind, span, tag, end: 0 });
+        ix
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span, findings: &mut Findings) {
+        let ix = self.arena.nodes.len();
+        let target = self.anchors.iter().rev().find(|(number, _)| *number == anchor).map(|(_, ix)| *ix);
+        let kind = match target {
+            Some(target) if self.arena.nodes[target].end != 0 => FlatKind::Alias(target),
+            _ => {
+                findings.push(
+                    Finding::error(
+                        codes::ALIAS,
+                        Place::new(self.index, span),
+                        "an alias cannot stand inside the value that it names",
+                    )
+                    .label("inside its own value")
+                    .help("write the value out"),
+                );
+                FlatKind::Scalar(Cow::Borrowed(""), Style::Plain)
+            }
+        };
+        self.arena.nodes.push(Flat { kind, span, tag: None, end: ix + 1 });
+    }
+
+    /// Close the innermost open node. Of one in braces the end is where they close; of others where their last value ends.
+    fn close(&mut self, end: Option<Span>) {
+        let Some(ix) = self.open.pop() else { return };
+        let count = self.arena.nodes.len();
+        let start = self.arena.nodes[ix].span.start;
+        let braces =
+            self.text[start as usize..].starts_with(['{', '[']) && self.arena.nodes[ix].span.end > start;
+        let last = self.arena.nodes[ix..].iter().map(|node| node.span.end).max().unwrap_or(start);
+        let node = &mut self.arena.nodes[ix];
+        node.span.end = match end {
+            Some(end) if braces => end.end,
+            _ => last.max(start),
+        };
+        node.end = count;
+    }
+
+    fn close_all(&mut self) {
+        while !self.open.is_empty() {
+            self.close(None);
+        }
+    }
+}
+
+fn style_of(style: ScalarStyle) -> Style {
+    match style {
+        ScalarStyle::Plain => Style::Plain,
+        ScalarStyle::SingleQuoted => Style::Single,
+        ScalarStyle::DoubleQuoted => Style::Double,
+        ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
+    }
+}
+
+/// A span without the anchor and the tag before the value, and the tag's own.
+fn without_properties(text: &str, span: Span) -> (Span, Option<Span>) {
+    let (mut start, end) = (span.start as usize, span.end as usize);
+    let mut tag = None;
+    while start < end && text[start..end].starts_with(['&', '!']) {
+        let word = text[start..end].find(char::is_whitespace).unwrap_or(end - start);
+        if text[start..].starts_with('!') {
+            tag = Some(Span::new(start, start + word));
+        }
+        start += word;
+        start += text[start..end].len() - text[start..end].trim_start().len();
+    }
+    (Span::new(start, end), tag)
+}
+
+/// The values of a text, each at its place in the arena; `None` where the second reader does not read the same.
+fn values(arena: &Arena<'_>, text: &str, index: u16, findings: &mut Findings) -> Option<Node> {
+    let differ = Cell::new(None);
+    let walk = Walk { arena, ix: 0, index, differ: &differ };
+    // The second reader takes a byte order mark for a column.
+    let unmarked = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match walk.deserialize(serde_yaml::Deserializer::from_str(unmarked)) {
+        Ok(node) => Some(node),
+        Err(error) => {
+            let at =
+                error.location().map_or(0, |location| Cursor::default().byte(unmarked, location.index()));
+            let at = at + text.len() - unmarked.len();
+            let place = Place::new(index, differ.get().unwrap_or(Span::new(at, at)));
+            findings.push(
+                Finding::error(codes::READERS_DIFFER, place, "two YAML readers do not read this alike")
+                    .label(if differ.get().is_some() { String::new() } else { error.to_string() })
+                    .help("write it in a simpler way: quote the text, or give each value a line of its own"),
+            );
+            None
+        }
+    }
+}
+
+/// One value of the second reader beside the node where the first one saw it.
+struct Walk<'a, 't> {
+    arena: &'a Arena<'t>,
+    ix: usize,
+    index: u16,
+    differ: &'a Cell<Option<Span>>,
+}
+
+impl Walk<'_, '_> {
+    fn at(&self, ix: usize) -> Self {
+        Walk { ix, ..*self }
+    }
+
+    fn flat(&self) -> &Flat<'_> {
+        &self.arena.nodes[self.arena.resolved(self.ix)]
+    }
+
+    fn place(&self) -> Place {
+        Place::new(self.index, self.flat().span)
+    }
+
+    fn differ<T, E: serde::de::Error>(&self) -> Result<T, E> {
+        self.differ.set(Some(self.arena.nodes[self.ix].span));
+        Err(E::custom("the readers differ"))
+    }
+
+    /// The value, when the first reader's plain scalar means the same.
+    fn plain<E: serde::de::Error>(&self, plain: Plain, value: Value) -> Result<Node, E> {
+        match &self.flat().kind {
+            FlatKind::Scalar(text, Style::Plain) if Plain::of(text) == plain => {
+                Ok(Node { place: self.place(), value })
+            }
+            _ => self.differ(),
+        }
+    }
+
+    fn number<E: serde::de::Error>(&self, number: Number) -> Result<Node, E> {
+        self.plain(Plain::Number(number.clone()), Value::Number(number))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_, '_> {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Node, E> {
+        self.plain(Plain::Null, Value::Null)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Node, E> {
+        self.plain(Plain::Boolean(value), Value::Boolean(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Node, E> {
+        self.number(value.into())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Node, E> {
+        self.number(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Node, E> {
+        match Number::from_f64(value) {
+            Some(number) => self.number(number),
+            None => self.differ(),
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Node, E> {
+        match &self.flat().kind {
+            FlatKind::Scalar(text, style)
+                if text == value && (*style != Style::Plain || Plain::of(text) == Plain::Text) =>
+            {
+                Ok(Node {
+                    place: self.place(),
+                    value: Value::Text(Text { text: value.into(), style: *style }),
+                })
+            }
+            _ => self.differ(),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        if !matches!(self.flat().kind, FlatKind::List) {
+            return self.differ();
+        }
+        let mut items = Vec::new();
+        for child in self.arena.children(self.arena.resolved(self.ix)) {
+            match list.next_element_seed(self.at(child))? {
+                Some(item) => items.push(item),
+                None => return self.at(child).differ(),
+            }
+        }
+        if list.next_element::<serde::de::IgnoredAny>()?.is_some() {
+            return self.differ();
+        }
+        Ok(Node { place: self.place(), value: Value::List(items) })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        if !matches!(self.flat().kind, FlatKind::Map) {
+            return self.differ();
+        }
+        let mut entries = Vec::new();
+        let mut children = self.arena.children(self.arena.resolved(self.ix));
+        while let (Some(key), Some(value)) = (children.next(), children.next()) {
+            let Some(Node { value: Value::Text(text), .. }) = map.next_key_seed(self.at(key))? else {
+                return self.at(key).differ();
+            };
+            let key_place = Place::new(self.index, self.arena.nodes[key].span);
+            let value = map.next_value_seed(self.at(value))?;
+            entries.push(Entry { key: text.text, key_place, value });
+        }
+        if map.next_key::<serde::de::IgnoredAny>()?.is_some() {
+            return self.differ();
+        }
+        Ok(Node { place: self.place(), value: Value::Map(entries) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syntax::offsets::offsets;
+    use serde_json::json;
+
+    /// Reading `text` finds these codes, each at the text underlined.
+    fn check(text: &str, expected: &[(&str, &str)]) {
+        let mut findings = Findings::new();
+        let node = read(&SourceFile::new("t.yaml", text), 0, &mut findings);
+        let found: Vec<_> = findings.into_sorted();
+        let found: Vec<_> =
+            found.iter().map(|finding| (finding.code.0, &text[finding.place.span.range()])).collect();
+        assert_eq!(found, expected, "{text:?}");
+        assert_eq!(node.is_none(), !expected.is_empty(), "{text:?}");
+    }
+
+    fn value(text: &str) -> serde_json::Value {
+        let mut findings = Findings::new();
+        let node = read(&SourceFile::new("t.yaml", text), 0, &mut findings);
+        node.unwrap_or_else(|| panic!("{:?}", findings.into_sorted())).json()
+    }
+
+    #[test]
+    fn values_are_strict_and_plain() {
+        assert_eq!(
+            value(
+                "a: yes\nb: [1, 0x1F, 1.5, true, ~]\nc: 007\nd: 'it''s'\ne: |\n  x\n  y\nf:\ng: 2025-01-01\n"
+            ),
+            json!({"a": "yes", "b": [1, 31, 1.5, true, null], "c": "007", "d": "it's", "e": "x\ny\n", "f": null, "g": "2025-01-01"})
+        );
+        assert_eq!(value("\u{feff}a: b\r\nc: d\r\n"), json!({"a": "b", "c": "d"}));
+        assert_eq!(
+            value("base: &x {k: [1]}\na: *x\nb: *x\n"),
+            json!({"base": {"k": [1]}, "a": {"k": [1]}, "b": {"k": [1]}})
+        );
+        assert_eq!(
+            value("a: '{{ x }}/b'\nb: a {{ x }} {{ y }}\n"),
+            json!({"a": "{{ x }}/b", "b": "a {{ x }} {{ y }}"})
+        );
+    }
+
+    #[test]
+    fn each_broken_rule_is_found_at_its_place() {
+        check("", &[("DD115", "")]);
+        check("# only a comment\n", &[("DD115", "")]);
+        check("a: b\nc: d\na: e\n", &[("DD105", "a")]);
+        check("a: 1\n---\nb: 2\n", &[("DD108", "---")]);
+        check("a: !!str 1\nb: !x {c: d}\n", &[("DD107", "!!str"), ("DD107", "!x")]);
+        check("x: &x {a: 1}\ny:\n  <<: *x\n", &[("DD106", "<<")]);
+        check(
+            "a: 123456789012345678901234567890\nb: .inf\n",
+            &[("DD111", "123456789012345678901234567890"), ("DD111", ".inf")],
+        );
+        check(
+            "1: a\ntrue: b\n~: c\n[x]: d\n",
+            &[("DD112", "1"), ("DD112", "true"), ("DD112", "~"), ("DD112", "[x]")],
+        );
+        check("a: &x [1, *x]\n", &[("DD109", "*x")]);
+        check("a: *x\n", &[("DD103", "*")]);
+        check("a: 'b\n", &[("DD103", "'")]);
+        check("a: b: c\n", &[("DD103", ":")]);
+        check("a: @b\n", &[("DD103", "@")]);
+    }
+
+    #[test]
+    fn unquoted_braces_are_named_wherever_they_stand() {
+        check("a: {{ x }}\n", &[("DD113", "{{ x }}")]);
+        check("a: {{ x }}/b\n", &[("DD113", "{{ x }}/b")]);
+        check("a: {{ x }}-{{ y }}  # why\n", &[("DD113", "{{ x }}-{{ y }}")]);
+        check("a: {{ x.y[0] }}\n", &[("DD113", "{{ x.y[0] }}")]);
+        check("a: {{ x | default(\"y\") }}\n", &[("DD113", "{{ x | default(\"y\") }}")]);
+        check("a: {{ \"y\" }}\n", &[("DD113", "{{ \"y\" }}")]);
+        check("w: { a: {{ x }}, b: {{ y }}/z, c: 1 }\n", &[("DD113", "{{ x }}"), ("DD113", "{{ y }}/z")]);
+        check("w: [ab {{ x }}, \"{{ fine }}\"]\n", &[("DD113", "ab {{ x }}")]);
+        check("- {{ a }}\n- {{ b }}\n- é {{ b }}\n", &[("DD113", "{{ a }}"), ("DD113", "{{ b }}")]);
+    }
+
+    #[test]
+    fn all_errors_come_at_once() {
+        let text = "a:\tb\nc: {{ x }}/b\nd:\n\te: f\nd: 2\ng: 'h\n";
+        check(
+            text,
+            &[("DD104", "\t"), ("DD113", "{{ x }}/b"), ("DD104", "\t"), ("DD105", "d"), ("DD103", "'")],
+        );
+    }
+
+    #[test]
+    fn depth_and_aliases_are_bounded() {
+        let deep = |n: usize| format!("{}{}\n", "[".repeat(n), "]".repeat(n));
+        check(&deep(64), &[]);
+        let text = deep(65);
+        check(&text, &[("DD110", &text[64..66])]);
+        let many = |n: usize| format!("a: &a x\nb: [{}]\n", vec!["*a"; n].join(", "));
+        check(&many(1_000), &[]);
+        check(&many(1_001), &[("DD109", "*a")]);
+        let laughs = "a: &a [x, x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n";
+        check(laughs, &[("DD109", "*c")]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused() {
+        let mut findings = Findings::new();
+        decode("t.yaml", b"a: \xff\n", 0, &mut findings);
+        decode("t.yaml", &vec![b'a'; MAX_BYTES + 1], 0, &mut findings);
+        let codes: Vec<_> = findings.into_sorted().into_iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [codes::TOO_LARGE, codes::NOT_UTF8]);
+    }
+
+    /// The place of every part of a text that is found again in the source.
+    #[test]
+    fn parts_of_texts_are_found_where_they_were_written() {
+        for (source, part) in [
+            ("a: é {{ x }}", "{{ x }}"),
+            ("a: \"é \\\"q\\\" {{ x }}\"", "{{ x }}"),
+            ("a: 'it''s {{ x }}'", "{{ x }}"),
+            ("a: \"\\u00e9\\n {{ x }}\"", "{{ x }}"),
+            ("a: \"b \\\n   {{ x }}\"", "{{ x }}"),
+            ("a: |\n  one\n  two {{ x }}\n", "{{ x }}"),
+            ("a: >-\n  one\n  two\n\n  {{ x }}\n", "{{ x }}"),
+            ("a: |2\n    one\n   {{ x }}\n", "{{ x }}"),
+            ("a: one\n  two\n  {{ x }} y\n", "{{ x }}"),
+            ("a: |\r\n  one\r\n  {{ x }}\r\n", "{{ x }}"),
+        ] {
+            let node = read(&SourceFile::new("t", source), 0, &mut Findings::new()).expect("it reads");
+            let entry = node.entry("a").expect("it is there");
+            let Value::Text(text) = &entry.value.value else { panic!("text") };
+            let at = text.text.find(part).expect("it is in the text");
+            let runs = offsets(text, source, entry.value.place.span);
+            let (from, to) = runs.iter().rev().find(|(from, _)| *from as usize <= at).expect("a run");
+            let found = *to as usize + (at - *from as usize);
+            assert_eq!(&source[found..found + part.len()], part, "{source:?}");
+        }
+    }
+}
