@@ -1,0 +1,172 @@
+//! [`Line`]: one line of history, on which LSNs mean one thing: a family, and a recovery fork with its ancestors.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use crate::Time;
+use crate::backup::{Backup, BackupType};
+use crate::guid::Guid;
+use crate::lsn::Lsn;
+
+/// The sets of one family that lie on one fork or, before the fork left them, on its ancestors.
+pub(crate) struct Line<'s> {
+    /// The family, where sets of several are known.
+    pub(crate) family: Option<&'s Guid>,
+    /// The fork at the line's end, where forks are known.
+    pub(crate) fork: Option<&'s Guid>,
+    /// Its sets in the order of their LSNs.
+    pub(crate) sets: Vec<&'s Backup>,
+    /// When the newest backup at the line's end was finished.
+    pub(crate) newest: Time,
+}
+
+impl Line<'_> {
+    /// How messages name it.
+    pub(crate) fn label(&self) -> String {
+        match (self.fork, self.family) {
+            (Some(fork), _) => format!("recovery fork {fork}"),
+            (None, Some(family)) => format!("family {family}"),
+            (None, None) => "the only line".to_owned(),
+        }
+    }
+}
+
+/// Every line that the sets (in the order of their LSNs) tell of, the one that was backed up last first.
+pub(crate) fn lines<'s>(sets: &'s [Cow<'s, Backup>]) -> Vec<Line<'s>> {
+    let mut families: Vec<&Guid> = sets.iter().filter_map(|set| set.family()).collect();
+    families.sort();
+    families.dedup();
+    let mut lines = Vec::new();
+    if families.is_empty() {
+        lines.extend(family_lines(None, sets.iter().map(Cow::as_ref).collect()));
+    }
+    for family in families {
+        let members = sets.iter().map(Cow::as_ref).filter(|set| set.family().is_none_or(|own| own == family));
+        lines.extend(family_lines(Some(family), members.collect()));
+    }
+    lines.sort_by(|a, b| b.newest.cmp(&a.newest).then_with(|| (a.family, a.fork).cmp(&(b.family, b.fork))));
+    lines
+}
+
+fn family_lines<'s>(family: Option<&'s Guid>, sets: Vec<&'s Backup>) -> Vec<Line<'s>> {
+    let forks = Forks::of(&sets);
+    let end = |line: &[&Backup]| line.iter().map(|set| set.finished_at).max();
+    if forks.names.is_empty() {
+        let newest = end(&sets);
+        return newest.map(|newest| Line { family, fork: None, sets, newest }).into_iter().collect();
+    }
+    let mut lines = Vec::new();
+    for (leaf, fork) in forks.names.iter().copied().enumerate() {
+        let ceilings = forks.ceilings(leaf);
+        let on_line = |at: &usize| forks.is_on(&ceilings, *at, sets[*at]);
+        let members: Vec<&Backup> = (0..sets.len()).filter(on_line).map(|at| sets[at]).collect();
+        let at_end =
+            (0..sets.len()).filter(|at| forks.of_set[*at].last == Some(leaf)).map(|at| sets[at].finished_at);
+        if let Some(newest) = at_end.max() {
+            lines.push(Line { family, fork: Some(fork), sets: members, newest });
+        }
+    }
+    lines
+}
+
+/// Where a set begins and ends, as indices of forks.
+#[derive(Clone, Copy)]
+struct Place {
+    first: Option<usize>,
+    last: Option<usize>,
+}
+
+/// How far up its log a fork is part of a line.
+#[derive(Clone, Copy, PartialEq)]
+enum Ceiling {
+    Off,
+    Until(Lsn),
+    All,
+}
+
+/// The forks of a family and where each left its parent.
+struct Forks<'s> {
+    names: Vec<&'s Guid>,
+    parents: Vec<Option<(usize, Lsn)>>,
+    of_set: Vec<Place>,
+}
+
+impl<'s> Forks<'s> {
+    fn of(sets: &[&'s Backup]) -> Forks<'s> {
+        let mut numbers: HashMap<&Guid, usize> = HashMap::new();
+        let mut names: Vec<&Guid> = Vec::new();
+        let mut number = |fork: &'s Guid| {
+            *numbers.entry(fork).or_insert_with(|| {
+                names.push(fork);
+                names.len() - 1
+            })
+        };
+        let place = |set: &&'s Backup| Place {
+            first: set.first_fork().map(&mut number),
+            last: set.fork().map(&mut number),
+        };
+        let of_set: Vec<Place> = sets.iter().map(place).collect();
+        let mut forks = Forks { parents: vec![None; names.len()], names, of_set };
+        forks.learn_from_spanning_sets(sets);
+        forks.learn_from_differentials(sets);
+        forks
+    }
+
+    /// A set that begins on one fork and ends on another tells where the second left the first.
+    fn learn_from_spanning_sets(&mut self, sets: &[&Backup]) {
+        for (set, place) in sets.iter().zip(&self.of_set) {
+            let (Some(first), Some(last)) = (place.first, place.last) else { continue };
+            // Without a fork point, all that is certain to be common is what came before the set.
+            let point = set.fork_point_lsn.unwrap_or(set.first_lsn);
+            let known = &mut self.parents[last];
+            if first != last && known.is_none_or(|(_, old)| point < old) {
+                *known = Some((first, point));
+            }
+        }
+    }
+
+    /// A differential on one fork whose base lies on another proves that the base is its ancestor.
+    fn learn_from_differentials(&mut self, sets: &[&Backup]) {
+        let fulls: HashMap<&Guid, usize> = (0..sets.len())
+            .filter(|at| sets[*at].kind == BackupType::Full)
+            .map(|at| (&sets[at].backup_set_guid, at))
+            .collect();
+        for (at, set) in sets.iter().enumerate().filter(|(_, set)| set.kind == BackupType::Differential) {
+            let Some(base) = set.differential_base_guid.as_ref().and_then(|guid| fulls.get(guid)) else {
+                continue;
+            };
+            let (Some(parent), Some(child)) = (self.of_set[*base].last, self.of_set[at].first) else {
+                continue;
+            };
+            if parent != child && self.parents[child].is_none() && set.builds_on(sets[*base]) {
+                self.parents[child] = Some((parent, sets[*base].last_lsn));
+            }
+        }
+    }
+
+    fn ceilings(&self, leaf: usize) -> Vec<Ceiling> {
+        let mut ceilings = vec![Ceiling::Off; self.names.len()];
+        ceilings[leaf] = Ceiling::All;
+        let mut child = leaf;
+        while let Some((parent, point)) = self.parents[child] {
+            // Contradictory headers may make a fork its own ancestor.
+            if ceilings[parent] != Ceiling::Off {
+                break;
+            }
+            ceilings[parent] = Ceiling::Until(point);
+            child = parent;
+        }
+        ceilings
+    }
+
+    fn is_on(&self, ceilings: &[Ceiling], at: usize, set: &Backup) -> bool {
+        let place = self.of_set[at];
+        let begins = place.first.is_none_or(|fork| ceilings[fork] != Ceiling::Off);
+        let ends = place.last.is_none_or(|fork| match ceilings[fork] {
+            Ceiling::Off => false,
+            Ceiling::Until(point) => set.last_lsn <= point,
+            Ceiling::All => true,
+        });
+        begins && ends
+    }
+}
