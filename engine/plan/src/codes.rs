@@ -67,4 +67,28 @@ codes! {
     EMPTY = "DD115", "empty file",
         "the file holds no value",
         "a plan begins with `drydock: v1`";
+    FILE_KIND = "DD201", "kind of file unclear",
+        "none, or more than one, of `steps`, `environment` and `requests` stands at a file's top",
+        "a plan has `steps`, an environment `environment`, a list of HTTP requests `requests`";
+    UNKNOWN_KEY = "DD202", "unknown key",
+        "a mapping of the language has a key that the language does not have there",
+        "correct the spelling, or remove it; `drydock schema` lists all keys";
+    MISSING_KEY = "DD203", "missing key",
+        "a key that must be given is missing",
+        "add the key";
+    WRONG_TYPE = "DD204", "value of another type",
+        "the value under a key of the language is not what the key wants",
+        "write the value as the help says";
+    NOT_A_NAME = "DD205", "not a name",
+        "a step, parameter, target or output has a name that does not match `[a-z][a-z0-9_]{0,62}`",
+        "rename it: `steps.my-step` would be a subtraction in an expression";
+    VERSION = "DD206", "other version of the language",
+        "the file is written in a version of the language that this Drydock does not read",
+        "write `drydock: v1`, or use the Drydock that the file was written for";
+    NO_SUCH_WORD = "DD207", "no such word",
+        "a key takes one of a few words, and this is none of them",
+        "use one of the words that the message names";
+    RETRY = "DD208", "retry that cannot be meant",
+        "the values of a `retry` contradict each other",
+        "correct the delays";
 }

@@ -347,6 +347,25 @@ pub enum ParamType {
 }
 
 impl ParamType {
+    /// The type of this name, as a plan writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "string" => Self::String,
+            "integer" => Self::Integer,
+            "number" => Self::Number,
+            "boolean" => Self::Boolean,
+            "duration" => Self::Duration,
+            "size" => Self::Size,
+            "datetime" => Self::Datetime,
+            "path" => Self::Path,
+            "url" => Self::Url,
+            "list" => Self::List,
+            "map" => Self::Map,
+            "secret" => Self::Secret,
+            _ => return None,
+        })
+    }
+
     /// The shape that expressions see.
     pub fn shape(self) -> Shape {
         match self {

@@ -1,8 +1,14 @@
-//! Text to trees with places, and trees to files as they were written: [`yaml::read`].
+//! Text to trees with places ([`yaml::read`]), and trees to files as they were written ([`plan_file::PlanFile`]).
 
-mod arena;
-pub mod offsets;
-mod scalar;
 pub mod tree;
+mod scalar;
+mod arena;
 mod trouble;
+pub mod offsets;
 pub mod yaml;
+pub mod keys;
+pub mod fields;
+pub mod file;
+pub mod plan_file;
+pub mod environment_file;
+pub mod requests_file;
