@@ -1,0 +1,152 @@
+//! What the practice servers that speak HTTP share: each request meets its fault, does its work even when
+//! the client has gone, and is recorded before its answer leaves. Main types: [`Frame`], [`Serving`].
+
+mod body;
+mod wire;
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::faults::{Fault, Faults};
+use crate::ledger::{Ledger, Line};
+
+use body::BodyDigest;
+use wire::{Wire, WireListener};
+
+/// The header in which a client names the attempt that a request belongs to.
+pub const ATTEMPT_HEADER: &str = "x-drydock-attempt";
+
+/// What surrounds the routes of one HTTP server.
+#[derive(Clone)]
+pub struct Frame {
+    /// The server's name in the ledger and in fault rules.
+    pub server: String,
+    /// Where every request is recorded.
+    pub ledger: Ledger,
+    /// What goes wrong on purpose.
+    pub faults: Faults,
+    /// Whether a request with this method and path could change something.
+    pub writes: fn(&Method, &str) -> bool,
+    /// An error as this server words it, for faults that answer one.
+    pub refusal: fn(StatusCode, &str) -> Response,
+}
+
+/// A server that listens until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Serving {
+    address: SocketAddr,
+    stop: CancellationToken,
+}
+
+impl Serving {
+    /// Where the server listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://host:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Closes the listener and every connection, also those whose answer is held back.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Serves `routes` on `listener` inside `frame`.
+///
+/// # Errors
+/// When the listener cannot tell its address.
+pub fn serve(listener: TcpListener, routes: Router, frame: Frame) -> std::io::Result<Serving> {
+    let address = listener.local_addr()?;
+    let stop = CancellationToken::new();
+    let framed = routes.layer(middleware::from_fn_with_state(Arc::new(frame), observe));
+    let listener = WireListener::new(listener, stop.clone());
+    let service = framed.into_make_service_with_connect_info::<Wire>();
+    let stopped = stop.clone().cancelled_owned();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stopped => {}
+            ended = axum::serve(listener, service) => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a practice server ended");
+                }
+            }
+        }
+    });
+    Ok(Serving { address, stop })
+}
+
+/// One request: its fault, its work, its line in the ledger, its answer.
+async fn observe(
+    State(frame): State<Arc<Frame>>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let attempt =
+        request.headers().get(ATTEMPT_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let op = format!("{} {}", request.method(), request.uri().path());
+    let writes = (frame.writes)(request.method(), request.uri().path());
+    let fault = frame.faults.hit(&frame.server, attempt.as_deref(), &op);
+    let mut line = Line { server: frame.server.clone(), attempt, op, writes, ..Line::default() };
+    match &fault {
+        Some(Fault::CutBefore) => return wire.cut(),
+        Some(Fault::Slow { ms }) => tokio::time::sleep(Duration::from_millis(*ms)).await,
+        Some(Fault::Error { code, message }) => return refused(&frame, line, *code, message),
+        Some(Fault::DiskFull) if writes => {
+            return refused(&frame, line, 500, "No space left on device (os error 28)");
+        }
+        _ => {}
+    }
+    let digest = BodyDigest::default();
+    let request = digest.clone().watch(request);
+    line.held = fault == Some(Fault::Hold);
+    // A client that goes away does not stop the work: as with the real servers, it is done and counts.
+    let work = tokio::spawn(async move {
+        let response = next.run(request).await;
+        line.writes &= !response.status().is_client_error();
+        line.sha256 = digest.hex();
+        frame.ledger.record(line);
+        response
+    });
+    let response = work.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
+    match fault {
+        Some(Fault::CutAfter) => wire.cut(),
+        Some(Fault::Hold) => pending().await,
+        _ => response,
+    }
+}
+
+fn refused(frame: &Frame, line: Line, code: i64, message: &str) -> Response {
+    let status = u16::try_from(code).ok().and_then(|code| StatusCode::from_u16(code).ok());
+    frame.ledger.record(Line { writes: false, ..line });
+    (frame.refusal)(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), message)
+}
+
+/// An answer with nothing in it but its status.
+#[must_use]
+pub fn empty(status: StatusCode) -> Response {
+    (status, Body::empty()).into_response()
+}

@@ -1,0 +1,205 @@
+//! What a collection is configured to be: read from a create request or from a snapshot, shown in its info,
+//! compared before a recovery. Main type: [`Config`].
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::point::Distance;
+use super::refusal::Refusal;
+
+/// The largest vector that the real server takes.
+const MAX_DIMENSIONS: usize = 65_536;
+
+/// A collection's configuration, in the shape of its info and of a snapshot's `config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Config {
+    pub(super) params: Params,
+    hnsw_config: Map<String, Value>,
+    optimizer_config: Map<String, Value>,
+    wal_config: Map<String, Value>,
+    quantization_config: Option<Value>,
+}
+
+/// The part that decides where and how points are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Params {
+    pub(super) vectors: VectorParams,
+    pub(super) shard_number: u32,
+    replication_factor: u32,
+    write_consistency_factor: u32,
+    on_disk_payload: bool,
+}
+
+/// The one, unnamed vector of a collection's points.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VectorParams {
+    pub(super) size: usize,
+    pub(super) distance: Distance,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    on_disk: Option<bool>,
+}
+
+/// The body of `PUT /collections/{name}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateCollection {
+    vectors: VectorsConfig,
+    shard_number: Option<u32>,
+    replication_factor: Option<u32>,
+    write_consistency_factor: Option<u32>,
+    on_disk_payload: Option<bool>,
+    #[serde(default)]
+    hnsw_config: Map<String, Value>,
+    #[serde(default)]
+    optimizers_config: Map<String, Value>,
+    #[serde(default)]
+    wal_config: Map<String, Value>,
+}
+
+/// Named for the error text of the real server, which names its own type so. Named vectors fit no variant.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum VectorsConfig {
+    Single(VectorParams),
+}
+
+impl CreateCollection {
+    /// The whole configuration: what was asked for, over the server's defaults. `shards` is the number of
+    /// shards where none was asked for.
+    pub(super) fn config(self, shards: u32) -> Result<Config, Refusal> {
+        let VectorsConfig::Single(vectors) = self.vectors;
+        if vectors.size == 0 || vectors.size > MAX_DIMENSIONS {
+            return Err(Refusal::Invalid(format!(
+                "JSON body: [vectors.size: value {} invalid, must be from 1 to {MAX_DIMENSIONS}]",
+                vectors.size
+            )));
+        }
+        let shard_number = self.shard_number.unwrap_or(shards);
+        if shard_number == 0 {
+            return Err(Refusal::Invalid(
+                "JSON body: [shard_number: value 0 invalid, must be 1 or larger]".into(),
+            ));
+        }
+        if self.replication_factor.is_some_and(|factor| factor != 1) {
+            return Err(Refusal::NotDone("replication_factor other than 1".into()));
+        }
+        Ok(Config {
+            params: Params {
+                vectors,
+                shard_number,
+                replication_factor: 1,
+                write_consistency_factor: self.write_consistency_factor.unwrap_or(1),
+                on_disk_payload: self.on_disk_payload.unwrap_or(true),
+            },
+            hnsw_config: over(hnsw_defaults(), self.hnsw_config, "hnsw_config")?,
+            optimizer_config: over(optimizer_defaults(), self.optimizers_config, "optimizers_config")?,
+            wal_config: over(wal_defaults(), self.wal_config, "wal_config")?,
+            quantization_config: None,
+        })
+    }
+}
+
+impl Config {
+    /// Whether a snapshot with `other` may replace the data of a collection with this configuration: only
+    /// vectors and the number of shards are compared.
+    pub(super) fn accepts(&self, other: &Self) -> Result<(), Refusal> {
+        let (mine, theirs) = (&self.params, &other.params);
+        if mine.vectors != theirs.vectors {
+            return Err(incompatible("vectors", &json!(theirs.vectors), &json!(mine.vectors)));
+        }
+        if mine.shard_number != theirs.shard_number {
+            return Err(incompatible("shard_number", &json!(theirs.shard_number), &json!(mine.shard_number)));
+        }
+        Ok(())
+    }
+}
+
+fn incompatible(what: &str, snapshot: &Value, collection: &Value) -> Refusal {
+    Refusal::BadInput(format!(
+        "Snapshot is not compatible with existing collection: {what} of the snapshot {snapshot}, of the collection {collection}"
+    ))
+}
+
+fn over(
+    mut defaults: Map<String, Value>,
+    asked: Map<String, Value>,
+    what: &str,
+) -> Result<Map<String, Value>, Refusal> {
+    for (key, value) in asked {
+        match defaults.get_mut(&key) {
+            Some(place) => *place = value,
+            None => return Err(Refusal::NotDone(format!("`{key}` in `{what}`"))),
+        }
+    }
+    Ok(defaults)
+}
+
+fn hnsw_defaults() -> Map<String, Value> {
+    entries([
+        ("m", json!(16)),
+        ("ef_construct", json!(100)),
+        ("full_scan_threshold", json!(10_000)),
+        ("max_indexing_threads", json!(0)),
+        ("on_disk", json!(false)),
+    ])
+}
+
+fn optimizer_defaults() -> Map<String, Value> {
+    entries([
+        ("deleted_threshold", json!(0.2)),
+        ("vacuum_min_vector_number", json!(1000)),
+        ("default_segment_number", json!(0)),
+        ("max_segment_size", Value::Null),
+        ("memmap_threshold", Value::Null),
+        ("indexing_threshold", json!(10_000)),
+        ("flush_interval_sec", json!(5)),
+        ("max_optimization_threads", Value::Null),
+        ("prevent_unoptimized", Value::Null),
+    ])
+}
+
+fn wal_defaults() -> Map<String, Value> {
+    entries([
+        ("wal_capacity_mb", json!(32)),
+        ("wal_segments_ahead", json!(0)),
+        ("wal_retain_closed", json!(1)),
+    ])
+}
+
+fn entries<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(body: &str, expected: &str) {
+        let said = match serde_json::from_str::<CreateCollection>(body) {
+            Err(error) => error.to_string(),
+            Ok(read) => read.config(1).unwrap_err().to_string(),
+        };
+        assert!(said.contains(expected), "{said:?} does not say {expected:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_created() {
+        refused(
+            r#"{"vectors": {"size": "x"}}"#,
+            "did not match any variant of untagged enum VectorsConfig at line 1 column 26",
+        );
+        refused(r#"{"vectors": {"a": {"size": 4, "distance": "Dot"}}}"#, "untagged enum VectorsConfig");
+        refused(r#"{"vectors": {"size": 0, "distance": "Dot"}}"#, "vectors.size: value 0 invalid");
+        refused(
+            r#"{"vectors": {"size": 4, "distance": "Dot"}, "replication_factor": 2}"#,
+            "replication_factor",
+        );
+        refused(r#"{"vectors": {"size": 4, "distance": "Dot"}, "sparse_vectors": {}}"#, "unknown field");
+        refused(
+            r#"{"vectors": {"size": 4, "distance": "Dot"}, "hnsw_config": {"n": 1}}"#,
+            "`n` in `hnsw_config`",
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! The practice Qdrant: the REST interface of Qdrant 1.17.1 over points in memory, with snapshots that are
+//! real tar files, on one node or several. Main type: [`Qdrant`].
+//!
+//! What it answers was recorded from a real server; `tests/qdrant_replay.rs` asks it the same again. What it
+//! does not do it refuses in words, where a real server would do it.
+
+mod ring;
+
+mod point;
+
+mod filter;
+
+mod config;
+
+mod refusal;
+
+mod store;
+
+mod select;
+
+mod archive;
+
+mod keys;
+
+mod node;
+
+mod snapshot;
+
+mod recover;
+
+mod extract;
+
+mod service;
+
+mod collections;
+
+mod points;
+
+mod download;
+
+mod snapshots;
+
+mod routes;
+
+pub use routes::{Qdrant, QdrantOptions};

@@ -1,0 +1,148 @@
+//! What a node says of itself and of its cluster: version, health, peers, metrics.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::extract::{Answer, Done};
+use super::node::Node;
+
+/// The version that is imitated.
+const VERSION: &str = "1.17.1";
+
+/// Its commit, as the recorded server said it.
+const COMMIT: &str = "eabee371fda447974a94d29fbaa675a6a596cc7b";
+
+pub(super) async fn about() -> Response {
+    axum::Json(json!({ "title": "qdrant - vector search engine", "version": VERSION, "commit": COMMIT }))
+        .into_response()
+}
+
+pub(super) async fn healthy() -> &'static str {
+    "healthz check passed"
+}
+
+pub(super) async fn ready() -> &'static str {
+    "all shards are ready"
+}
+
+pub(super) async fn issues() -> Answer<Value> {
+    Ok(Done(json!({ "issues": [] })))
+}
+
+pub(super) async fn clear_issues() -> Answer<bool> {
+    Ok(Done(true))
+}
+
+/// `GET /cluster`.
+pub(super) async fn cluster(State(node): State<Arc<Node>>) -> Answer<Value> {
+    if !node.store.clustered() {
+        return Ok(Done(json!({ "status": "disabled" })));
+    }
+    // A peer's address is the one that nodes would speak over among themselves; nothing listens there.
+    let peers: Map<String, Value> = node
+        .store
+        .peers
+        .iter()
+        .enumerate()
+        .map(|(index, peer)| {
+            (peer.to_string(), json!({ "uri": format!("http://127.0.0.1:{}/", 6335 + 1000 * (index + 1)) }))
+        })
+        .collect();
+    let leader = node.store.peers.first();
+    Ok(Done(json!({
+        "status": "enabled",
+        "peer_id": node.peer(),
+        "peers": peers,
+        "raft_info": {
+            "term": 1,
+            "commit": 1,
+            "pending_operations": 0,
+            "leader": leader,
+            "role": if node.index == 0 { "Leader" } else { "Follower" },
+            "is_voter": true,
+        },
+        "consensus_thread_status": {
+            "consensus_thread_status": "working",
+            "last_update": node.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
+        },
+        "message_send_failures": {},
+    })))
+}
+
+/// `GET /collections/{collection}/cluster`.
+pub(super) async fn collection_cluster(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+) -> Answer<Value> {
+    let state = node.store.read();
+    let collection = state.collection(&name)?;
+    let (mut local, mut remote) = (Vec::new(), Vec::new());
+    for (id, shard) in collection.shards.iter().enumerate() {
+        // A shard that could not be restored still calls itself active, as the real server's does.
+        if shard.owner == node.index {
+            local.push(json!({ "shard_id": id, "points_count": shard.points.len(), "state": "Active" }));
+        } else {
+            let peer = node.store.peers.get(shard.owner);
+            remote.push(json!({ "shard_id": id, "peer_id": peer, "state": "Active" }));
+        }
+    }
+    Ok(Done(json!({
+        "peer_id": node.peer(),
+        "shard_count": collection.shards.len(),
+        "local_shards": local,
+        "remote_shards": remote,
+        "shard_transfers": [],
+    })))
+}
+
+/// `GET /metrics`, in the text format of Prometheus.
+pub(super) async fn metrics(State(node): State<Arc<Node>>) -> Result<String, super::refusal::Refusal> {
+    let mut text = String::new();
+    let mut gauge = |name: &str, kind: &str, lines: Vec<(String, usize)>| {
+        writeln!(text, "# TYPE {name} {kind}")?;
+        lines.iter().try_for_each(|(labels, value)| writeln!(text, "{name}{labels} {value}"))
+    };
+    let activity = node.activity();
+    let of = |read: fn(&super::node::Activity) -> usize| {
+        activity.iter().map(|(id, now)| (format!("{{id=\"{id}\"}}"), read(now))).collect()
+    };
+    let app = format!("{{name=\"qdrant\",version=\"{VERSION}\"}}");
+    let written = gauge("app_info", "gauge", vec![(app, 1)])
+        .and_then(|()| {
+            let collections = node.store.read().collections.len();
+            gauge("collections_total", "gauge", vec![(String::new(), collections)])
+        })
+        .and_then(|()| gauge("snapshot_creation_running", "gauge", of(|now| now.snapshots_running)))
+        .and_then(|()| gauge("snapshot_recovery_running", "gauge", of(|now| now.recoveries_running)))
+        .and_then(|()| gauge("snapshot_created_total", "counter", of(|now| now.snapshots_created)));
+    written.map_err(|error| super::refusal::Refusal::Service(error.to_string()))?;
+    Ok(text)
+}
+
+/// `GET /telemetry`: the part about collections and snapshots.
+pub(super) async fn telemetry(State(node): State<Arc<Node>>) -> Answer<Value> {
+    let snapshots: Vec<Value> = node
+        .activity()
+        .iter()
+        .map(|(id, now)| {
+            json!({
+                "id": id,
+                "running_snapshots": now.snapshots_running,
+                "running_snapshot_recovery": now.recoveries_running,
+                "total_snapshot_creations": now.snapshots_created,
+            })
+        })
+        .collect();
+    Ok(Done(json!({
+        "id": node.seed.uuid(&format!("telemetry {}", node.index)),
+        "app": { "name": "qdrant", "version": VERSION },
+        "collections": {
+            "number_of_collections": node.store.read().collections.len(),
+            "snapshots": snapshots,
+        },
+    })))
+}
