@@ -106,7 +106,9 @@ pub async fn bytes_of(mut stream: ByteStream, limit: usize) -> Result<Vec<u8>, S
 /// # Errors
 /// `artifact.path` when it is empty, absolute, or has empty, `.` or `..` parts, control characters or backslashes.
 pub fn path_parts(path: &str) -> Result<Vec<&str>, StepError> {
-    let bad = |why: &str| StepError::new("artifact.path", format!("`{path}` is no path in an artifact store: {why}"));
+    let bad = |why: &str| {
+        StepError::new("artifact.path", format!("`{path}` is no path in an artifact store: {why}"))
+    };
     if path.is_empty() {
         return Err(bad("it is empty"));
     }

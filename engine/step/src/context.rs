@@ -89,7 +89,10 @@ impl Ctx {
     /// # Errors
     /// `internal` when the kind takes no target, or why it cannot connect.
     pub async fn connection(&self) -> Result<Arc<dyn Connection>, StepError> {
-        let name = self.target.as_deref().ok_or_else(|| StepError::internal("a kind without target asked for its target"))?;
+        let name = self
+            .target
+            .as_deref()
+            .ok_or_else(|| StepError::internal("a kind without target asked for its target"))?;
         self.host.connect(name).await
     }
 
@@ -133,7 +136,10 @@ impl Ctx {
     ///
     /// # Errors
     /// Those of `work`, or `cancelled`.
-    pub async fn or_cancelled<T>(&self, work: impl Future<Output = Result<T, StepError>> + Send) -> Result<T, StepError> {
+    pub async fn or_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, StepError>> + Send,
+    ) -> Result<T, StepError> {
         tokio::select! {
             result = work => result,
             () = self.cancelled() => Err(StepError::cancelled()),

@@ -39,7 +39,8 @@ impl StepError {
 
     /// A fault of Drydock itself.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new("internal", message).help("this is a fault of Drydock; please report it with the run's journal")
+        Self::new("internal", message)
+            .help("this is a fault of Drydock; please report it with the run's journal")
     }
 
     /// The attempt was asked to stop, and did.

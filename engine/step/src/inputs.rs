@@ -114,8 +114,9 @@ impl Given<'_> {
                 None => rendered.shown(),
             },
             None => match field.default {
-                Some(text) => serde_json::from_str(text)
-                    .map_err(|error| StepError::internal(format!("the default of input `{}`: {error}", field.name)))?,
+                Some(text) => serde_json::from_str(text).map_err(|error| {
+                    StepError::internal(format!("the default of input `{}`: {error}", field.name))
+                })?,
                 None => serde_json::Value::Null,
             },
         };
@@ -248,6 +249,9 @@ mod tests {
         assert!(error.message.starts_with("input `for` is not a duration"), "{error}");
         let with = given(json!({"for": "1s", "token": [{"secret": "params.t"}]}));
         let error = Sample::read(&Given { with: &with, fill: Some(&|_| None) }).unwrap_err();
-        assert_eq!((error.code.as_str(), error.message.as_str()), ("secret", "a secret in input `token` has no value"));
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str()),
+            ("secret", "a secret in input `token` has no value")
+        );
     }
 }

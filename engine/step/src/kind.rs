@@ -89,7 +89,12 @@ pub trait StepKind: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why not; `transient` and `unknown` decide what happens next.
-    async fn execute(&self, ctx: &Ctx, inputs: &Self::Inputs, from: Option<&Value>) -> Result<Ended, StepError>;
+    async fn execute(
+        &self,
+        ctx: &Ctx,
+        inputs: &Self::Inputs,
+        from: Option<&Value>,
+    ) -> Result<Ended, StepError>;
 
     /// After a crash, a lost connection or a cancel that did not answer: ask the server what happened.
     ///
@@ -122,7 +127,12 @@ pub trait Kind: Send + Sync {
     ///
     /// # Errors
     /// When the inputs do not fit.
-    fn actions(&self, target: Option<&str>, given: &Given<'_>, facts: &Facts) -> Result<Vec<Action>, StepError>;
+    fn actions(
+        &self,
+        target: Option<&str>,
+        given: &Given<'_>,
+        facts: &Facts,
+    ) -> Result<Vec<Action>, StepError>;
 
     /// Whether it can work.
     ///
@@ -183,7 +193,12 @@ impl<K: StepKind> Kind for K {
         Ok(StepKind::touches(self, target, &K::Inputs::read(given)?))
     }
 
-    fn actions(&self, target: Option<&str>, given: &Given<'_>, facts: &Facts) -> Result<Vec<Action>, StepError> {
+    fn actions(
+        &self,
+        target: Option<&str>,
+        given: &Given<'_>,
+        facts: &Facts,
+    ) -> Result<Vec<Action>, StepError> {
         Ok(StepKind::actions(self, target, &K::Inputs::read(given)?, facts))
     }
 

@@ -1,15 +1,15 @@
 //! The contract: what a step kind and a target kind sign, the capabilities of targets, the artifact store, and the [`Registry`] that
 //! the composition root fills. Small: the narrow door between the engine and everything that acts.
 
-pub mod error;
-pub mod inputs;
-pub mod touch;
 pub mod artifact;
 pub mod child;
-pub mod target;
 pub mod context;
+pub mod error;
+pub mod inputs;
 pub mod kind;
 pub mod registry;
+pub mod target;
+pub mod touch;
 
 pub use drydock_plan::catalog::{Effect, KindShape, TargetKindShape, TargetNeed};
 pub use drydock_plan::duration::{Bytes as ByteCount, Millis};
@@ -21,7 +21,7 @@ pub use crate::child::{ChildEnd, ChildOutput, ChildSpec};
 pub use crate::context::{Ctx, Host, Sample};
 pub use crate::error::StepError;
 pub use crate::inputs::{Given, In, Inputs, PlanPath, known, maybe};
-pub use crate::kind::{Ended, Facts, Kind, PreflightFinding, Preflight, Reconciled, StepKind};
+pub use crate::kind::{Ended, Facts, Kind, Preflight, PreflightFinding, Reconciled, StepKind};
 pub use crate::registry::Registry;
 pub use crate::target::{Connection, Identity, Settings, TargetKind};
 pub use crate::touch::{Access, Action, ActionKind, Touch};

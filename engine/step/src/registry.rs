@@ -42,6 +42,9 @@ impl Registry {
 
     /// The same as plain data, for `check` and `schema`.
     pub fn catalog(&self) -> Catalog {
-        Catalog::new(self.kinds.values().map(|kind| kind.shape()), self.targets.values().map(|target| target.shape()))
+        Catalog::new(
+            self.kinds.values().map(|kind| kind.shape()),
+            self.targets.values().map(|target| target.shape()),
+        )
     }
 }

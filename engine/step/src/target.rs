@@ -28,14 +28,17 @@ impl Settings {
     /// # Errors
     /// `target.settings`, in words.
     pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, StepError> {
-        serde_json::from_value(Value::Object(self.values.clone()))
-            .map_err(|error| StepError::new("target.settings", format!("the target's settings do not fit: {error}")))
+        serde_json::from_value(Value::Object(self.values.clone())).map_err(|error| {
+            StepError::new("target.settings", format!("the target's settings do not fit: {error}"))
+        })
     }
 }
 
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settings").field("keys", &self.values.keys().collect::<Vec<_>>()).finish_non_exhaustive()
+        f.debug_struct("Settings")
+            .field("keys", &self.values.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }
 

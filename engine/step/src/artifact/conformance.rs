@@ -21,13 +21,21 @@ pub async fn passes(store: &dyn ArtifactStore) -> Result<(), String> {
 }
 
 fn is<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), StepError> {
-    if found == expected { Ok(()) } else { Err(StepError::new("conformance", format!("{what}: {found:?}, not {expected:?}"))) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(StepError::new("conformance", format!("{what}: {found:?}, not {expected:?}")))
+    }
 }
 
 async fn stores_and_reads(store: &dyn ArtifactStore) -> Result<(), StepError> {
     let pieces: ByteStream = Box::pin(stream::iter([Ok(Bytes::from("hel")), Ok(Bytes::from("lo"))]));
     let stored = store.put("a/b/hello.txt", pieces).await?;
-    is("what was stored", (stored.size, stored.sha256.as_str(), stored.path.as_str()), (5, HELLO, "a/b/hello.txt"))?;
+    is(
+        "what was stored",
+        (stored.size, stored.sha256.as_str(), stored.path.as_str()),
+        (5, HELLO, "a/b/hello.txt"),
+    )?;
     is("read whole", bytes_of(store.open("a/b/hello.txt", 0).await?, 64).await?, b"hello".to_vec())?;
     is("read from an offset", bytes_of(store.open("a/b/hello.txt", 3).await?, 64).await?, b"lo".to_vec())?;
     is("read from the end", bytes_of(store.open("a/b/hello.txt", 5).await?, 64).await?, Vec::new())?;
@@ -35,7 +43,11 @@ async fn stores_and_reads(store: &dyn ArtifactStore) -> Result<(), StepError> {
     is("size of nothing", store.size("a/b/none").await?, None)?;
     store.put("a/b/hello.txt", stream_of("other")).await?;
     is("replaced", bytes_of(store.open("a/b/hello.txt", 0).await?, 64).await?, b"other".to_vec())?;
-    is("deleted", (store.delete("a/b/hello.txt").await?, store.delete("a/b/hello.txt").await?), (true, false))?;
+    is(
+        "deleted",
+        (store.delete("a/b/hello.txt").await?, store.delete("a/b/hello.txt").await?),
+        (true, false),
+    )?;
     is("gone", store.size("a/b/hello.txt").await?, None)
 }
 
@@ -53,7 +65,10 @@ async fn lists_by_whole_parts(store: &dyn ArtifactStore) -> Result<(), StepError
 }
 
 async fn a_cut_put_leaves_nothing(store: &dyn ArtifactStore) -> Result<(), StepError> {
-    let cut: ByteStream = Box::pin(stream::iter([Ok(Bytes::from("half")), Err(StepError::transient("cut", "the line went dead"))]));
+    let cut: ByteStream = Box::pin(stream::iter([
+        Ok(Bytes::from("half")),
+        Err(StepError::transient("cut", "the line went dead")),
+    ]));
     let error = store.put("c/half", cut).await.err();
     is("the stream's own error", error.map(|error| error.code), Some("cut".to_owned()))?;
     is("no name", store.size("c/half").await?, None)?;
@@ -63,7 +78,11 @@ async fn a_cut_put_leaves_nothing(store: &dyn ArtifactStore) -> Result<(), StepE
 async fn refuses(store: &dyn ArtifactStore) -> Result<(), String> {
     let code = |result: Result<super::Stored, StepError>| result.err().map(|error| error.code);
     let expect = |what: &str, found: Option<String>, expected: &str| {
-        if found.as_deref() == Some(expected) { Ok(()) } else { Err(format!("{what}: {found:?}, not {expected}")) }
+        if found.as_deref() == Some(expected) {
+            Ok(())
+        } else {
+            Err(format!("{what}: {found:?}, not {expected}"))
+        }
     };
     for path in ["", "/abs", "a//b", "../up", "a/./b", "a\\b", "a\nb"] {
         expect(path, code(store.put(path, stream_of("x")).await), "artifact.path")?;

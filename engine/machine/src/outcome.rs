@@ -1,0 +1,97 @@
+//! How a run ends: status, exit code, warnings, and the summary that people read.
+
+use drydock_plan::model::{OnFailure, Purpose, StepIx};
+
+use crate::event::{Failure, RunStatus, Status};
+use crate::exit::Exit;
+use crate::machine::Machine;
+
+impl Machine {
+    /// The steps whose failure fails the run: the one that stopped it first, then in written order.
+    fn failing(&self) -> Vec<StepIx> {
+        let failed = |ix: &StepIx| {
+            matches!(self.steps[ix.ix()].status, Some(Status::Failed | Status::Partial))
+                && self.plan.step(*ix).on_failure != OnFailure::Ignore
+        };
+        let mut steps: Vec<StepIx> = self.plan.indices().filter(failed).collect();
+        steps.sort_by_key(|ix| (self.stopping != Some(*ix), *ix));
+        steps
+    }
+
+    /// How the run stands when nothing more happens in this sitting.
+    pub(crate) fn final_status(&self) -> RunStatus {
+        if self.abandoning {
+            RunStatus::Abandoned
+        } else if self.interrupts > 0 {
+            RunStatus::Interrupted
+        } else if self.failing().is_empty() {
+            RunStatus::Succeeded
+        } else {
+            RunStatus::Failed
+        }
+    }
+
+    /// The exit code for a final status.
+    pub(crate) fn final_exit(&self, status: RunStatus) -> Exit {
+        match status {
+            RunStatus::Succeeded | RunStatus::Abandoned => Exit::Done,
+            RunStatus::Interrupted => Exit::Interrupted,
+            RunStatus::Waiting => Exit::Waits,
+            RunStatus::Running | RunStatus::Failed => {
+                match self.failing().first().and_then(|ix| self.failure_of(*ix)) {
+                    Some(failure) if failure.code == "validation" => Exit::ValidationFailed,
+                    Some(failure) if failure.code == "objective.missed" => Exit::ObjectiveMissed,
+                    _ => Exit::StepFailed,
+                }
+            }
+        }
+    }
+
+    fn failure_of(&self, ix: StepIx) -> Option<&Failure> {
+        self.steps[ix.ix()].error.as_ref()
+    }
+
+    /// One sentence about the run, for notifications and the last line on the screen.
+    pub(crate) fn summary_text(&self, status: RunStatus) -> String {
+        let count = |wanted: Status| self.steps.iter().filter(|step| step.status == Some(wanted)).count();
+        let mut text = format!("{} {}", self.plan.name, status.as_str());
+        if let Some(ix) = self.failing().first() {
+            let why =
+                self.failure_of(*ix).map_or("for no recorded reason", |failure| failure.message.as_str());
+            text.push_str(&format!(" at {}: {why}", self.plan.step(*ix).id));
+        }
+        let others: Vec<String> = [Status::Succeeded, Status::Skipped, Status::Blocked, Status::Cancelled]
+            .into_iter()
+            .filter(|wanted| count(*wanted) > 0)
+            .map(|wanted| format!("{} {}", count(wanted), wanted.as_str()))
+            .collect();
+        if !others.is_empty() {
+            text.push_str(&format!("; {}", others.join(", ")));
+        }
+        text
+    }
+
+    /// What went wrong without failing the run.
+    pub(crate) fn warning_texts(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for ix in self.plan.indices() {
+            let step = self.plan.step(ix);
+            let state = &self.steps[ix.ix()];
+            if step.on_failure == OnFailure::Ignore
+                && matches!(state.status, Some(Status::Failed | Status::Partial))
+            {
+                let why = self.failure_of(ix).map_or("", |failure| failure.message.as_str());
+                warnings.push(format!("{} failed and was ignored: {why}", step.id));
+            }
+        }
+        if let (Purpose::Restore, Some(rto), Some(head)) =
+            (self.plan.purpose, self.plan.objectives.rto, &self.head)
+        {
+            let took = self.now.since(head.started_at);
+            if took > rto {
+                warnings.push(format!("it took {took}, longer than the recovery time objective of {rto}"));
+            }
+        }
+        warnings
+    }
+}
