@@ -4,6 +4,7 @@
 pub mod source;
 pub mod finding;
 pub mod name;
+pub mod suggest;
 pub mod duration;
 pub mod shape;
 pub mod owned_shape;
@@ -11,6 +12,6 @@ pub mod catalog;
 pub mod rendered;
 pub mod expr;
 pub mod codes;
-pub mod suggest;
 pub mod model;
 pub mod syntax;
+pub mod graph;

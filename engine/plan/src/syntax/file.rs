@@ -45,7 +45,9 @@ impl FileKind {
             });
             return None;
         };
+        let mut only = true;
         for (entry, _) in found {
+            only = false;
             findings.push(
                 Finding::error(codes::FILE_KIND, entry.key_place, format!("`{}` and `{}` stand in one file", first.key, entry.key))
                     .label("the second kind")
@@ -53,7 +55,7 @@ impl FileKind {
                     .related(first.key_place, "the first kind"),
             );
         }
-        Some(kind)
+        only.then_some(kind)
     }
 }
 
