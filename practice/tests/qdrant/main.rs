@@ -1,5 +1,7 @@
 //! The practice Qdrant over HTTP, as a client meets it.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it cannot go on")]
+
 mod faults;
 mod points;
 mod replay;
