@@ -91,4 +91,61 @@ codes! {
     RETRY = "DD208", "retry that cannot be meant",
         "the values of a `retry` contradict each other",
         "correct the delays";
+    UNKNOWN_TARGET_KIND = "DD401", "unknown target kind",
+        "a plan or an environment names a target kind that does not exist",
+        "correct the spelling; `drydock kinds` lists the target kinds";
+    UNBOUND_TARGET = "DD402", "target not bound",
+        "the environment does not say where a target of the plan is",
+        "add the target to the environment file";
+    TARGET_KIND_DIFFERS = "DD403", "target of another kind",
+        "the environment binds a target to another target kind than the plan says",
+        "correct the kind in one of the two files";
+    UNKNOWN_SETTING = "DD404", "unknown setting",
+        "a target of the environment has a setting that its kind does not have",
+        "correct the spelling, or remove it";
+    MISSING_SETTING = "DD405", "missing setting",
+        "a target of the environment lacks a setting that its kind needs",
+        "add the setting";
+    WRONG_SETTING = "DD406", "setting of another shape",
+        "a setting of a target is not what its kind wants",
+        "write the value as the message says";
+    SECRET_IN_PLAIN = "DD407", "secret in plain text",
+        "a secret stands in a file as plain text, where everyone reads it who reads the file",
+        "say where it is kept: `{ env: NAME }`, `{ file: PATH }` or `{ command: [PROGRAM, ARGUMENT] }`; change the secret if the file was shared";
+    SECRET_SOURCE = "DD408", "no source of a secret",
+        "a secret is neither `{ env: NAME }` nor `{ file: PATH }` nor `{ command: [PROGRAM, ARGUMENT] }`",
+        "write one of the three";
+    SECRET_NOT_HERE = "DD409", "secret where none can stand",
+        "a secret, or its source, stands where its value would be shown, compared or kept",
+        "give the secret only to settings and inputs that take one";
+    SECRET_BY_FLAG = "DD410", "secret on the command line",
+        "a secret parameter was given by `-p`, where other users of the machine can read it",
+        "set `DRYDOCK_PARAM_<NAME>`, or give its source in the environment file";
+    VARIABLE_UNSET = "DD411", "environment variable not set",
+        "an environment file reads a variable that is not set",
+        "set it, or write `{{ env.NAME | default('…') }}`";
+    UNKNOWN_PARAM = "DD412", "unknown parameter",
+        "a value is given for a parameter that the plan does not have, or an expression reads one",
+        "correct the spelling, or declare the parameter under `params`";
+    MISSING_PARAM = "DD413", "missing parameter",
+        "a run needs a parameter that has no value",
+        "give it by `-p name=value`, `--params FILE`, `DRYDOCK_PARAM_<NAME>`, the environment file or a default";
+    PARAM_VALUE = "DD414", "value does not fit the parameter",
+        "the value of a parameter is not of its type, or not within its `enum`, `pattern`, `min` and `max`",
+        "give a value that fits";
+    PARAM_DECLARATION = "DD415", "declaration contradicts itself",
+        "the bounds, the pattern or the values of a parameter do not fit its type or each other",
+        "correct the declaration";
+    PARAM_FLAG = "DD416", "`-p` not understood",
+        "`-p` is not `name=value`, or gives a parameter twice",
+        "write `-p name=value`, once a parameter";
+    PARAM_UNUSED = "DD417", "parameter not used",
+        "a parameter is declared, and nothing reads it",
+        "remove it, or read it where it was meant";
+    TARGET_UNUSED = "DD418", "target not used",
+        "a target is declared, and no step works on it",
+        "remove it, or use it where it was meant";
+    NOT_AN_ENVIRONMENT = "DD419", "not an environment",
+        "the file given as environment is another kind of file",
+        "give the environment file by `-e`";
 }

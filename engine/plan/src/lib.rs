@@ -15,3 +15,7 @@ pub mod codes;
 pub mod model;
 pub mod syntax;
 pub mod graph;
+mod secret;
+mod fit;
+pub mod params;
+pub mod environment;

@@ -40,9 +40,13 @@ impl<'n> Fields<'n> {
     pub fn of(node: &'n Node, at: Place, table: &'static Table, findings: &mut Findings) -> Option<Self> {
         let Some(map) = node.map() else {
             findings.push(
-                Finding::error(codes::WRONG_TYPE, at_value(node, at), format!("{} must be a mapping", table.what))
-                    .label(format!("this is {}", node.words()))
-                    .help(format!("its keys are {}", list(table.names()))),
+                Finding::error(
+                    codes::WRONG_TYPE,
+                    at_value(node, at),
+                    format!("{} must be a mapping", table.what),
+                )
+                .label(format!("this is {}", node.words()))
+                .help(format!("its keys are {}", list(table.names()))),
             );
             return None;
         };
@@ -120,7 +124,9 @@ impl<'n> Fields<'n> {
     pub fn positive(&self, name: &str, findings: &mut Findings) -> Option<Spanned<u32>> {
         let (key, entry) = self.get(name)?;
         let number = match &entry.value.value {
-            Value::Number(number) => number.as_u64().filter(|number| *number > 0).and_then(|number| u32::try_from(number).ok()),
+            Value::Number(number) => {
+                number.as_u64().filter(|number| *number > 0).and_then(|number| u32::try_from(number).ok())
+            }
             _ => None,
         };
         match number {
@@ -135,7 +141,8 @@ impl<'n> Fields<'n> {
         match &entry.value.value {
             Value::Text(text) => match Millis::parse(&text.text) {
                 Ok(duration) => return Some(Spanned::new(duration, entry.value.place)),
-                Err(words) => findings.push(Finding::error(codes::WRONG_TYPE, entry.value_place(), words).label("no duration")),
+                Err(words) => findings
+                    .push(Finding::error(codes::WRONG_TYPE, entry.value_place(), words).label("no duration")),
             },
             Value::Number(number) if number.is_u64() => findings.push(
                 Finding::error(codes::WRONG_TYPE, entry.value_place(), format!("`{name}` needs a unit"))
@@ -164,8 +171,12 @@ impl<'n> Fields<'n> {
                     Some(text) => Some(Spanned::new(text, item.place)),
                     None => {
                         findings.push(
-                            Finding::error(codes::WRONG_TYPE, at_value(item, entry.key_place), format!("`{name}` lists names"))
-                                .label(format!("this is {}", item.words())),
+                            Finding::error(
+                                codes::WRONG_TYPE,
+                                at_value(item, entry.key_place),
+                                format!("`{name}` lists names"),
+                            )
+                            .label(format!("this is {}", item.words())),
                         );
                         None
                     }
@@ -173,10 +184,14 @@ impl<'n> Fields<'n> {
                 .collect(),
             Value::Text(text) => {
                 findings.push(
-                    Finding::error(codes::WRONG_TYPE, entry.value.place, format!("`{name}` must be a list of names"))
-                        .label("this is text")
-                        .help(format!("write `{name}: [{}]`", text.text))
-                        .suggestion(format!("[{}]", text.text)),
+                    Finding::error(
+                        codes::WRONG_TYPE,
+                        entry.value.place,
+                        format!("`{name}` must be a list of names"),
+                    )
+                    .label("this is text")
+                    .help(format!("write `{name}: [{}]`", text.text))
+                    .suggestion(format!("[{}]", text.text)),
                 );
                 Vec::new()
             }
@@ -217,11 +232,14 @@ pub fn named(text: &str, place: Place, findings: &mut Findings) -> Option<Name> 
     match Name::parse(text) {
         Ok(name) => Some(name),
         Err(error) => {
-            let mut finding = Finding::error(codes::NOT_A_NAME, place, format!("`{text}` is not a name")).label(error.why);
+            let mut finding =
+                Finding::error(codes::NOT_A_NAME, place, format!("`{text}` is not a name")).label(error.why);
             if let Some(near) = error.suggestion {
                 finding = finding.help(format!("write `{near}`")).suggestion(near);
             } else {
-                finding = finding.help("a name begins with a to z and goes on with a to z, 0 to 9 and `_`, at most 63 in all");
+                finding = finding.help(
+                    "a name begins with a to z and goes on with a to z, 0 to 9 and `_`, at most 63 in all",
+                );
             }
             findings.push(finding);
             None
@@ -230,7 +248,7 @@ pub fn named(text: &str, place: Place, findings: &mut Findings) -> Option<Name> 
 }
 
 /// Where to point at a value: at its place, or at its key's where it is written as nothing.
-pub(super) fn at_value(node: &Node, key: Place) -> Place {
+pub(crate) fn at_value(node: &Node, key: Place) -> Place {
     if node.place.span.start == node.place.span.end { key } else { node.place }
 }
 
@@ -242,9 +260,13 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 /// Found: the value under a key is of another type. Always `None`.
 fn wrong_type<T>(key: &Key, entry: &Entry, findings: &mut Findings) -> Option<T> {
     findings.push(
-        Finding::error(codes::WRONG_TYPE, entry.value_place(), format!("`{}` must be {}", key.name, key.wanted.words()))
-            .label(format!("this is {}", entry.value.words()))
-            .help(format!("write for example `{}`", key.example)),
+        Finding::error(
+            codes::WRONG_TYPE,
+            entry.value_place(),
+            format!("`{}` must be {}", key.name, key.wanted.words()),
+        )
+        .label(format!("this is {}", entry.value.words()))
+        .help(format!("write for example `{}`", key.example)),
     );
     None
 }

@@ -19,19 +19,26 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    const ALL: [(&'static str, Self); 3] = [("steps", Self::Plan), ("environment", Self::Environment), ("requests", Self::Requests)];
+    const ALL: [(&'static str, Self); 3] =
+        [("steps", Self::Plan), ("environment", Self::Environment), ("requests", Self::Requests)];
 
     /// What this document is; none or several of the keys are found.
     pub fn of(node: &Node, findings: &mut Findings) -> Option<Self> {
         let Some(entries) = node.map() else {
             let what = format!("a file of Drydock is a mapping, and this is {}", node.words());
-            findings.push(Finding::error(codes::FILE_KIND, node.place, what).help("a plan begins with `drydock: v1`"));
+            findings.push(
+                Finding::error(codes::FILE_KIND, node.place, what).help("a plan begins with `drydock: v1`"),
+            );
             return None;
         };
-        let mut found = entries.iter().filter_map(|entry| Some((entry, Self::ALL.iter().find(|(key, _)| *key == &*entry.key)?.1)));
+        let mut found = entries
+            .iter()
+            .filter_map(|entry| Some((entry, Self::ALL.iter().find(|(key, _)| *key == &*entry.key)?.1)));
         let Some((first, kind)) = found.next() else {
             let place = entries.first().map_or(node.place, |entry| entry.key_place);
-            let slip = entries.iter().find_map(|entry| Some((entry, nearest(&entry.key, Self::ALL.map(|(key, _)| key))?)));
+            let slip = entries
+                .iter()
+                .find_map(|entry| Some((entry, nearest(&entry.key, Self::ALL.map(|(key, _)| key))?)));
             findings.push(match slip {
                 Some((entry, near)) => {
                     Finding::error(codes::FILE_KIND, entry.key_place, format!("a file has no key `{}` at its top", entry.key))
@@ -49,10 +56,16 @@ impl FileKind {
         for (entry, _) in found {
             only = false;
             findings.push(
-                Finding::error(codes::FILE_KIND, entry.key_place, format!("`{}` and `{}` stand in one file", first.key, entry.key))
-                    .label("the second kind")
-                    .help("a file is a plan, an environment or a list of requests; put each into a file of its own")
-                    .related(first.key_place, "the first kind"),
+                Finding::error(
+                    codes::FILE_KIND,
+                    entry.key_place,
+                    format!("`{}` and `{}` stand in one file", first.key, entry.key),
+                )
+                .label("the second kind")
+                .help(
+                    "a file is a plan, an environment or a list of requests; put each into a file of its own",
+                )
+                .related(first.key_place, "the first kind"),
             );
         }
         only.then_some(kind)
@@ -68,10 +81,14 @@ pub(super) fn version(fields: &Fields<'_>, findings: &mut Findings) {
             _ => entry.value.words().to_owned(),
         };
         findings.push(
-            Finding::error(codes::VERSION, entry.value_place(), format!("this Drydock reads version `v1`, not {written}"))
-                .label("another version")
-                .help("write `drydock: v1`")
-                .suggestion("v1"),
+            Finding::error(
+                codes::VERSION,
+                entry.value_place(),
+                format!("this Drydock reads version `v1`, not {written}"),
+            )
+            .label("another version")
+            .help("write `drydock: v1`")
+            .suggestion("v1"),
         );
     }
 }

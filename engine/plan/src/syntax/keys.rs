@@ -99,9 +99,18 @@ const fn required(name: &'static str, wanted: Wanted, example: &'static str, doc
     Key { required: true, ..key(name, wanted, example, doc) }
 }
 
-const VERSION: Key = required("drydock", Wanted::Version, "drydock: v1", "The version of the language that the file is written in.");
-const DESCRIPTION: Key =
-    key("description", Wanted::Value(Shape::Text), "description: Restore to one point.", "What it is for, in words for people.");
+const VERSION: Key = required(
+    "drydock",
+    Wanted::Version,
+    "drydock: v1",
+    "The version of the language that the file is written in.",
+);
+const DESCRIPTION: Key = key(
+    "description",
+    Wanted::Value(Shape::Text),
+    "description: Restore to one point.",
+    "What it is for, in words for people.",
+);
 
 /// The top of a plan.
 pub static PLAN: Table = Table {
@@ -124,15 +133,30 @@ pub static PLAN: Table = Table {
             "targets: { sql: sqlserver }",
             "The servers and stores that steps work on, by the plan's own names; an environment binds them.",
         ),
-        key("objectives", Wanted::Mapping(&OBJECTIVES), "objectives: { rpo: 15m, rto: 1h }", "What the plan must keep to."),
-        key("max_parallel", Wanted::Positive, "max_parallel: 4", "How many attempts may run at once in the whole run; 8 when it is left out."),
+        key(
+            "objectives",
+            Wanted::Mapping(&OBJECTIVES),
+            "objectives: { rpo: 15m, rto: 1h }",
+            "What the plan must keep to.",
+        ),
+        key(
+            "max_parallel",
+            Wanted::Positive,
+            "max_parallel: 4",
+            "How many attempts may run at once in the whole run; 8 when it is left out.",
+        ),
         key(
             "on_unfinished",
             Wanted::Value(Shape::OneOf(&["resume", "abandon", "refuse"])),
             "on_unfinished: resume",
             "What `run` does about a run of this plan and environment that died in the middle; `refuse` when it is left out.",
         ),
-        required("steps", Wanted::MapOf(&STEP), "steps: { wait: { uses: flow.wait, with: { for: 5s } } }", "The steps, by name."),
+        required(
+            "steps",
+            Wanted::MapOf(&STEP),
+            "steps: { wait: { uses: flow.wait, with: { for: 5s } } }",
+            "The steps, by name.",
+        ),
         key(
             "finally",
             Wanted::MapOf(&STEP),
@@ -160,26 +184,58 @@ pub static PARAM: Table = Table {
             "What its values look like.",
         ),
         DESCRIPTION,
-        key("required", Wanted::Value(Shape::Boolean), "required: true", "Whether a run must be given a value."),
-        key("default", Wanted::Value(Shape::Any), "default: OctopusDB", "The value when none is given; of a secret, its source."),
-        key("enum", Wanted::Value(Shape::List(&Shape::Any)), "enum: [full, diff]", "The values that it may have."),
-        key("pattern", Wanted::Value(Shape::Text), "pattern: 'agent_[0-9a-f]+'", "A regular expression that the whole text must match."),
+        key(
+            "required",
+            Wanted::Value(Shape::Boolean),
+            "required: true",
+            "Whether a run must be given a value.",
+        ),
+        key(
+            "default",
+            Wanted::Value(Shape::Any),
+            "default: OctopusDB",
+            "The value when none is given; of a secret, its source.",
+        ),
+        key(
+            "enum",
+            Wanted::Value(Shape::List(&Shape::Any)),
+            "enum: [full, diff]",
+            "The values that it may have.",
+        ),
+        key(
+            "pattern",
+            Wanted::Value(Shape::Text),
+            "pattern: 'agent_[0-9a-f]+'",
+            "A regular expression that the whole text must match.",
+        ),
         key("min", Wanted::Value(Shape::Any), "min: 1", "The smallest number, duration, size or time."),
         key("max", Wanted::Value(Shape::Any), "max: 24h", "The largest number, duration, size or time."),
     ],
 };
 
 /// The types of parameters, as they are written.
-pub static PARAM_TYPES: [&str; 12] =
-    ["string", "integer", "number", "boolean", "duration", "size", "datetime", "path", "url", "list", "map", "secret"];
+pub static PARAM_TYPES: [&str; 12] = [
+    "string", "integer", "number", "boolean", "duration", "size", "datetime", "path", "url", "list", "map",
+    "secret",
+];
 
 /// The objectives of a plan.
 pub static OBJECTIVES: Table = Table {
     what: "objectives",
     doc: "how much may be lost and how long a recovery may take",
     keys: &[
-        key("rpo", Wanted::Value(Shape::Duration), "rpo: 15m", "Recovery point objective: how much may be lost."),
-        key("rto", Wanted::Value(Shape::Duration), "rto: 1h", "Recovery time objective: how long a recovery may take."),
+        key(
+            "rpo",
+            Wanted::Value(Shape::Duration),
+            "rpo: 15m",
+            "Recovery point objective: how much may be lost.",
+        ),
+        key(
+            "rto",
+            Wanted::Value(Shape::Duration),
+            "rto: 1h",
+            "Recovery time objective: how long a recovery may take.",
+        ),
     ],
 };
 
@@ -191,19 +247,49 @@ pub static STEP: Table = Table {
         required("uses", Wanted::StepKind, "uses: sqlserver.restore", "The kind that the step calls."),
         key("target", Wanted::Name, "target: sql", "The target that it works on, by the plan's name."),
         key("with", Wanted::Inputs, "with: { database: OctopusDB }", "The kind's inputs."),
-        key("needs", Wanted::Names, "needs: [fence, point]", "The steps that must have succeeded, or been skipped, before this one starts."),
-        key("when", Wanted::Expression, "when: params.full", "Runs the step only where this is true; else it is skipped."),
+        key(
+            "needs",
+            Wanted::Names,
+            "needs: [fence, point]",
+            "The steps that must have succeeded, or been skipped, before this one starts.",
+        ),
+        key(
+            "when",
+            Wanted::Expression,
+            "when: params.full",
+            "Runs the step only where this is true; else it is skipped.",
+        ),
         key(
             "foreach",
             Wanted::Expression,
             "foreach: steps.list.outputs.collections",
             "One instance of the step for each item of this list; `item` is the item.",
         ),
-        key("key", Wanted::Expression, "key: item.collection", "Names the instances of a `foreach`; else the item itself, or its `name`."),
-        key("max_parallel", Wanted::Positive, "max_parallel: 4", "How many instances of a `foreach` may run at once."),
+        key(
+            "key",
+            Wanted::Expression,
+            "key: item.collection",
+            "Names the instances of a `foreach`; else the item itself, or its `name`.",
+        ),
+        key(
+            "max_parallel",
+            Wanted::Positive,
+            "max_parallel: 4",
+            "How many instances of a `foreach` may run at once.",
+        ),
         key("retry", Wanted::Mapping(&RETRY), "retry: { attempts: 3, delay: 10s }", "When to try again."),
-        key("timeout", Wanted::Value(Shape::Duration), "timeout: 2h", "The longest that one attempt may take."),
-        key("validate", Wanted::ListOf(&VALIDATION), "validate: [{ name: it answers, assert: outputs.status == 200 }]", "What must hold once the body has succeeded."),
+        key(
+            "timeout",
+            Wanted::Value(Shape::Duration),
+            "timeout: 2h",
+            "The longest that one attempt may take.",
+        ),
+        key(
+            "validate",
+            Wanted::ListOf(&VALIDATION),
+            "validate: [{ name: it answers, assert: outputs.status == 200 }]",
+            "What must hold once the body has succeeded.",
+        ),
         key(
             "on_failure",
             Wanted::Value(Shape::OneOf(&["stop", "continue", "ignore"])),
@@ -216,8 +302,18 @@ pub static STEP: Table = Table {
             "on_unknown: redo",
             "What to do about an attempt of which nobody knows what it did; `ask` when it is left out.",
         ),
-        key("outputs", Wanted::Values, "outputs: { rows: \"{{ outputs.json.rows }}\" }", "Values added to the step's outputs when its body has succeeded."),
-        key("undoes", Wanted::Names, "undoes: [pause]", "In `finally`: steps that count as not begun once this one has run, with all that need them."),
+        key(
+            "outputs",
+            Wanted::Values,
+            "outputs: { rows: \"{{ outputs.json.rows }}\" }",
+            "Values added to the step's outputs when its body has succeeded.",
+        ),
+        key(
+            "undoes",
+            Wanted::Names,
+            "undoes: [pause]",
+            "In `finally`: steps that count as not begun once this one has run, with all that need them.",
+        ),
         DESCRIPTION,
     ],
 };
@@ -228,7 +324,12 @@ pub static RETRY: Table = Table {
     doc: "how often to try, after how long, and after which errors",
     keys: &[
         required("attempts", Wanted::Positive, "attempts: 3", "All tries together, the first included."),
-        key("delay", Wanted::Value(Shape::Duration), "delay: 10s", "The time before the second try; none when it is left out."),
+        key(
+            "delay",
+            Wanted::Value(Shape::Duration),
+            "delay: 10s",
+            "The time before the second try; none when it is left out.",
+        ),
         key(
             "backoff",
             Wanted::Value(Shape::OneOf(&["none", "linear", "exponential"])),
@@ -250,11 +351,31 @@ pub static VALIDATION: Table = Table {
     what: "a validation",
     doc: "a question to a server, or to the step's own outputs, and the answer that must come",
     keys: &[
-        required("name", Wanted::Value(Shape::Text), "name: row count within the band", "What holds, in words; once in a step."),
-        key("uses", Wanted::StepKind, "uses: sqlserver.query", "The kind that asks; it must only read. Left out, the step's own outputs are judged."),
-        key("target", Wanted::Name, "target: sql", "The target that is asked; the step's own when it is left out."),
+        required(
+            "name",
+            Wanted::Value(Shape::Text),
+            "name: row count within the band",
+            "What holds, in words; once in a step.",
+        ),
+        key(
+            "uses",
+            Wanted::StepKind,
+            "uses: sqlserver.query",
+            "The kind that asks; it must only read. Left out, the step's own outputs are judged.",
+        ),
+        key(
+            "target",
+            Wanted::Name,
+            "target: sql",
+            "The target that is asked; the step's own when it is left out.",
+        ),
         key("with", Wanted::Inputs, "with: { sql: SELECT 1 AS one }", "The kind's inputs."),
-        required("assert", Wanted::Expression, "assert: result.rows[0].one == 1", "What must be true; `result` is the answer, `outputs` the step's own outputs."),
+        required(
+            "assert",
+            Wanted::Expression,
+            "assert: result.rows[0].one == 1",
+            "What must be true; `result` is the answer, `outputs` the step's own outputs.",
+        ),
     ],
 };
 
@@ -264,11 +385,31 @@ pub static ENVIRONMENT: Table = Table {
     doc: "the real servers behind a plan's targets, and values of its parameters",
     keys: &[
         VERSION,
-        required("environment", Wanted::Value(Shape::Text), "environment: production", "The environment's name."),
+        required(
+            "environment",
+            Wanted::Value(Shape::Text),
+            "environment: production",
+            "The environment's name.",
+        ),
         DESCRIPTION,
-        key("protected", Wanted::Value(Shape::Boolean), "protected: true", "Whether destructive runs ask for the server's own name."),
-        key("targets", Wanted::Settings, "targets: { sql: { kind: sqlserver, host: sql01 } }", "The targets, by the names that plans use."),
-        key("params", Wanted::ParamValues, "params: { sql_database: OctopusDB }", "Values of parameters, for every plan that declares them."),
+        key(
+            "protected",
+            Wanted::Value(Shape::Boolean),
+            "protected: true",
+            "Whether destructive runs ask for the server's own name.",
+        ),
+        key(
+            "targets",
+            Wanted::Settings,
+            "targets: { sql: { kind: sqlserver, host: sql01 } }",
+            "The targets, by the names that plans use.",
+        ),
+        key(
+            "params",
+            Wanted::ParamValues,
+            "params: { sql_database: OctopusDB }",
+            "Values of parameters, for every plan that declares them.",
+        ),
     ],
 };
 
@@ -279,7 +420,12 @@ pub static REQUESTS: Table = Table {
     keys: &[
         VERSION,
         DESCRIPTION,
-        required("requests", Wanted::Requests, "requests: [{ path: /health, expect_status: [200] }]", "The requests, in order."),
+        required(
+            "requests",
+            Wanted::Requests,
+            "requests: [{ path: /health, expect_status: [200] }]",
+            "The requests, in order.",
+        ),
     ],
 };
 
@@ -325,7 +471,11 @@ mod tests {
     fn no_key_is_a_boolean_of_old_yaml() {
         for (name, table) in TABLES {
             for key in table.keys {
-                assert!(!["y", "n", "yes", "no", "on", "off", "true", "false"].contains(&key.name), "{name}.{}", key.name);
+                assert!(
+                    !["y", "n", "yes", "no", "on", "off", "true", "false"].contains(&key.name),
+                    "{name}.{}",
+                    key.name
+                );
             }
         }
     }

@@ -1,13 +1,24 @@
-//! From a place in a text's value to the place in the file where it was written: [`offsets`]. Quotes, escapes, folded lines and the
+//! From a place in a text's value to the place in the file where it was written: [`origin`]. Quotes, escapes, folded lines and the
 //! indentation of block texts make the two differ.
 
-use crate::source::Span;
+use crate::expr::Origin;
+use crate::source::{Place, Span};
 
 use super::tree::{Style, Text};
 
+/// Where the bytes of the text that stands at this place of `source` were written.
+pub fn origin(text: &Text, source: &str, place: Place) -> Origin {
+    match offsets(text, source, place.span).as_slice() {
+        [] => place.into(),
+        runs => {
+            Origin::with_breaks(place, runs.iter().map(|(at, written)| (*at as usize, *written as usize)))
+        }
+    }
+}
+
 /// For the text that stands at `span` of `source`: where each straight run begins, as (byte of the text, byte of the source). Empty
 /// where the two cannot be laid beside each other.
-pub fn offsets(text: &Text, source: &str, span: Span) -> Vec<(u32, u32)> {
+pub(super) fn offsets(text: &Text, source: &str, span: Span) -> Vec<(u32, u32)> {
     let quote = usize::from(matches!(text.style, Style::Single | Style::Double));
     let (start, end) = (span.start as usize + quote, (span.end as usize).saturating_sub(quote));
     let Some(written) = source.get(start..end) else { return Vec::new() };

@@ -3,7 +3,9 @@
 use crate::codes;
 use crate::duration::Millis;
 use crate::finding::{Finding, Findings};
-use crate::model::{Backoff, Objectives, OnFailure, OnUnfinished, OnUnknown, ParamType, Purpose, Retry, RetryOn};
+use crate::model::{
+    Backoff, Objectives, OnFailure, OnUnfinished, OnUnknown, ParamType, Purpose, Retry, RetryOn,
+};
 use crate::name::Name;
 use crate::source::Place;
 
@@ -149,8 +151,16 @@ impl<'n> PlanFile<'n> {
                 _ => Purpose::Maintenance,
             },
             description: fields.text("description", findings).map(|text| text.value.to_owned()),
-            params: fields.entries("params", findings).iter().filter_map(|entry| param(entry, findings)).collect(),
-            targets: fields.entries("targets", findings).iter().filter_map(|entry| target(entry, findings)).collect(),
+            params: fields
+                .entries("params", findings)
+                .iter()
+                .filter_map(|entry| param(entry, findings))
+                .collect(),
+            targets: fields
+                .entries("targets", findings)
+                .iter()
+                .filter_map(|entry| target(entry, findings))
+                .collect(),
             objectives: objectives(&fields, findings),
             max_parallel: fields.positive("max_parallel", findings).map(|number| number.value),
             on_unfinished: fields.one_of("on_unfinished", findings).map(|word| match word.value {
@@ -181,7 +191,9 @@ impl<'n> PlanFile<'n> {
 
 fn objectives(fields: &Fields<'_>, findings: &mut Findings) -> Objectives {
     let Some(entry) = fields.entry("objectives") else { return Objectives::default() };
-    let Some(fields) = Fields::of(&entry.value, entry.key_place, &OBJECTIVES, findings) else { return Objectives::default() };
+    let Some(fields) = Fields::of(&entry.value, entry.key_place, &OBJECTIVES, findings) else {
+        return Objectives::default();
+    };
     Objectives {
         rpo: fields.duration("rpo", findings).map(|duration| duration.value),
         rto: fields.duration("rto", findings).map(|duration| duration.value),
@@ -213,13 +225,20 @@ fn target<'n>(entry: &'n Entry, findings: &mut Findings) -> Option<TargetWritten
     let name = named(&entry.key, entry.key_place, findings);
     let Some(kind) = entry.value.text() else {
         findings.push(
-            Finding::error(codes::WRONG_TYPE, entry.value_place(), format!("the target `{}` must be the name of a target kind", entry.key))
-                .label(format!("this is {}", entry.value.words()))
-                .help("write for example `sql: sqlserver`; the server itself stands in the environment file"),
+            Finding::error(
+                codes::WRONG_TYPE,
+                entry.value_place(),
+                format!("the target `{}` must be the name of a target kind", entry.key),
+            )
+            .label(format!("this is {}", entry.value.words()))
+            .help("write for example `sql: sqlserver`; the server itself stands in the environment file"),
         );
         return None;
     };
-    Some(TargetWritten { name: Spanned::new(name?, entry.key_place), kind: Spanned::new(kind, entry.value.place) })
+    Some(TargetWritten {
+        name: Spanned::new(name?, entry.key_place),
+        kind: Spanned::new(kind, entry.value.place),
+    })
 }
 
 fn step<'n>(entry: &'n Entry, finally: bool, findings: &mut Findings) -> Option<StepWritten<'n>> {
@@ -238,7 +257,10 @@ fn step<'n>(entry: &'n Entry, finally: bool, findings: &mut Findings) -> Option<
         max_parallel: fields.positive("max_parallel", findings),
         retry: fields.entry("retry").map_or_else(Retry::default, |entry| retry(entry, findings)),
         timeout: fields.duration("timeout", findings).map(|duration| duration.value),
-        validate: items.iter().filter_map(|item| validation(item, fields.entry("validate")?.key_place, findings)).collect(),
+        validate: items
+            .iter()
+            .filter_map(|item| validation(item, fields.entry("validate")?.key_place, findings))
+            .collect(),
         on_failure: match fields.one_of("on_failure", findings).map(|word| word.value) {
             Some("continue") => OnFailure::Continue,
             Some("ignore") => OnFailure::Ignore,
@@ -270,11 +292,17 @@ fn call<'n>(fields: &Fields<'n>, findings: &mut Findings) -> CallWritten<'n> {
 fn validation<'n>(node: &'n Node, at: Place, findings: &mut Findings) -> Option<ValidationWritten<'n>> {
     let at = node.map().and_then(|entries| entries.first()).map_or(at, |entry| entry.key_place);
     let fields = Fields::of(node, at, &VALIDATION, findings)?;
-    Some(ValidationWritten { name: fields.text("name", findings), call: call(&fields, findings), assert: fields.expression("assert", findings) })
+    Some(ValidationWritten {
+        name: fields.text("name", findings),
+        call: call(&fields, findings),
+        assert: fields.expression("assert", findings),
+    })
 }
 
 fn retry(entry: &Entry, findings: &mut Findings) -> Retry {
-    let Some(fields) = Fields::of(&entry.value, entry.key_place, &RETRY, findings) else { return Retry::default() };
+    let Some(fields) = Fields::of(&entry.value, entry.key_place, &RETRY, findings) else {
+        return Retry::default();
+    };
     let default = Retry::default();
     let delay = fields.duration("delay", findings);
     let max_delay = fields.duration("max_delay", findings);
@@ -282,9 +310,13 @@ fn retry(entry: &Entry, findings: &mut Findings) -> Retry {
         && max.value < delay.value
     {
         findings.push(
-            Finding::error(codes::RETRY, max.place, format!("`max_delay` is shorter than `delay` ({})", delay.value))
-                .label("shorter than the first delay")
-                .related(delay.place, "the first delay"),
+            Finding::error(
+                codes::RETRY,
+                max.place,
+                format!("`max_delay` is shorter than `delay` ({})", delay.value),
+            )
+            .label("shorter than the first delay")
+            .related(delay.place, "the first delay"),
         );
     }
     Retry {
@@ -322,9 +354,13 @@ fn retry_errors(entry: &Entry, findings: &mut Findings) -> Vec<RetryOn> {
         match read(item) {
             Some(error) => errors.push(error),
             None => findings.push(
-                Finding::error(codes::WRONG_TYPE, super::fields::at_value(item, entry.key_place), "`errors` lists error classes or codes")
-                    .label(format!("this is {}", item.words()))
-                    .help("write for example `errors: [transient, timeout]`"),
+                Finding::error(
+                    codes::WRONG_TYPE,
+                    super::fields::at_value(item, entry.key_place),
+                    "`errors` lists error classes or codes",
+                )
+                .label(format!("this is {}", item.words()))
+                .help("write for example `errors: [transient, timeout]`"),
             ),
         }
     }

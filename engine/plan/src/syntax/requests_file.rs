@@ -18,7 +18,9 @@ impl<'n> RequestsFile<'n> {
     /// The requests that this document holds.
     pub fn of(node: &'n Node, findings: &mut Findings) -> Self {
         let top = node.map().and_then(|entries| entries.first()).map_or(node.place, |entry| entry.key_place);
-        let Some(fields) = Fields::of(node, top, &REQUESTS, findings) else { return Self { requests: Vec::new() } };
+        let Some(fields) = Fields::of(node, top, &REQUESTS, findings) else {
+            return Self { requests: Vec::new() };
+        };
         super::file::version(&fields, findings);
         fields.text("description", findings);
         let mut requests = Vec::new();
