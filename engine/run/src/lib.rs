@@ -1,1 +1,13 @@
-//! Executes a plan: journal, locks, the loop, attempts, children.
+//! Executes a plan: journal and locks on disk, the one loop, attempts, children, and the trait that reporters implement.
+
+pub mod journal;
+pub mod state;
+pub mod reporter;
+pub mod children;
+pub mod world;
+pub mod secrets;
+pub mod message;
+pub mod services;
+mod host;
+pub mod attempts;
+pub mod sitting;

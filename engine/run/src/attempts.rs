@@ -1,0 +1,186 @@
+//! Executing attempts: [`Executor`] calls kinds on the runtime's workers and sends what they say to the loop.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use drydock_machine::{Ended, Failure, Verdict, Work};
+use drydock_plan::duration::Millis;
+use drydock_step::kind::{Fill, OwnedGiven};
+use drydock_step::{Ctx, Kind, Reconciled, StepError};
+use futures_util::FutureExt;
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use crate::children::CancelSignal;
+use crate::host::AttemptHost;
+use crate::message::Message;
+use crate::services::Services;
+use crate::world::{KillAt, KillPhase};
+
+/// The most that an attempt's outputs may be, as JSON.
+const OUTPUT_LIMIT: usize = 1024 * 1024;
+
+/// Calls kinds.
+pub struct Executor {
+    pub(crate) services: Arc<Services>,
+    runtime: Handle,
+}
+
+impl Executor {
+    /// That runs on this runtime.
+    pub fn new(services: Arc<Services>, runtime: Handle) -> Arc<Self> {
+        Arc::new(Self { services, runtime })
+    }
+
+    /// Execute an attempt and send what it says.
+    pub(crate) fn execute(self: &Arc<Self>, work: Work, cancel: CancelSignal, inbox: Sender<Message>) {
+        let this = self.clone();
+        self.runtime.spawn(async move {
+            let instance = work.attempt.instance();
+            let (n, body) = (work.attempt.n, work.attempt.check.is_none());
+            if body {
+                KillAt::strike(this.services.world.kill.as_ref(), &instance, n, KillPhase::Begun);
+            }
+            let result = AssertUnwindSafe(this.call(&work, &cancel, &inbox)).catch_unwind().await;
+            let ended = match result {
+                Ok(Ok(drydock_step::Ended::Outputs(outputs))) => this.outputs(outputs),
+                Ok(Ok(drydock_step::Ended::Waits(message))) => Ended::Waits(this.services.secrets.redact_text(&message)),
+                Ok(Err(error)) => this.failure(error, &cancel),
+                Err(panic) => Ended::Failed(Failure::new("panic", format!("the kind panicked: {}", panic_words(panic.as_ref())))),
+            };
+            if body {
+                KillAt::strike(this.services.world.kill.as_ref(), &instance, n, KillPhase::Done);
+            }
+            // The loop is gone when the journal could not be written: nobody listens any more.
+            let _ = inbox.send(Message::Returned(work.attempt, ended));
+        });
+    }
+
+    /// Ask about an attempt and send the answer.
+    pub(crate) fn reconcile(self: &Arc<Self>, work: Work, cancel: CancelSignal, inbox: Sender<Message>) {
+        let this = self.clone();
+        self.runtime.spawn(async move {
+            let asked = async {
+                let (kind, ctx, given) = this.prepare(&work, &cancel, &inbox).await?;
+                kind.reconcile(&ctx, given).await
+            };
+            let answer = match AssertUnwindSafe(asked).catch_unwind().await {
+                Ok(answer) => answer.map(|verdict| this.verdict(verdict)).map_err(|error| this.redacted(error)),
+                Err(panic) => Err(StepError::internal(format!("the kind panicked: {}", panic_words(panic.as_ref())))),
+            };
+            let _ = inbox.send(Message::Reconciled(work.attempt, answer));
+        });
+    }
+
+    /// Ask the server to stop an attempt. Its own answer tells how that went.
+    pub(crate) fn cancel(self: &Arc<Self>, work: Work, inbox: Sender<Message>) {
+        let this = self.clone();
+        self.runtime.spawn(async move {
+            let token = CancelSignal::pair().1;
+            let asked = async {
+                let (kind, ctx, given) = this.prepare(&work, &token, &inbox).await?;
+                kind.cancel(&ctx, given).await
+            };
+            if let Ok(Err(error)) = AssertUnwindSafe(asked).catch_unwind().await {
+                let line = format!("it could not be asked to stop: {}", this.services.secrets.redact_text(&error.message));
+                let _ = inbox.send(Message::Sample(work.attempt, drydock_step::Sample::Log(line)));
+            }
+        });
+    }
+
+    async fn call(self: &Arc<Self>, work: &Work, cancel: &CancelSignal, inbox: &Sender<Message>) -> Result<drydock_step::Ended, StepError> {
+        let (kind, ctx, given) = self.prepare(work, cancel, inbox).await?;
+        kind.execute(&ctx, given, work.from.as_ref()).await
+    }
+
+    /// The kind of an attempt, its context, and its inputs with the holes' values at hand.
+    async fn prepare(
+        self: &Arc<Self>,
+        work: &Work,
+        cancel: &CancelSignal,
+        inbox: &Sender<Message>,
+    ) -> Result<(&dyn Kind, Ctx, OwnedGiven), StepError> {
+        let kind = self
+            .services
+            .world
+            .registry
+            .kind_named(work.kind)
+            .ok_or_else(|| StepError::internal(format!("there is no kind {}", work.kind)))?;
+        let mut values = HashMap::new();
+        for rendered in work.inputs.values() {
+            for name in rendered.secrets() {
+                if !values.contains_key(&name) {
+                    let value = self.services.secrets.value(&name).await?;
+                    values.insert(name, value);
+                }
+            }
+        }
+        let fill: Fill = Arc::new(move |name| values.get(name).cloned());
+        let attempt: Arc<str> = format!("{}/{}", self.services.site.run, work.attempt.id()).into();
+        let host = AttemptHost {
+            services: self.services.clone(),
+            attempt: work.attempt.clone(),
+            attempt_id: attempt.clone(),
+            cancel: cancel.clone(),
+            inbox: inbox.clone(),
+        };
+        let ctx = Ctx {
+            run: self.services.site.run.clone(),
+            plan: self.services.plan.name.as_str().into(),
+            step: work.attempt.instance().into(),
+            attempt,
+            target: work.target.as_ref().map(|target| target.as_str().into()),
+            folder: self.services.site.plan_folder.clone(),
+            run_started_ms: self.services.site.run_started_ms,
+            notes: Arc::new(work.notes.clone()),
+            host: Arc::new(host),
+        };
+        Ok((kind, ctx, OwnedGiven { with: work.inputs.clone(), fill: Some(fill) }))
+    }
+
+    fn outputs(&self, outputs: Value) -> Ended {
+        let outputs = self.services.secrets.redact_json(outputs);
+        match serde_json::to_vec(&outputs).map(|bytes| bytes.len()) {
+            Ok(len) if len <= OUTPUT_LIMIT => Ended::Outputs(outputs),
+            Ok(len) => {
+                let message = format!("its outputs are {len} bytes long; more than 1 MiB belongs into an artifact or a file");
+                Ended::Failed(Failure::new("output.large", message))
+            }
+            Err(error) => Ended::Failed(Failure::new("internal", format!("its outputs are no JSON: {error}"))),
+        }
+    }
+
+    fn failure(&self, error: StepError, cancel: &CancelSignal) -> Ended {
+        if error.code == "cancelled" && cancel.is_asked() && !error.unknown {
+            return Ended::Cancelled;
+        }
+        let StepError { code, message, help, transient, unknown } = self.redacted(error);
+        let failure = Failure { code, message, help, transient };
+        if unknown { Ended::Unclear(failure) } else { Ended::Failed(failure) }
+    }
+
+    fn redacted(&self, error: StepError) -> StepError {
+        StepError {
+            message: self.services.secrets.redact_text(&error.message),
+            help: error.help.map(|help| self.services.secrets.redact_text(&help)),
+            ..error
+        }
+    }
+
+    fn verdict(&self, reconciled: Reconciled) -> Verdict {
+        match reconciled {
+            Reconciled::Done(outputs) => Verdict::Done(self.services.secrets.redact_json(outputs)),
+            Reconciled::NotDone => Verdict::NotDone,
+            Reconciled::Partly(progress) => Verdict::Partly(self.services.secrets.redact_json(progress)),
+            Reconciled::Busy(ms) => Verdict::Busy(Millis(ms)),
+            Reconciled::Unknown(why) => Verdict::Unknown(self.services.secrets.redact_text(&why)),
+        }
+    }
+}
+
+fn panic_words(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
+}

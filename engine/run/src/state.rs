@@ -1,0 +1,265 @@
+//! The state folder, `.drydock`: a folder a run with its journal, its lock and its sources. Main type: [`StateDir`].
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::journal::{Damage, Disk, Journaled, RealDisk, read};
+
+/// The version of `start.json`.
+const START_VERSION: u32 = 1;
+
+/// The state folder.
+#[derive(Debug, Clone)]
+pub struct StateDir {
+    root: PathBuf,
+}
+
+/// What a run was started with, kept beside its journal so that it can be taken up again from nothing else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// The format's version.
+    pub version: u32,
+    /// The plan file, absolute.
+    pub plan: PathBuf,
+    /// The environment file, absolute.
+    pub environment: Option<PathBuf>,
+    /// The plain values that were given for parameters, by name, whatever gave them.
+    pub params: Map<String, Value>,
+    /// The sources that were read, in the order of the files under `sources/`.
+    pub sources: Vec<String>,
+}
+
+impl Start {
+    /// With the version that this build writes.
+    pub fn new(plan: PathBuf, environment: Option<PathBuf>, params: Map<String, Value>, sources: Vec<String>) -> Self {
+        Self { version: START_VERSION, plan, environment, params, sources }
+    }
+}
+
+/// Why the state folder could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The system said no.
+    #[error("{what} {}: {error}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A run of this id is there already.
+    #[error("run {0} is there already")]
+    Exists(String),
+    /// There is no run of this id.
+    #[error("there is no run {id} in {}", root.display())]
+    Absent {
+        /// The id.
+        id: String,
+        /// The state folder.
+        root: PathBuf,
+    },
+    /// Another process works on it.
+    #[error("another process works on run {0}")]
+    Locked(String),
+    /// Its journal cannot be trusted.
+    #[error("the journal of run {run} is refused: {damage}")]
+    Damaged {
+        /// The run.
+        run: String,
+        /// What is wrong with it.
+        damage: Damage,
+    },
+    /// It is no id of a run.
+    #[error("`{0}` is no id of a run: only letters, digits, `-` and `_` may be in it, 64 at most")]
+    BadId(String),
+}
+
+/// A run's folder, locked for this process: the kernel frees it when the process ends.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl StateDir {
+    /// The state folder at this path; it is made, with its own `.gitignore`, when the first run needs it.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Its path.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A run's folder.
+    ///
+    /// # Errors
+    /// When the id is none.
+    pub fn run_folder(&self, id: &str) -> Result<PathBuf, StateError> {
+        let good = !id.is_empty()
+            && id.len() <= 64
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if good { Ok(self.root.join(id)) } else { Err(StateError::BadId(id.to_owned())) }
+    }
+
+    /// Hold the whole folder, for as long as it takes to look at its runs and begin one. Waits for whoever holds it.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or locked.
+    pub fn hold(&self) -> Result<RunLock, StateError> {
+        let io = |what, path: &Path| move |error| StateError::Io { what, path: path.to_owned(), error };
+        std::fs::create_dir_all(&self.root).map_err(io("cannot make", &self.root))?;
+        let ignore = self.root.join(".gitignore");
+        if !ignore.exists() {
+            std::fs::write(&ignore, "*\n").map_err(io("cannot write", &ignore))?;
+        }
+        let path = self.root.join(".lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("cannot open", &path))?;
+        file.lock().map_err(io("cannot lock", &path))?;
+        Ok(RunLock { _file: file })
+    }
+
+    /// Make a run's folder with what it was started with and its sources, all of it durable, and lock it.
+    ///
+    /// # Errors
+    /// When a run of this id is there, or the system says no.
+    pub fn create_run(&self, disk: &dyn Disk, id: &str, start: &Start, sources: &[Vec<u8>]) -> Result<(PathBuf, RunLock), StateError> {
+        let folder = self.run_folder(id)?;
+        let io = |what, path: &Path| move |error| StateError::Io { what, path: path.to_owned(), error };
+        match disk.create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(StateError::Exists(id.to_owned())),
+            result => result.map_err(io("cannot make", &folder))?,
+        }
+        let lock = lock(&folder, id)?;
+        let kept = folder.join("sources");
+        disk.create_dir(&kept).map_err(io("cannot make", &kept))?;
+        let text = serde_json::to_vec_pretty(start).unwrap_or_default();
+        let mut files = vec![(folder.join("start.json"), text.as_slice())];
+        files.extend(sources.iter().enumerate().map(|(at, bytes)| (kept.join(source_file(at, start)), bytes.as_slice())));
+        for (path, bytes) in files {
+            let mut file = disk.create(&path).map_err(io("cannot make", &path))?;
+            file.write(bytes).map_err(io("cannot write", &path))?;
+            file.sync().map_err(io("cannot sync", &path))?;
+        }
+        disk.sync_dir(&kept).map_err(io("cannot sync", &kept))?;
+        Ok((folder, lock))
+    }
+
+    /// Lock a run that is there.
+    ///
+    /// # Errors
+    /// When it is not there, or another process works on it.
+    pub fn lock_run(&self, id: &str) -> Result<(PathBuf, RunLock), StateError> {
+        let folder = self.run_folder(id)?;
+        if !folder.is_dir() {
+            return Err(StateError::Absent { id: id.to_owned(), root: self.root.clone() });
+        }
+        let lock = lock(&folder, id)?;
+        Ok((folder, lock))
+    }
+
+    /// Whether another process works on a run.
+    ///
+    /// # Errors
+    /// When the run is not there or its lock cannot be asked.
+    pub fn is_locked(&self, id: &str) -> Result<bool, StateError> {
+        match self.lock_run(id) {
+            Ok(_) => Ok(false),
+            Err(StateError::Locked(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The ids of all runs, sorted: ids that sort by time make this the order of their starts.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn run_ids(&self) -> Result<Vec<String>, StateError> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| StateError::Io { what: "cannot read", path: self.root.clone(), error })?,
+        };
+        let mut ids: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| self.root.join(name).join("journal.jsonl").is_file())
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// A run's journal, and its length in bytes.
+    ///
+    /// # Errors
+    /// When it is not there or is refused.
+    pub fn journal(&self, id: &str) -> Result<(Journaled, u64), StateError> {
+        let folder = self.run_folder(id)?;
+        let path = folder.join("journal.jsonl");
+        let bytes = match RealDisk.read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StateError::Absent { id: id.to_owned(), root: self.root.clone() });
+            }
+            result => result.map_err(|error| StateError::Io { what: "cannot read", path, error })?,
+        };
+        let damaged = |damage| StateError::Damaged { run: id.to_owned(), damage };
+        let journaled = read(&bytes).map_err(damaged)?;
+        if journaled.run != id {
+            let why = format!("it is the journal of run {}", journaled.run);
+            return Err(damaged(Damage::At { at: 0, line: 1, why }));
+        }
+        Ok((journaled, bytes.len() as u64))
+    }
+
+    /// What a run was started with.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn start(&self, id: &str) -> Result<Start, StateError> {
+        let path = self.run_folder(id)?.join("start.json");
+        let io = |error| StateError::Io { what: "cannot read", path: path.clone(), error };
+        let bytes = std::fs::read(&path).map_err(io)?;
+        serde_json::from_slice(&bytes).map_err(|error| io(error.into()))
+    }
+
+    /// The sources that a run was started with: name and bytes, in the order of [`Start::sources`].
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn sources(&self, id: &str) -> Result<Vec<(String, Vec<u8>)>, StateError> {
+        let start = self.start(id)?;
+        let folder = self.run_folder(id)?.join("sources");
+        let read = |(at, name): (usize, &String)| {
+            let path = folder.join(source_file(at, &start));
+            let bytes = std::fs::read(&path).map_err(|error| StateError::Io { what: "cannot read", path, error })?;
+            Ok((name.clone(), bytes))
+        };
+        start.sources.iter().enumerate().map(read).collect()
+    }
+}
+
+/// The name under `sources/`: its number, and the last part of its own name.
+fn source_file(at: usize, start: &Start) -> String {
+    let name = start.sources.get(at).map_or("source", String::as_str);
+    let last = name.rsplit(['/', '\\']).next().unwrap_or("source");
+    let safe: String = last.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    format!("{at:02}-{safe}")
+}
+
+fn lock(folder: &Path, id: &str) -> Result<RunLock, StateError> {
+    let path = folder.join("lock");
+    let io = |what| {
+        let path = path.clone();
+        move |error| StateError::Io { what, path, error }
+    };
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("cannot open"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(RunLock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(StateError::Locked(id.to_owned())),
+        Err(TryLockError::Error(error)) => Err(io("cannot lock")(error)),
+    }
+}

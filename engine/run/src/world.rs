@@ -1,0 +1,115 @@
+//! What the composition root gives a run: [`World`], everything that a library may not reach for by itself.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use drydock_step::{Registry, StepError};
+use serde_json::Value;
+
+use crate::journal::crash::CrashAt;
+
+/// Milliseconds since 1970, UTC.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// The value of an environment variable.
+pub type Variable = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Reads a document of the plan language that is no plan (a `requests` file) as plain values.
+pub type Documents = Arc<dyn Fn(&Path) -> Result<Value, StepError> + Send + Sync>;
+
+/// Runs plans inside plans.
+#[async_trait]
+pub trait Subplans: Send + Sync {
+    /// Run a plan to its end under this run id, or resume that run; its outputs. Returns early when `cancelled` does.
+    ///
+    /// # Errors
+    /// With the exit and the summary of the run that did not succeed.
+    async fn run_plan(
+        &self,
+        id: &str,
+        plan: &Path,
+        params: Value,
+        cancelled: crate::children::CancelSignal,
+    ) -> Result<Value, StepError>;
+}
+
+/// Everything from outside.
+pub struct World {
+    /// The clock.
+    pub clock: Clock,
+    /// The kinds.
+    pub registry: Registry,
+    /// Variables that secrets are read from.
+    pub variable: Variable,
+    /// The whole environment, which children inherit.
+    pub environment: Vec<(OsString, OsString)>,
+    /// How to start the reaper: ourselves, with `__reaper`.
+    pub reaper: Vec<OsString>,
+    /// Where to abort, for tests.
+    pub crash: Option<CrashAt>,
+    /// Where to die around an attempt, for tests.
+    pub kill: Option<KillAt>,
+    /// Reads `requests` files.
+    pub documents: Documents,
+    /// Runs plans inside plans.
+    pub subplans: Arc<dyn Subplans>,
+}
+
+/// A place around a step's attempt at which the process dies, so that anyone can rehearse a kill: `DRYDOCK_KILL_AT=STEP:begun`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KillAt {
+    /// The step, with its key where one instance is meant.
+    pub step: String,
+    /// When.
+    pub phase: KillPhase,
+}
+
+/// The phase of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillPhase {
+    /// The attempt is in the journal and nothing of it was done.
+    Begun,
+    /// It was done and nothing of that is in the journal.
+    Done,
+}
+
+impl KillAt {
+    /// The value of the variable.
+    ///
+    /// # Errors
+    /// In words, when it is none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let bad = || format!("DRYDOCK_KILL_AT={text}: write STEP:begun or STEP:done");
+        let (step, phase) = text.rsplit_once(':').ok_or_else(bad)?;
+        let phase = match phase {
+            "begun" => KillPhase::Begun,
+            "done" => KillPhase::Done,
+            _ => return Err(bad()),
+        };
+        if step.is_empty() { Err(bad()) } else { Ok(Self { step: step.to_owned(), phase }) }
+    }
+
+    /// Die, if this is the place: a step of this name or an instance of it, first attempt of the body.
+    pub(crate) fn strike(this: Option<&Self>, instance: &str, n: u32, phase: KillPhase) {
+        let meant = |kill: &Self| instance == kill.step || instance.split('[').next() == Some(kill.step.as_str());
+        if this.is_some_and(|kill| kill.phase == phase && n == 1 && meant(kill)) {
+            std::process::abort();
+        }
+    }
+}
+
+/// One run, as its attempts need to know it.
+pub struct RunSite {
+    /// Its id.
+    pub run: Arc<str>,
+    /// Its folder in the state folder.
+    pub folder: PathBuf,
+    /// When it started, in milliseconds since 1970.
+    pub run_started_ms: i64,
+    /// The folder of the plan file.
+    pub plan_folder: Arc<PathBuf>,
+    /// The folder of the environment file, which its relative paths are relative to.
+    pub environment_folder: PathBuf,
+}
