@@ -1,0 +1,91 @@
+//! The process that outlives a run for a moment and ends what the run left behind: [`main`], called by `drydock __reaper`.
+//!
+//! It reads lines from the run: `mark SITTING RUN` first, then `+GROUP` for each process group that the run makes and `-GROUP` when
+//! nothing of it lives any more. The end of the pipe is the end of the run, however it came.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::mark::Mark;
+use super::platform;
+
+/// A marked process may be starting others while it is looked for, so the search is repeated until it finds nothing, at most so often.
+const ROUNDS: u32 = 200;
+
+/// Between two rounds.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Waits for the end of the run that holds the other end of `stdin`, then kills what is left of it. Signals that a terminal or a
+/// supervisor sends do not keep it from that.
+///
+/// # Errors
+/// When the signals cannot be ignored.
+pub fn main(stdin: impl Read) -> std::io::Result<()> {
+    let _ignoring = platform::ignore_signals()?;
+    let left = Left::after(BufReader::new(stdin));
+    left.kill();
+    Ok(())
+}
+
+/// What a run left behind.
+#[derive(Debug, Default, PartialEq)]
+struct Left {
+    mark: Option<Mark>,
+    groups: BTreeSet<u32>,
+}
+
+impl Left {
+    /// What the lines say, once they end. A line that was cut by the run's death says nothing.
+    fn after(mut lines: impl BufRead) -> Self {
+        let mut left = Self::default();
+        let mut line = String::new();
+        while let Ok(1..) = lines.read_line(&mut line) {
+            if let Some(whole) = line.strip_suffix('\n') {
+                left.hear(whole);
+            }
+            line.clear();
+        }
+        left
+    }
+
+    fn hear(&mut self, line: &str) {
+        let number = |text: &str| text.parse::<u32>().ok();
+        if let Some(group) = line.strip_prefix('+').and_then(number) {
+            self.groups.insert(group);
+        } else if let Some(group) = line.strip_prefix('-').and_then(number) {
+            self.groups.remove(&group);
+        } else if let Some(mark) = Mark::parse(line) {
+            self.mark = Some(mark);
+        }
+    }
+
+    fn kill(&self) {
+        self.groups.iter().for_each(|group| platform::kill_group(*group));
+        let Some(mark) = &self.mark else { return };
+        for _ in 0..ROUNDS {
+            if platform::kill_marked(mark) == 0 {
+                return;
+            }
+            sleep(PAUSE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_what_was_told_and_not_taken_back() {
+        let mark = Mark { run: "r1".into(), sitting: 7 };
+        let check = |lines: &str, groups: &[u32]| {
+            let expected = Left { mark: Some(mark.clone()), groups: groups.iter().copied().collect() };
+            assert_eq!(Left::after(lines.as_bytes()), expected, "{lines:?}");
+        };
+        check("mark 7 r1\n+12\n+13\n-12\n", &[13]);
+        check("mark 7 r1\n+12\nnonsense\n+x\n-99\n", &[12]);
+        check("mark 7 r1\n+12\n+134", &[12]);
+    }
+}
