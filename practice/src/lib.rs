@@ -13,8 +13,12 @@ pub mod ledger;
 
 pub mod faults;
 
+pub mod tls;
+
 pub mod http;
 
 pub mod sqlserver;
 
 pub mod qdrant;
+
+pub mod octopus;

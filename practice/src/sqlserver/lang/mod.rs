@@ -1,0 +1,13 @@
+//! T-SQL as written: text into statements. Main function: [`batch::parse_batch`].
+
+pub mod statement;
+
+pub mod cursor;
+
+pub mod media;
+
+pub mod ddl;
+
+pub mod admin;
+
+pub mod batch;

@@ -1,0 +1,318 @@
+//! A batch as it was written: statements, before any name in them is looked up. Main type: [`Statement`].
+
+use sqlparser::ast::{Delete, Expr, Insert, Query, Update};
+
+use crate::sqlserver::sql_type::SqlType;
+
+/// A statement and where it begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statement {
+    /// Its line in the batch, counted from 1.
+    pub line: u32,
+    /// What it does.
+    pub body: Body,
+}
+
+/// A name or text that may stand literally or in a variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// As written.
+    Literal(String),
+    /// `@name`.
+    Variable(String),
+}
+
+/// `database.schema.name`, the first two optional.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ObjectName {
+    /// The database, when it is not the current one.
+    pub database: Option<String>,
+    /// The schema, when it is not the default one.
+    pub schema: Option<String>,
+    /// The object.
+    pub name: String,
+}
+
+/// What a statement does.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)] // The variants carry the names of the statements, the fields those of their clauses.
+pub enum Body {
+    Select(Box<Query>),
+    Insert(Box<Insert>),
+    Update(Box<Update>),
+    Delete(Box<Delete>),
+    CreateTable(CreateTable),
+    AlterTable { table: ObjectName, change: TableChange },
+    CreateIndex(CreateIndex),
+    DropTables { names: Vec<ObjectName>, if_exists: bool },
+    DropIndex { table: ObjectName, index: String, if_exists: bool },
+    Truncate(ObjectName),
+    CreateSchema(String),
+    CreateDatabase { name: String, files: Vec<DeclaredFile> },
+    DropDatabases { names: Vec<String>, if_exists: bool },
+    AlterDatabase { name: Option<String>, change: DatabaseChange, termination: Termination },
+    Backup(Backup),
+    Restore(Restore),
+    ReadMedia(ReadMedia),
+    Use(String),
+    Kill { session: i64, status_only: bool },
+    CheckDatabase { name: Option<Text>, no_messages: bool },
+    Begin { name: Option<Text>, mark: Option<Mark> },
+    Commit,
+    Rollback,
+    SetOption(SetOption),
+    Declare(Vec<(String, SqlType, Option<Expr>)>),
+    SetVariable(String, Expr),
+    If { condition: Expr, then: Box<Statement>, otherwise: Option<Box<Statement>> },
+    While { condition: Expr, body: Box<Statement> },
+    Break,
+    Continue,
+    Return,
+    Block(Vec<Statement>),
+    Try { body: Vec<Statement>, catch: Vec<Statement> },
+    Execute(Execute),
+    Print(Expr),
+    Throw(Option<(Expr, Expr, Expr)>),
+    RaiseError { message: Expr, severity: Expr, state: Expr, arguments: Vec<Expr> },
+    WaitFor(Expr),
+}
+
+/// `WITH MARK`, with its description.
+pub type Mark = Option<String>;
+
+/// `CREATE TABLE`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateTable {
+    /// The table.
+    pub name: ObjectName,
+    /// Its columns.
+    pub columns: Vec<ColumnDefinition>,
+    /// Constraints of columns and of the table alike.
+    pub constraints: Vec<Constraint>,
+}
+
+/// A column of CREATE TABLE or ALTER TABLE ADD.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnDefinition {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: SqlType,
+    /// Whether it can be NULL.
+    pub nullable: bool,
+    /// The first number of an IDENTITY column; the increment is always 1.
+    pub identity: Option<i64>,
+    /// The default's constraint name, if it has one, and its text in T-SQL.
+    pub default: Option<(Option<String>, String)>,
+}
+
+/// A constraint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Constraint {
+    /// Its name; made up when absent.
+    pub name: Option<String>,
+    /// What it demands.
+    pub rule: Rule,
+}
+
+/// What a constraint demands.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum Rule {
+    PrimaryKey(Vec<String>),
+    Unique(Vec<String>),
+    ForeignKey { columns: Vec<String>, table: ObjectName, referred: Vec<String>, on_delete: OnDelete },
+    Default { column: String, text: String },
+}
+
+/// What a foreign key does when the row it points to goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum OnDelete {
+    NoAction,
+    Cascade,
+    SetNull,
+}
+
+/// `ALTER TABLE`.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum TableChange {
+    Add { columns: Vec<ColumnDefinition>, constraints: Vec<Constraint> },
+    AlterColumn { name: String, ty: SqlType, nullable: bool },
+    DropColumns { names: Vec<String>, if_exists: bool },
+    DropConstraints { names: Vec<String>, if_exists: bool },
+}
+
+/// `CREATE INDEX`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateIndex {
+    /// The index.
+    pub name: String,
+    /// Its table.
+    pub table: ObjectName,
+    /// Whether it refuses duplicates.
+    pub unique: bool,
+    /// Its columns, and whether each descends.
+    pub columns: Vec<(String, bool)>,
+    /// `WHERE`, for a filtered index.
+    pub filter: Option<Expr>,
+}
+
+/// A file of CREATE DATABASE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredFile {
+    /// Its logical name.
+    pub logical: String,
+    /// Its path.
+    pub path: String,
+    /// Whether it stands after LOG ON.
+    pub is_log: bool,
+}
+
+/// `ALTER DATABASE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum DatabaseChange {
+    SingleUser,
+    RestrictedUser,
+    MultiUser,
+    Offline,
+    Online,
+    ReadOnly(bool),
+    Recovery(RecoveryModel),
+    Rename(String),
+    /// An option that changes nothing here, such as PAGE_VERIFY or AUTO_CLOSE.
+    Ignored,
+}
+
+/// What becomes of the sessions that stand in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Termination {
+    Wait,
+    NoWait,
+    RollbackImmediate,
+    RollbackAfter(u64),
+}
+
+/// A database's recovery model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
+pub enum RecoveryModel {
+    Full,
+    BulkLogged,
+    Simple,
+}
+
+/// `BACKUP DATABASE` or `BACKUP LOG`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub struct Backup {
+    pub log: bool,
+    pub database: Option<Text>,
+    pub devices: Vec<Text>,
+    pub differential: bool,
+    pub copy_only: bool,
+    pub compression: Option<bool>,
+    pub checksum: bool,
+    pub format: bool,
+    pub init: bool,
+    pub norecovery: bool,
+    pub standby: Option<Text>,
+    pub no_truncate: bool,
+    pub continue_after_error: bool,
+    pub stats: Option<u32>,
+    pub name: Option<Text>,
+    pub description: Option<Text>,
+    pub media_name: Option<Text>,
+    pub media_description: Option<Text>,
+}
+
+/// Where a restore stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Stop {
+    At(Text),
+    Mark { name: String, after: Option<String>, before: bool },
+}
+
+/// What a restore leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Ending {
+    Recovery,
+    NoRecovery,
+    Standby(Text),
+}
+
+/// `RESTORE DATABASE` or `RESTORE LOG`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub struct Restore {
+    pub log: bool,
+    pub database: Option<Text>,
+    pub devices: Vec<Text>,
+    pub ending: Option<Ending>,
+    pub replace: bool,
+    pub restart: bool,
+    pub restricted_user: bool,
+    pub keep: Option<&'static str>,
+    pub file: Option<Text>,
+    pub moves: Vec<(String, String)>,
+    pub checksum: Option<bool>,
+    pub continue_after_error: bool,
+    pub stats: Option<u32>,
+    pub stop: Option<Stop>,
+}
+
+/// Which reading form of RESTORE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Reading {
+    HeaderOnly,
+    FileListOnly,
+    LabelOnly,
+    VerifyOnly,
+}
+
+/// `RESTORE HEADERONLY` and its like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ReadMedia {
+    pub what: Reading,
+    pub options: Restore,
+}
+
+/// `SET` of a session option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum SetOption {
+    NoCount(bool),
+    XactAbort(bool),
+    LockTimeout(i64),
+    IdentityInsert(ObjectName, bool),
+    Ignored,
+}
+
+/// An argument of EXEC.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Argument {
+    /// `@name =`, when given.
+    pub name: Option<String>,
+    /// Its value.
+    pub value: Expr,
+    /// Whether it says OUTPUT.
+    pub output: bool,
+}
+
+/// `EXEC`.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum Execute {
+    /// `EXEC (text)`.
+    Text(Expr),
+    /// `EXEC [@result =] procedure arguments`.
+    Procedure { result: Option<String>, name: ObjectName, arguments: Vec<Argument> },
+}

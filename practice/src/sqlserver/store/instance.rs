@@ -1,0 +1,492 @@
+//! The server: its databases, sessions and locks, and what of it outlives a restart. Main type: [`Instance`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use rusqlite::InterruptHandle;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::database::{Access, DataFile, Database, Fork, State};
+use super::files;
+use super::guids::Guids;
+use super::log::Log;
+use super::lsn::Lsn;
+use crate::clock::Clock;
+use crate::faults::Faults;
+use crate::ledger::Ledger;
+use crate::sqlserver::error::SqlError;
+use crate::sqlserver::lang::statement::RecoveryModel;
+
+/// Version 16.0.4236, as bytes of the wire.
+pub const VERSION: [u8; 4] = [16, 0, 0x10, 0x8C];
+/// The version as text.
+pub const VERSION_TEXT: &str = "16.0.4236.2";
+/// The system's databases in the order of their ids.
+const SYSTEM: [&str; 4] = ["master", "tempdb", "model", "msdb"];
+
+/// What the server was started with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The folder that holds everything.
+    pub dir: PathBuf,
+    /// Its name, `@@SERVERNAME`.
+    pub server_name: String,
+    /// The one login.
+    pub login: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl Setup {
+    /// Where data files lie unless a statement says otherwise.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Where logs lie.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// Where relative backup paths lie.
+    #[must_use]
+    pub fn backup_dir(&self) -> PathBuf {
+        self.dir.join("backup")
+    }
+}
+
+/// Why a statement or session must stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The client sent an attention.
+    Attention,
+    /// Another session killed this one.
+    Killed,
+    /// The client is gone.
+    Gone,
+}
+
+/// How others stop a session.
+#[derive(Default)]
+pub struct Stop {
+    reason: AtomicU8,
+    interrupt: Mutex<Option<InterruptHandle>>,
+    /// Told when the session is killed.
+    pub killed: Notify,
+}
+
+impl Stop {
+    /// Why the session must stop, if it must.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self.reason.load(Ordering::SeqCst) {
+            1 => Some(Reason::Attention),
+            2 => Some(Reason::Killed),
+            3 => Some(Reason::Gone),
+            _ => None,
+        }
+    }
+
+    /// Asks the session to stop.
+    pub fn ask(&self, reason: Reason) {
+        let (number, overrides) = match reason {
+            Reason::Attention => (1, false),
+            Reason::Killed => (2, true),
+            Reason::Gone => (3, false),
+        };
+        // A kill is for good; the others do not replace it.
+        let _ = self.reason.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
+            (overrides || now == 0 || (now == 1 && number == 3)).then_some(number)
+        });
+        if let Some(handle) = &*self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) {
+            handle.interrupt();
+        }
+        if reason == Reason::Killed {
+            self.killed.notify_one();
+        }
+    }
+
+    /// Forgets an attention that has been answered.
+    pub fn attention_answered(&self) {
+        let _ = self.reason.compare_exchange(1, 0, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Lets [`Stop::ask`] break into a running query of SQLite's.
+    pub fn interrupts(&self, handle: InterruptHandle) {
+        *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+    }
+}
+
+impl std::fmt::Debug for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stop({:?})", self.reason())
+    }
+}
+
+/// What a session is doing, for `sys.dm_exec_requests`.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// The command, for example `BACKUP DATABASE`.
+    pub command: &'static str,
+    /// When it began.
+    pub since: DateTime<Utc>,
+    /// How much of it is done.
+    pub percent: f64,
+    /// The session that it waits for.
+    pub blocked_by: i16,
+}
+
+/// A session as others see it.
+#[derive(Debug, Clone)]
+pub struct SessionEntry {
+    /// Who logged in.
+    pub login: String,
+    /// From where.
+    pub host: String,
+    /// With which program.
+    pub program: String,
+    /// When.
+    pub since: DateTime<Utc>,
+    /// The current database.
+    pub database: u32,
+    /// How many transactions it has open.
+    pub open_transactions: u32,
+    /// What it is doing.
+    pub work: Option<Work>,
+    /// How to stop it.
+    pub stop: Arc<Stop>,
+}
+
+/// A lock that an application asked for by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppLock {
+    /// The session that holds it.
+    pub session: i16,
+    /// The database in which it was asked for.
+    pub database: u32,
+    /// Its name.
+    pub resource: String,
+    /// `Exclusive`, `Shared`, `Update`, ...
+    pub mode: String,
+    /// Whether it ends with the transaction and not with the session.
+    pub of_transaction: bool,
+}
+
+/// Everything that sessions share.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// The databases by id.
+    pub databases: BTreeMap<u32, Database>,
+    /// The sessions by id.
+    pub sessions: BTreeMap<i16, SessionEntry>,
+    /// Application locks.
+    pub locks: Vec<AppLock>,
+    /// How many transactions have changed several databases.
+    pub shared_transactions: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    guids: u64,
+    shared_transactions: u64,
+    databases: Vec<Database>,
+}
+
+impl Catalog {
+    /// The database of that name, case not counting.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Database> {
+        self.databases.values().find(|database| same_name(&database.name, name))
+    }
+
+    /// The database of that name, to be changed.
+    pub fn named_mut(&mut self, name: &str) -> Option<&mut Database> {
+        self.databases.values_mut().find(|database| same_name(&database.name, name))
+    }
+
+    /// The sessions other than `session` that stand in a database or have changed it.
+    #[must_use]
+    pub fn inside(&self, database: u32, session: i16) -> Vec<i16> {
+        let writer = self.databases.get(&database).and_then(|database| database.writer);
+        let current = self.sessions.iter().filter(|(_, entry)| entry.database == database).map(|(id, _)| *id);
+        let mut inside: Vec<i16> = current.chain(writer).filter(|id| *id != session).collect();
+        inside.sort_unstable();
+        inside.dedup();
+        inside
+    }
+
+    /// The database, other than `except`, that has a file at `path`.
+    #[must_use]
+    pub fn owner_of(&self, path: &Path, except: u32) -> Option<&Database> {
+        let mut others = self.databases.values().filter(|database| database.id != except);
+        others.find(|database| database.files.iter().any(|file| file.path == path))
+    }
+}
+
+/// Whether two names are the same to the server's collation.
+#[must_use]
+pub fn same_name(a: &str, b: &str) -> bool {
+    super::functions::compare(a, b).is_eq()
+}
+
+/// The server.
+#[derive(Debug)]
+pub struct Instance {
+    /// What it was started with.
+    pub setup: Setup,
+    /// Its time.
+    pub clock: Clock,
+    /// Where its requests are counted.
+    pub ledger: Ledger,
+    /// What it does wrong on purpose.
+    pub faults: Faults,
+    /// Its identifiers.
+    pub guids: Guids,
+    catalog: Mutex<Catalog>,
+    changed: Condvar,
+}
+
+impl Instance {
+    /// Opens the server's folder, or lays it out when it is empty; logs are applied to data files that a
+    /// killed server left behind them.
+    ///
+    /// # Errors
+    /// When a file cannot be read, written or understood.
+    pub fn open(setup: Setup, seed: u64, clock: Clock, ledger: Ledger, faults: Faults) -> io::Result<Self> {
+        for dir in [setup.data_dir(), setup.log_dir(), setup.backup_dir()] {
+            std::fs::create_dir_all(dir)?;
+        }
+        let saved: Saved = match std::fs::read(setup.dir.join("instance.json")) {
+            Ok(bytes) => serde_json::from_slice(&bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Saved { guids: 0, shared_transactions: 0, databases: Vec::new() }
+            }
+            Err(error) => return Err(error),
+        };
+        let fresh = saved.databases.is_empty();
+        let catalog = Catalog {
+            databases: saved.databases.into_iter().map(|database| (database.id, database)).collect(),
+            shared_transactions: saved.shared_transactions,
+            ..Catalog::default()
+        };
+        let guids = Guids::new(seed, saved.guids);
+        let catalog = Mutex::new(catalog);
+        let instance = Self { setup, clock, ledger, faults, guids, catalog, changed: Condvar::new() };
+        if fresh {
+            for name in SYSTEM {
+                let files = instance.default_files(name);
+                instance.create_database(name, files, RecoveryModel::Simple).map_err(io::Error::other)?;
+            }
+        } else {
+            instance.recover()?;
+        }
+        Ok(instance)
+    }
+
+    /// The shared state; held only for as long as it is read or changed, never while files are.
+    pub fn catalog(&self) -> MutexGuard<'_, Catalog> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Saves what outlives a restart and wakes whoever waits for a change.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, catalog: &Catalog) -> Result<(), SqlError> {
+        let saved = Saved {
+            guids: self.guids.drawn(),
+            shared_transactions: catalog.shared_transactions,
+            databases: catalog.databases.values().cloned().collect(),
+        };
+        let path = self.setup.dir.join("instance.json");
+        let fresh = path.with_extension("json.new");
+        let written = serde_json::to_vec_pretty(&saved)
+            .map_err(io::Error::from)
+            .and_then(|bytes| std::fs::write(&fresh, bytes))
+            .and_then(|()| std::fs::rename(&fresh, &path));
+        self.changed.notify_all();
+        written.map_err(|error| SqlError::internal(format_args!("the catalogue could not be saved: {error}")))
+    }
+
+    /// Wakes whoever waits for a change of the shared state.
+    pub fn wake(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Waits until `ready` says something, `patience` is over (nothing) or the session is stopped.
+    ///
+    /// # Errors
+    /// The reason for which the session must stop.
+    pub fn wait_for<T>(
+        &self,
+        stop: &Stop,
+        patience: Duration,
+        mut ready: impl FnMut(&mut Catalog) -> Option<T>,
+    ) -> Result<Option<T>, Reason> {
+        let end = Instant::now() + patience;
+        let mut catalog = self.catalog();
+        loop {
+            if let Some(reason) = stop.reason() {
+                return Err(reason);
+            }
+            if let Some(found) = ready(&mut catalog) {
+                return Ok(Some(found));
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            // Being stopped does not wake the condition, so it is looked at now and then.
+            let step = left.min(Duration::from_millis(20));
+            catalog = self.changed.wait_timeout(catalog, step).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The files of a database whose creator named none.
+    #[must_use]
+    pub fn default_files(&self, name: &str) -> Vec<DataFile> {
+        // A name may hold what a path must not.
+        let safe: String =
+            name.chars().map(|c| if c.is_alphanumeric() || "-_. ".contains(c) { c } else { '_' }).collect();
+        let file =
+            |id, logical, path, is_log| DataFile { id, logical, path, is_log, guid: self.guids.next() };
+        vec![
+            file(1, name.to_owned(), self.setup.data_dir().join(format!("{safe}.mdf")), false),
+            file(2, format!("{name}_log"), self.setup.log_dir().join(format!("{safe}_log.ldf")), true),
+        ]
+    }
+
+    /// A new database's first LSN. Those of every other database lie beyond 64 bits, as they do on servers
+    /// that have lived long, so that no client gets away with less.
+    fn first_lsn(&self, id: u32) -> Lsn {
+        let drawn = self.guids.number("log", u64::from(id), 900);
+        let part = if id % 2 == 1 { 17_126_000 + drawn } else { 34 + drawn };
+        Lsn::new(part, 16 + self.guids.number("block", u64::from(id), 40) * 8, 1)
+    }
+
+    /// Creates a database with its files and adds it to the catalogue.
+    ///
+    /// # Errors
+    /// 1801 when the name is taken, 5133, 5170 and 1802 for its files.
+    pub fn create_database(
+        &self,
+        name: &str,
+        files: Vec<DataFile>,
+        model: RecoveryModel,
+    ) -> Result<u32, SqlError> {
+        let mut catalog = self.catalog();
+        if catalog.named(name).is_some() {
+            let text = format!("Database '{name}' already exists. Choose a different database name.");
+            return Err(SqlError::new(1801, text).state(3));
+        }
+        for file in &files {
+            let path = file.path.display();
+            if !file.path.parent().is_some_and(Path::is_dir) {
+                return Err(no_directory(&file.path));
+            }
+            if file.path.exists() {
+                let text = format!(
+                    "Cannot create file '{path}' because it already exists. Change the file path or the file name, and retry the operation."
+                );
+                return Err(SqlError::new(5170, text));
+            }
+        }
+        let id = (1..).find(|id| !catalog.databases.contains_key(id)).unwrap_or(u32::MAX);
+        let start = self.first_lsn(id);
+        let database = Database {
+            id,
+            name: name.to_owned(),
+            created: self.clock.now(),
+            files,
+            state: State::Online,
+            standby: None,
+            read_only: false,
+            access: Access::MultiUser,
+            model,
+            family: self.guids.next(),
+            binding: self.guids.next(),
+            forks: vec![Fork { id: self.guids.next(), from: start }],
+            differential_base: None,
+            last_full: None,
+            chain: None,
+            redo: None,
+            generation: 0,
+            log: None,
+            writer: None,
+            taken_by: None,
+        };
+        let created =
+            files::create_data(&database.data_path(), &self.guids, start).map_err(SqlError::internal);
+        let log =
+            created.and_then(|()| Log::create(&database.log_path(), start).map_err(SqlError::internal))?;
+        catalog.databases.insert(id, Database { log: Some(Arc::new(Mutex::new(log))), ..database });
+        self.save(&catalog)?;
+        Ok(id)
+    }
+
+    /// Opens the logs of all databases that were online and applies what a killed server had logged only.
+    fn recover(&self) -> io::Result<()> {
+        let mut catalog = self.catalog();
+        let mut logs = BTreeMap::new();
+        for database in catalog.databases.values().filter(|database| database.state == State::Online) {
+            if let Ok(log) = Log::open(&database.log_path()) {
+                logs.insert(database.id, log);
+            }
+        }
+        drop_undecided(&mut logs)?;
+        for database in catalog.databases.values_mut().filter(|database| database.state == State::Online) {
+            let path = database.data_path();
+            let sound = logs.remove(&database.id).filter(|_| path.is_file()).and_then(|log| {
+                let applied = files::applied(&path, &self.guids).ok()?;
+                let missing: Vec<_> =
+                    log.records().iter().filter(|record| record.lsn >= applied).cloned().collect();
+                files::redo(&path, &self.guids, &missing, log.next()).ok()?;
+                Some(log)
+            });
+            match sound {
+                Some(log) => database.log = Some(Arc::new(Mutex::new(log))),
+                None => database.state = State::RecoveryPending,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes back the last records of transactions over several databases that did not reach the deciding log.
+fn drop_undecided(logs: &mut BTreeMap<u32, Log>) -> io::Result<()> {
+    let undecided: Vec<u32> = logs
+        .iter()
+        .filter(|(_, log)| {
+            log.records().last().and_then(|record| record.shared).is_some_and(|(number, decider)| {
+                let decided =
+                    |log: &Log| log.records().iter().any(|r| r.shared.is_some_and(|(n, _)| n == number));
+                logs.get(&decider).is_some_and(|log| !decided(log))
+            })
+        })
+        .map(|(id, _)| *id)
+        .collect();
+    undecided
+        .iter()
+        .filter_map(|id| logs.get_mut(id).map(Log::take_back))
+        .collect::<Result<(), _>>()
+        .or(Ok(()))
+}
+
+/// 5133.
+#[must_use]
+pub fn no_directory(path: &Path) -> SqlError {
+    let text = format!(
+        "Directory lookup for the file \"{}\" failed with the operating system error 2(The system cannot find the file \
+         specified.).",
+        path.display()
+    );
+    SqlError::new(5133, text)
+}

@@ -1,0 +1,21 @@
+//! What lies on disk: data files, logs, media, and the catalogue of databases. Main type: [`instance::Instance`].
+
+pub mod lsn;
+
+pub mod guids;
+
+pub mod record;
+
+pub mod log;
+
+pub mod calendar;
+
+pub mod functions;
+
+pub mod database;
+
+pub mod media;
+
+pub mod files;
+
+pub mod instance;
