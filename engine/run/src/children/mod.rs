@@ -1,19 +1,19 @@
 //! Programs that steps start: [`Children`]. Each starts in a process group of its own; a reaper ends what a run leaves behind when it
 //! is killed, so that nothing of a group outlives the run.
 
-mod cancel;
-mod group;
-mod link;
 mod mark;
-mod output;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod platform;
 #[cfg(not(unix))]
 #[path = "windows.rs"]
 mod platform;
-mod program;
 pub mod reaper;
+mod cancel;
+mod link;
+mod output;
+mod program;
+mod group;
 
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex};
@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 pub use self::cancel::{CancelSignal, Canceller};
 pub use self::mark::{RUN_VARIABLE, SITTING_VARIABLE};
+pub use self::program::ChildEnv;
 
 use self::group::Group;
 use self::link::ReaperLink;
@@ -34,17 +35,6 @@ use self::output::{Kept, OutputFile, Tail, drain};
 
 /// How much of a child's standard error is kept.
 const STDERR_KEPT: usize = 64 * 1024;
-
-/// The variables that children inherit: ours, without those that secrets are read from. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct ChildEnv(Arc<[(OsString, OsString)]>);
-
-impl ChildEnv {
-    /// These variables.
-    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        Self(variables.into_iter().collect())
-    }
-}
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]

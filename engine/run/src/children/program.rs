@@ -1,13 +1,25 @@
-//! A [`ChildSpec`] made into a program that runs.
+//! A [`ChildSpec`] made into a program that runs, with what it inherits: [`ChildEnv`].
 
 use std::ffi::{OsStr, OsString};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use drydock_step::{ChildOutput, ChildSpec, StepError};
 use tokio::process::Child;
 
 use super::mark::Mark;
-use super::{ChildEnv, platform};
+use super::platform;
+
+/// The variables that children inherit: ours, without those that secrets are read from. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct ChildEnv(Arc<[(OsString, OsString)]>);
+
+impl ChildEnv {
+    /// These variables.
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
 
 /// The command of a spec. Its file is looked up here: the standard library would fork instead of spawning if it had to search with
 /// another environment than ours, and a fork copies our page tables.
