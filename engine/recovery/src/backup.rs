@@ -123,9 +123,9 @@ impl Backup {
         LsnRange { first: self.first_lsn, last: self.last_lsn }
     }
 
-    /// Whether this is a log that holds nothing.
-    pub fn is_empty_log(&self) -> bool {
-        self.kind == BackupType::Log && self.range().is_empty()
+    /// Whether the set begins on one recovery fork and ends on another: it holds a return to an earlier point.
+    pub fn crosses_fork(&self) -> bool {
+        self.first_fork().zip(self.fork()).is_some_and(|(first, last)| first != last)
     }
 
     /// Whether the database was in the SIMPLE model, which has no log backups and no stop at a time.

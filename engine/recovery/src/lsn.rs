@@ -152,7 +152,7 @@ impl Visitor<'_> for LsnVisitor {
 }
 
 /// The part of a log from `first` (held) to `last` (where the next part begins).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LsnRange {
     /// The first position held.
     pub first: Lsn,

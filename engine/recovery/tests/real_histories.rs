@@ -1,32 +1,14 @@
 //! Chains over the real histories that lie beside the repository; skipped with a word where they are absent.
 
-use std::path::PathBuf;
+mod asked;
 
-use drydock_recovery::chain::{ChainRequest, Goal, choose};
+use drydock_recovery::chain::choose;
 use drydock_recovery::history::History;
 use serde_json::Value;
 
-fn request(args: &[Value]) -> ChainRequest {
-    let mut request = ChainRequest::default();
-    let mut args = args.iter().map(|arg| arg.as_str().expect("options are text"));
-    while let Some(option) = args.next() {
-        let mut value = || args.next().expect("the option has a value");
-        match option {
-            "--at" => request.goal = Goal::At(value().parse().expect("a time")),
-            "--database" => request.database = Some(value().to_owned()),
-            "--continue-from" => request.continue_from = Some(value().parse().expect("an LSN")),
-            "--no-logs" => request.no_logs = true,
-            "--no-differentials" => request.no_differentials = true,
-            other => panic!("no such option: {other}"),
-        }
-    }
-    request
-}
-
 fn check(history: &str, expected: &Value) {
     let history = History::parse(history).expect("a history");
-    let args = expected["args"].as_array().cloned().unwrap_or_default();
-    let chain = choose(&history, &request(&args)).expect("a chain");
+    let chain = choose(&history, &asked::request(&expected["args"])).expect("a chain");
     let guids = |kind: &str| -> Vec<&str> {
         let of_kind = chain.backups.iter().filter(|backup| backup.kind.as_str() == kind);
         of_kind.map(|backup| backup.backup_set_guid.as_str()).collect()
@@ -44,27 +26,22 @@ fn check(history: &str, expected: &Value) {
                         .any(|kind| guids(kind).contains(&value.as_str().expect("a GUID")))
                 );
             }
-            other => panic!("no such expectation: {other}"),
+            other => assert_eq!(other, "an expectation that is known"),
         }
     }
 }
 
 #[test]
 fn the_chains_of_real_servers_are_found() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/sqlserver");
-    let Ok(entries) = std::fs::read_dir(&folder) else {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/sqlserver");
+    if !folder.is_dir() {
         println!("skipped: {} is absent", folder.display());
         return;
-    };
-    let mut checked = 0;
-    for path in entries.map(|entry| entry.expect("an entry").path()) {
-        let name = path.file_name().and_then(|name| name.to_str()).expect("a name in UTF-8");
-        let Some(stem) = name.strip_suffix(".expect.json") else { continue };
-        let read =
-            |suffix: &str| std::fs::read_to_string(folder.join(format!("{stem}{suffix}"))).expect("a file");
-        println!("{stem}");
-        check(&read(".history.json"), &serde_json::from_str(&read(".expect.json")).expect("JSON"));
-        checked += 1;
     }
-    assert!(checked > 0, "the folder has no expectations");
+    let pairs = asked::pairs(&folder);
+    assert!(!pairs.is_empty(), "{} has no expectations", folder.display());
+    for (name, history, expected) in pairs {
+        println!("{name}");
+        check(&history, &expected);
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::Time;
 use crate::backup::{Backup, BackupType};
+use crate::chain::logs::Stand;
 use crate::chain::request::{ChainRequest, Goal};
 use crate::lsn::Lsn;
 
@@ -26,6 +27,13 @@ impl<'s> Base<'s> {
             finished: last.map(|set| set.finished_at),
             data,
         }
+    }
+
+    /// Where it leaves the database, after these logs as well.
+    pub(crate) fn stand(&self, logs: &[&'s Backup]) -> Stand<'s> {
+        let last = logs.last();
+        let fork = self.data.iter().chain(logs).rev().find_map(|set| set.fork());
+        Stand { at: last.map_or(self.at, |log| log.last_lsn), fork }
     }
 
     /// Whether it leaves the database in the SIMPLE model.

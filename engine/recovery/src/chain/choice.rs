@@ -1,5 +1,7 @@
 //! [`choose`]: the chain of one database to a goal.
 
+use std::cmp::Reverse;
+
 use crate::backup::{Backup, BackupType};
 use crate::chain::base::precedes;
 use crate::chain::line::{Line, lines};
@@ -8,7 +10,7 @@ use crate::chain::problem::Problem;
 use crate::chain::reason::Reason;
 use crate::chain::remarks::remarks;
 use crate::chain::request::{Chain, ChainOutcome, ChainRequest, Goal, Refusal};
-use crate::chain::route::{Attempt, Route, Search};
+use crate::chain::route::{Attempt, Exactness, Route, Search};
 use crate::chain::sets::Usable;
 use crate::history::History;
 use crate::lsn::Lsn;
@@ -22,7 +24,8 @@ pub fn choose(history: &History, request: &ChainRequest) -> ChainOutcome {
     let database = database_of(history, request.database.as_deref())
         .map_err(|reason| Refusal::new(request.database.clone(), vec![reason], Vec::new()))?;
     let usable = Usable::of(history, &database);
-    let lines = lines(&usable.sets);
+    let mut lines = lines(&usable.sets);
+    lines.retain(|line| line.is_on(request.fork.as_ref()));
     let attempts = attempts(&database, &lines, request);
     let left_out =
         usable.left_out.iter().map(|(set, why)| Problem::LeftOut { backup: set.label(), why: why.clone() });
@@ -71,7 +74,7 @@ fn attempts<'l, 's>(database: &str, lines: &'l [Line<'s>], request: &ChainReques
     let mut attempts = Vec::new();
     for line in lines {
         let logs = Logs::of(&line.sets);
-        let outcome = Search { database, request, line, logs: &logs }.route();
+        let outcome = Search::new(database, request, line, &logs).route();
         let enough = outcome.is_ok() && !matches!(request.goal, Goal::At(_));
         attempts.push(Attempt { line, outcome });
         if enough {
@@ -83,8 +86,13 @@ fn attempts<'l, 's>(database: &str, lines: &'l [Line<'s>], request: &ChainReques
 
 fn best<'a, 'l, 's>(attempts: &'a [Attempt<'l, 's>]) -> Option<(&'l Line<'s>, &'a Route<'s>)> {
     let found = |attempt: &'a Attempt<'l, 's>| Some((attempt.line, attempt.outcome.as_ref().ok()?));
-    // The first of equals is on the line that was backed up last.
-    attempts.iter().filter_map(found).rev().max_by_key(|(_, route)| route.exactness)
+    // Of several returns that a time may lie before, the one that was backed up first is nearest to it. Otherwise the
+    // first of equals is on the line that was backed up last.
+    let nearest = |route: &Route<'_>| {
+        let last = route.logs.last().filter(|_| route.exactness == Exactness::AcrossFork);
+        Reverse(last.map(|log| log.finished_at))
+    };
+    attempts.iter().filter_map(found).rev().max_by_key(|(_, route)| (route.exactness, nearest(route)))
 }
 
 /// Says that a newer full would have begun the chain, had it been usable.
@@ -124,7 +132,7 @@ fn reasons(
 fn elsewhere(at: Lsn, line: &Line<'_>, usable: &Usable<'_>) -> Option<Reason> {
     let leads_on = |set: &&Backup| set.kind == BackupType::Log && set.range().holds(at);
     let is_here = |log: &&Backup| line.sets.iter().any(|set| set.backup_set_guid == log.backup_set_guid);
-    let log = usable.sets.iter().map(AsRef::as_ref).filter(leads_on).find(|log| !is_here(log))?;
+    let log = usable.sets.iter().map(|set| &**set).filter(leads_on).find(|log| !is_here(log))?;
     let fork = log.fork().map_or_else(|| "unknown".to_owned(), ToString::to_string);
     Some(Reason::OtherFork { backup: log.label(), lsn: at, fork, line: line.label() })
 }

@@ -1,10 +1,10 @@
 //! [`Line`]: one line of history, on which LSNs mean one thing: a family, and a recovery fork with its ancestors.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::Time;
 use crate::backup::{Backup, BackupType};
+use crate::chain::sets::Set;
 use crate::guid::Guid;
 use crate::lsn::Lsn;
 
@@ -21,6 +21,11 @@ pub(crate) struct Line<'s> {
 }
 
 impl Line<'_> {
+    /// Whether it ends on `fork`; lines without known forks might.
+    pub(crate) fn is_on(&self, fork: Option<&Guid>) -> bool {
+        self.fork.zip(fork).is_none_or(|(own, wanted)| own == wanted)
+    }
+
     /// How messages name it.
     pub(crate) fn label(&self) -> String {
         match (self.fork, self.family) {
@@ -32,16 +37,17 @@ impl Line<'_> {
 }
 
 /// Every line that the sets (in the order of their LSNs) tell of, the one that was backed up last first.
-pub(crate) fn lines<'s>(sets: &'s [Cow<'s, Backup>]) -> Vec<Line<'s>> {
+pub(crate) fn lines<'s>(sets: &'s [Set<'s>]) -> Vec<Line<'s>> {
     let mut families: Vec<&Guid> = sets.iter().filter_map(|set| set.family()).collect();
     families.sort();
     families.dedup();
     let mut lines = Vec::new();
     if families.is_empty() {
-        lines.extend(family_lines(None, sets.iter().map(Cow::as_ref).collect()));
+        lines.extend(family_lines(None, sets.iter().map(|set| &**set).collect()));
     }
     for family in families {
-        let members = sets.iter().map(Cow::as_ref).filter(|set| set.family().is_none_or(|own| own == family));
+        let members =
+            sets.iter().map(|set| &**set).filter(|set| set.family().is_none_or(|own| own == family));
         lines.extend(family_lines(Some(family), members.collect()));
     }
     lines.sort_by(|a, b| b.newest.cmp(&a.newest).then_with(|| (a.family, a.fork).cmp(&(b.family, b.fork))));
@@ -108,6 +114,7 @@ impl<'s> Forks<'s> {
         let of_set: Vec<Place> = sets.iter().map(place).collect();
         let mut forks = Forks { parents: vec![None; names.len()], names, of_set };
         forks.learn_from_spanning_sets(sets);
+        forks.distrust_second_returns(sets);
         forks.learn_from_differentials(sets);
         forks
     }
@@ -125,6 +132,31 @@ impl<'s> Forks<'s> {
         }
     }
 
+    /// A header names the first and the last fork of a set, not those between. Where an earlier return from the same
+    /// parent led beyond a fork's point, the fork may have left either of the two: only what both have is certain.
+    fn distrust_second_returns(&mut self, sets: &[&Backup]) {
+        let mut ends: Vec<Option<Lsn>> = vec![None; self.names.len()];
+        for (set, place) in sets.iter().zip(&self.of_set) {
+            if let Some(end) = place.last.and_then(|fork| ends.get_mut(fork)) {
+                *end = (*end).max(Some(set.last_lsn));
+            }
+        }
+        let returns: Vec<(usize, usize, Lsn)> = self
+            .parents
+            .iter()
+            .enumerate()
+            .filter_map(|(fork, parent)| parent.map(|(parent, point)| (fork, parent, point)))
+            .collect();
+        for &(fork, parent, point) in &returns {
+            let led_beyond = |other: &&(usize, usize, Lsn)| {
+                other.1 == parent && other.2 < point && ends[other.0] >= Some(point)
+            };
+            if let Some(certain) = returns.iter().filter(led_beyond).map(|other| other.2).min() {
+                self.parents[fork] = Some((parent, certain));
+            }
+        }
+    }
+
     /// A differential on one fork whose base lies on another proves that the base is its ancestor.
     fn learn_from_differentials(&mut self, sets: &[&Backup]) {
         let fulls: HashMap<&Guid, usize> = (0..sets.len())
@@ -138,10 +170,22 @@ impl<'s> Forks<'s> {
             let (Some(parent), Some(child)) = (self.of_set[*base].last, self.of_set[at].first) else {
                 continue;
             };
-            if parent != child && self.parents[child].is_none() && set.builds_on(sets[*base]) {
-                self.parents[child] = Some((parent, sets[*base].last_lsn));
+            let root = self.root(child);
+            if root != self.root(parent) && set.builds_on(sets[*base]) {
+                self.parents[root] = Some((parent, sets[*base].last_lsn));
             }
         }
+    }
+
+    /// The oldest known ancestor of a fork.
+    fn root(&self, fork: usize) -> usize {
+        let mut root = fork;
+        // Contradictory headers may make a fork its own ancestor; no way up is longer than there are forks.
+        for _ in 0..self.names.len() {
+            let Some((parent, _)) = self.parents[root] else { break };
+            root = parent;
+        }
+        root
     }
 
     fn ceilings(&self, leaf: usize) -> Vec<Ceiling> {
@@ -149,7 +193,6 @@ impl<'s> Forks<'s> {
         ceilings[leaf] = Ceiling::All;
         let mut child = leaf;
         while let Some((parent, point)) = self.parents[child] {
-            // Contradictory headers may make a fork its own ancestor.
             if ceilings[parent] != Ceiling::Off {
                 break;
             }

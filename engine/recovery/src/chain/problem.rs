@@ -39,20 +39,19 @@ pub enum Problem {
         /// The line of the chain.
         used: String,
     },
-    /// Backups after the end of the chain that a gap keeps out of reach.
-    #[error("{} later backups cannot be reached: no log backup holds LSN {from} to {to}, between {} and {}",
-        .count, clock(*.after), clock(*.before))]
+    /// Backups after the end of the chain that cannot be reached.
+    #[error("{count} later backups, the {newest} the newest, cannot be reached: {}", way_on(*.from, *.after, *.missing))]
     Unreached {
         /// How many there are.
         count: usize,
+        /// Label of the newest.
+        newest: String,
         /// Where the chain ends.
         from: Lsn,
-        /// Where the next log begins.
-        to: Lsn,
         /// When the chain's last backup ended.
         after: Time,
-        /// When the next log backup began.
-        before: Time,
+        /// Where the next log begins, and when it was begun, where there is one.
+        missing: Option<(Lsn, Time)>,
     },
     /// Two lines of history were both alive at the time asked for.
     #[error("at {} two lines of history were alive; the chain is on {used}, backed up last at {}, and not on {other}, \
@@ -135,6 +134,18 @@ pub enum Problem {
         /// The log's label.
         backup: String,
     },
+}
+
+fn way_on(from: Lsn, after: Time, missing: Option<(Lsn, Time)>) -> String {
+    match missing {
+        Some((to, before)) => {
+            format!("no log backup holds LSN {from} to {to}, between {} and {}", clock(after), clock(before))
+        }
+        None => format!(
+            "no log leads on from LSN {from}, where {} ended, and none of them has its base here",
+            clock(after)
+        ),
+    }
 }
 
 fn versions(majors: &[u8]) -> String {

@@ -6,6 +6,7 @@ use crate::Time;
 use crate::backup::{Backup, clock};
 use crate::chain::problem::Problem;
 use crate::chain::reason::Reason;
+use crate::guid::Guid;
 use crate::lsn::Lsn;
 
 /// Where a chain shall lead.
@@ -43,6 +44,8 @@ pub struct ChainRequest {
     pub database: Option<String>,
     /// Where the chain shall lead.
     pub goal: Goal,
+    /// The recovery fork that the goal lies on, where it is known: an LSN means different things on different forks.
+    pub fork: Option<Guid>,
     /// Use no differential.
     pub no_differentials: bool,
     /// Use no log: the newest full and differential at or before the goal.

@@ -6,7 +6,7 @@ use crate::Time;
 use crate::backup::{Backup, BackupType};
 use crate::chain::base::{Base, bases, precedes};
 use crate::chain::line::Line;
-use crate::chain::logs::{Logs, Stop};
+use crate::chain::logs::{Logs, Stand, Stop};
 use crate::chain::problem::Problem;
 use crate::chain::reason::{Gap, Reason};
 use crate::chain::request::{ChainRequest, Goal};
@@ -58,9 +58,24 @@ pub(crate) struct Search<'a, 's> {
     pub(crate) request: &'a ChainRequest,
     pub(crate) line: &'a Line<'s>,
     pub(crate) logs: &'a Logs<'s>,
+    /// What the database had certainly logged by the goal's time: where the furthest set leads that was finished by
+    /// then. A log finished after it may still end before this, when a data backup ran beside it.
+    floor: Lsn,
 }
 
-impl<'s> Search<'_, 's> {
+impl<'a, 's> Search<'a, 's> {
+    pub(crate) fn new(
+        database: &'a str,
+        request: &'a ChainRequest,
+        line: &'a Line<'s>,
+        logs: &'a Logs<'s>,
+    ) -> Self {
+        let done =
+            line.sets.iter().filter(|set| matches!(request.goal, Goal::At(at) if set.finished_at <= at));
+        let floor = done.map(|set| set.last_lsn).max().unwrap_or_default();
+        Search { database, request, line, logs, floor }
+    }
+
     /// The best route to the goal on this line.
     pub(crate) fn route(&self) -> Result<Route<'s>, Reason> {
         let bases = bases(&self.line.sets, self.request);
@@ -85,33 +100,42 @@ impl<'s> Search<'_, 's> {
 
     fn to_the_end(&self, bases: &[Base<'s>]) -> Result<Route<'s>, Reason> {
         let Some(base) = furthest(bases, |base| self.logs.reach(base.at)) else { return Err(self.no_base()) };
-        let (logs, _) = self.logs.walk(base.at, |_| false, |_| true);
-        let finished = logs.last().map(|log| log.finished_at).or(base.finished);
-        let Some(finished) = finished else { return Err(self.nothing_continues(base.at)) };
-        let end = logs.last().map_or(base.at, |log| log.last_lsn);
-        let recovers_to = self.logs.quiet_until(end).map_or(finished, |until| until.max(finished));
-        let unreached = self.unreached(end, finished);
+        let (logs, _) = self.logs.walk(base.stand(&[]), |_| false, |_| true);
+        let end = base.stand(&logs);
+        // Everything that leads here is a proof, and whatever ended here later too. A restore may stand where the last
+        // log ended: then there is nothing left to apply.
+        let Some(recovers_to) = self.logs.quiet_until(end) else {
+            return Err(self.nothing_continues(base.at));
+        };
+        let finished = logs.last().map(|log| log.finished_at).or(base.finished).unwrap_or(recovers_to);
+        let unreached = self.unreached(end.at, finished);
         Ok(Route { unreached, ..Route::exact(base, logs, recovers_to) })
     }
 
-    /// The logs beyond a gap at `end`.
+    /// What lies beyond `end` and cannot be reached.
     fn unreached(&self, end: Lsn, after: Time) -> Option<Problem> {
-        let next = self.logs.after(end)?;
-        let count = self.logs.count_after(end);
-        Some(Problem::Unreached { count, from: end, to: next.first_lsn, after, before: next.started_at })
+        let beyond = |set: &&&Backup| set.last_lsn > end;
+        let count = self.line.sets.iter().filter(beyond).count();
+        let missing = self.logs.after(end).map(|next| (next.first_lsn, next.started_at));
+        let newest =
+            self.line.sets.iter().filter(beyond).max_by_key(|set| (set.finished_at, set.last_lsn))?.label();
+        Some(Problem::Unreached { count, newest, from: end, after, missing })
     }
 
     fn to(&self, goal: Goal, bases: &[Base<'s>]) -> Result<Route<'s>, Reason> {
-        // From every position of a stretch without a gap the same logs follow, so one failure is enough for it.
+        // From every position of a stretch without a gap the same logs follow to its end, so one such failure is enough.
         let mut failed: HashSet<usize> = HashSet::new();
         for base in bases {
             let stretch = self.logs.stretch(base.at);
             if stretch.is_some_and(|index| failed.contains(&index)) {
                 continue;
             }
-            match self.from(base, goal) {
-                Some(route) => return Ok(route),
-                None => failed.extend(stretch),
+            let (logs, stop) = self.walk_to(base.stand(&[]), goal);
+            if let Some(route) = self.ends_at(goal, base, logs, stop) {
+                return Ok(route);
+            }
+            if stop == Stop::NoMore {
+                failed.extend(stretch);
             }
         }
         if let Some(simple) = bases.first().filter(|base| base.is_simple() && matches!(goal, Goal::At(_))) {
@@ -121,45 +145,46 @@ impl<'s> Search<'_, 's> {
             .map_or_else(|| Err(self.no_base()), |base| Err(self.shortfall(base, goal)))
     }
 
-    fn from(&self, base: &Base<'s>, goal: Goal) -> Option<Route<'s>> {
-        let (logs, stop) = self.walk_to(base.at, goal);
-        let end = logs.last().map_or(base.at, |log| log.last_lsn);
+    /// The route of a base and its logs, if they lead to the goal.
+    fn ends_at(
+        &self,
+        goal: Goal,
+        base: &Base<'s>,
+        logs: Vec<&'s Backup>,
+        stop: Stop<'s>,
+    ) -> Option<Route<'s>> {
+        let end = base.stand(&logs);
         match (stop, goal) {
             (Stop::InLast, Goal::At(at)) => {
                 let last = logs.last()?;
-                let crosses = last.fork_point_lsn.is_some() && last.first_fork() != last.fork();
-                let exactness = if crosses { Exactness::AcrossFork } else { Exactness::Exact };
+                let exactness = if last.crosses_fork() && at < last.finished_at {
+                    Exactness::AcrossFork
+                } else {
+                    Exactness::Exact
+                };
                 let stops = !last.is_bulk_logged();
                 Some(Route { stops, exactness, ..Route::exact(base, logs, at) })
             }
             (Stop::InLast, Goal::Mark { at, .. }) => {
                 Some(Route { stops: true, ..Route::exact(base, logs, at) })
             }
-            (Stop::NoMore, Goal::At(at)) => {
-                let proved = self.logs.quiet_until(end).into_iter().chain(base.finished).max()?;
-                (proved >= at && end >= self.floor(at)).then(|| Route::exact(base, logs, at))
+            (Stop::NoMore | Stop::Bulk(_), Goal::At(at)) => {
+                let proved = self.logs.quiet_until(end)?;
+                (proved >= at && end.at >= self.floor).then(|| Route::exact(base, logs, at))
             }
             _ => None,
         }
     }
 
-    fn walk_to(&self, from: Lsn, goal: Goal) -> (Vec<&'s Backup>, Stop<'s>) {
+    fn walk_to(&self, from: Stand<'s>, goal: Goal) -> (Vec<&'s Backup>, Stop<'s>) {
         match goal {
             Goal::End => self.logs.walk(from, |_| false, |_| true),
             Goal::At(at) => {
-                let floor = self.floor(at);
-                let is_last = |log: &Backup| log.finished_at >= at && log.last_lsn >= floor;
+                let is_last = |log: &Backup| log.finished_at >= at && log.last_lsn >= self.floor;
                 self.logs.walk(from, is_last, |log| log.finished_at == at)
             }
             Goal::Mark { lsn, .. } => self.logs.walk(from, |log| lsn < log.last_lsn, |_| false),
         }
-    }
-
-    /// What the database had certainly logged by `at`: where the furthest set leads that was finished by then. A log
-    /// finished after `at` may still end before this, when a data backup ran beside it.
-    fn floor(&self, at: Time) -> Lsn {
-        let done = self.line.sets.iter().filter(|set| set.finished_at <= at);
-        done.map(|set| set.last_lsn).max().unwrap_or_default()
     }
 
     /// Why nothing on this line can begin a chain.
@@ -190,13 +215,13 @@ impl<'s> Search<'_, 's> {
 
     /// Why the base that leads furthest does not lead to the goal.
     fn shortfall(&self, base: &Base<'s>, goal: Goal) -> Reason {
-        let (logs, stop) = self.walk_to(base.at, goal);
+        let (logs, stop) = self.walk_to(base.stand(&[]), goal);
         let Some(last) = logs.last().or(base.data.last()).copied() else {
             return self.nothing_continues(base.at);
         };
         let reached = self
             .logs
-            .quiet_until(last.last_lsn)
+            .quiet_until(base.stand(&logs))
             .map_or(last.finished_at, |until| until.max(last.finished_at));
         if let Stop::Bulk(log) = stop {
             let (backup, finished) = (log.label(), log.finished_at);

@@ -1,30 +1,58 @@
 //! [`Usable`]: the backup sets of one database that may be restored: stripes merged, the rest left out with a word.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Deref;
 
 use crate::backup::{Backup, BackupType};
 use crate::guid::Guid;
 use crate::history::History;
 
+/// One set as it was read, or merged of several entries.
+pub(crate) enum Set<'h> {
+    Read(&'h Backup),
+    Merged(Box<Backup>),
+}
+
+impl Deref for Set<'_> {
+    type Target = Backup;
+
+    fn deref(&self) -> &Backup {
+        match self {
+            Set::Read(backup) => backup,
+            Set::Merged(backup) => backup,
+        }
+    }
+}
+
 /// The sets of one database, each whole, in the order of their LSNs; and those that cannot be used.
 pub(crate) struct Usable<'h> {
     /// Sets of type full, differential or log.
-    pub(crate) sets: Vec<Cow<'h, Backup>>,
+    pub(crate) sets: Vec<Set<'h>>,
     /// Sets that no chain may use, each with what is wrong.
-    pub(crate) left_out: Vec<(Cow<'h, Backup>, String)>,
+    pub(crate) left_out: Vec<(Set<'h>, String)>,
 }
 
 impl<'h> Usable<'h> {
     /// The sets of `database` in `history`.
     pub(crate) fn of(history: &'h History, database: &str) -> Usable<'h> {
-        let mut by_guid: HashMap<&Guid, Vec<&'h Backup>> = HashMap::new();
-        for backup in history.backups().iter().filter(|backup| backup.database == database) {
-            by_guid.entry(&backup.backup_set_guid).or_default().push(backup);
+        let mut entries: Vec<&Backup> =
+            history.backups().iter().filter(|entry| entry.database == database).collect();
+        let mut seen: HashMap<&Guid, usize> = HashMap::with_capacity(entries.len());
+        // Most sets are one entry; only the others are gathered.
+        let mut shared: HashMap<&Guid, Vec<&Backup>> = HashMap::new();
+        for entry in &entries {
+            *seen.entry(&entry.backup_set_guid).or_default() += 1;
         }
-        let (mut sets, mut left_out) = (Vec::with_capacity(by_guid.len()), Vec::new());
-        for entries in by_guid.into_values() {
-            let (set, disagreement) = merged(&entries);
+        entries.retain(|entry| {
+            let alone = seen.get(&entry.backup_set_guid) == Some(&1);
+            if !alone {
+                shared.entry(&entry.backup_set_guid).or_default().push(entry);
+            }
+            alone
+        });
+        let single = entries.into_iter().map(|entry| (Set::Read(entry), None));
+        let (mut sets, mut left_out) = (Vec::with_capacity(seen.len()), Vec::new());
+        for (set, disagreement) in single.chain(shared.into_values().filter_map(merged)) {
             match disagreement.or_else(|| fault(&set)) {
                 Some(why) => left_out.push((set, why)),
                 None => sets.push(set),
@@ -41,17 +69,18 @@ fn place(set: &Backup) -> impl Ord + '_ {
     (set.first_lsn, set.last_lsn, set.finished_at, &set.backup_set_guid)
 }
 
-/// One set of the entries that share a GUID: its stripes' files together; and what they disagree about.
-fn merged<'h>(entries: &[&'h Backup]) -> (Cow<'h, Backup>, Option<String>) {
-    // The entry that says most stands for the set, whatever the order in which entries came.
-    let Some(first) = entries.iter().min_by_key(|entry| (&entry.media, entry.server.as_str())).copied()
-    else {
-        unreachable!("a group of entries is never empty")
-    };
-    if entries.len() == 1 {
-        return (Cow::Borrowed(first), None);
+/// One set of the entries that share a GUID: its stripes' files together; and what they disagree about. Nothing
+/// where there are no entries.
+fn merged(mut entries: Vec<&Backup>) -> Option<(Set<'_>, Option<String>)> {
+    // The same entry stands for the set, whatever the order in which they came.
+    entries.sort_by_cached_key(|entry| {
+        (entry.range(), entry.finished_at, entry.server.clone(), entry.media.clone())
+    });
+    let (first, others) = entries.split_first().map(|(first, others)| (*first, others))?;
+    if others.is_empty() {
+        return Some((Set::Read(first), None));
     }
-    let disagreement = disagreement(first, entries);
+    let disagreement = disagreement(first, &entries);
     let mut media: Vec<&String> = entries.iter().flat_map(|entry| &entry.media).collect();
     media.sort();
     media.dedup();
@@ -61,7 +90,7 @@ fn merged<'h>(entries: &[&'h Backup]) -> (Cow<'h, Backup>, Option<String>) {
         has_bulk_logged_data: entries.iter().filter_map(|entry| entry.has_bulk_logged_data).max(),
         ..first.clone()
     };
-    (Cow::Owned(whole), disagreement)
+    Some((Set::Merged(Box::new(whole)), disagreement))
 }
 
 fn disagreement(first: &Backup, entries: &[&Backup]) -> Option<String> {
