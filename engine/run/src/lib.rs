@@ -11,3 +11,4 @@ pub mod services;
 mod host;
 pub mod attempts;
 pub mod sitting;
+pub mod dry_run;

@@ -113,7 +113,6 @@ impl StateDir {
     /// # Errors
     /// When the folder cannot be made or locked.
     pub fn hold(&self) -> Result<RunLock, StateError> {
-        let io = |what, path: &Path| move |error| StateError::Io { what, path: path.to_owned(), error };
         std::fs::create_dir_all(&self.root).map_err(io("cannot make", &self.root))?;
         let ignore = self.root.join(".gitignore");
         if !ignore.exists() {
@@ -131,7 +130,6 @@ impl StateDir {
     /// When a run of this id is there, or the system says no.
     pub fn create_run(&self, disk: &dyn Disk, id: &str, start: &Start, sources: &[Vec<u8>]) -> Result<(PathBuf, RunLock), StateError> {
         let folder = self.run_folder(id)?;
-        let io = |what, path: &Path| move |error| StateError::Io { what, path: path.to_owned(), error };
         match disk.create_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(StateError::Exists(id.to_owned())),
             result => result.map_err(io("cannot make", &folder))?,
@@ -221,9 +219,8 @@ impl StateDir {
     /// When it cannot be read.
     pub fn start(&self, id: &str) -> Result<Start, StateError> {
         let path = self.run_folder(id)?.join("start.json");
-        let io = |error| StateError::Io { what: "cannot read", path: path.clone(), error };
-        let bytes = std::fs::read(&path).map_err(io)?;
-        serde_json::from_slice(&bytes).map_err(|error| io(error.into()))
+        let bytes = std::fs::read(&path).map_err(io("cannot read", &path))?;
+        serde_json::from_slice(&bytes).map_err(|error| io("cannot read", &path)(error.into()))
     }
 
     /// The sources that a run was started with: name and bytes, in the order of [`Start::sources`].
@@ -252,14 +249,15 @@ fn source_file(at: usize, start: &Start) -> String {
 
 fn lock(folder: &Path, id: &str) -> Result<RunLock, StateError> {
     let path = folder.join("lock");
-    let io = |what| {
-        let path = path.clone();
-        move |error| StateError::Io { what, path, error }
-    };
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("cannot open"))?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("cannot open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(RunLock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(StateError::Locked(id.to_owned())),
-        Err(TryLockError::Error(error)) => Err(io("cannot lock")(error)),
+        Err(TryLockError::Error(error)) => Err(io("cannot lock", &path)(error)),
     }
+}
+
+fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
+    let path = path.to_owned();
+    move |error| StateError::Io { what, path, error }
 }

@@ -43,7 +43,6 @@ impl Journal {
     /// When the folder or the file cannot be made and synced.
     pub fn create(disk: &dyn Disk, folder: &Path, run: &str, crash: Option<CrashAt>) -> Result<Self, JournalError> {
         let path = folder.join("journal.jsonl");
-        let failed = |what, path: &Path| move |error| JournalError { what, path: path.to_owned(), error };
         let file = disk.create(&path).map_err(failed("cannot make", &path))?;
         disk.sync_dir(folder).map_err(failed("cannot sync", folder))?;
         if let Some(parent) = folder.parent() {
@@ -59,7 +58,6 @@ impl Journal {
     /// When it cannot be opened, cut and synced.
     pub fn reopen(disk: &dyn Disk, folder: &Path, read: &Journaled, len: u64, crash: Option<CrashAt>) -> Result<Self, JournalError> {
         let path = folder.join("journal.jsonl");
-        let failed = |what, path: &Path| move |error| JournalError { what, path: path.to_owned(), error };
         let mut file = disk.append(&path).map_err(failed("cannot open", &path))?;
         if len > read.good_len {
             file.truncate(read.good_len).map_err(failed("cannot cut", &path))?;
@@ -142,4 +140,9 @@ impl Journal {
     fn error(&self, what: &'static str, error: io::Error) -> JournalError {
         JournalError { what, path: self.path.clone(), error }
     }
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {
+    let path = path.to_owned();
+    move |error| JournalError { what, path, error }
 }

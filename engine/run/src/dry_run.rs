@@ -1,0 +1,503 @@
+//! Everything that a run would do, and nothing of it done: [`DryRun`].
+//!
+//! Steps are taken in the order of their needs. What a step would give is unknown, except for kinds that answer in a dry run; what
+//! follows from something unknown is shown as such and never guessed.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use drydock_plan::expr::{Answer, Datum, EvalError, Expr, Scope, Seen, Truth};
+use drydock_plan::model::{Call, Step, StepIx};
+use drydock_plan::name::{Digest, Name};
+use drydock_plan::rendered::Rendered;
+use drydock_step::kind::OwnedGiven;
+use drydock_step::{
+    Access, Action, ChildEnd, ChildSpec, Connection, Ctx, Ended, Facts, Given, Host, Kind, PreflightFinding, Sample, StepError, Touch,
+};
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::services::Services;
+
+/// Whether a step would run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runs {
+    /// It would.
+    Yes,
+    /// It would not.
+    No,
+    /// That depends on what is known only during the run.
+    Unknown,
+}
+
+/// One step, or one instance of it, as a run would do it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DryStep {
+    /// Its name, with its key.
+    pub id: String,
+    /// Its kind.
+    pub uses: &'static str,
+    /// Whether it would run.
+    pub runs: Runs,
+    /// Why, where that is not plain.
+    pub why: Option<String>,
+    /// What it would do, in order, its validations last.
+    pub actions: Vec<Action>,
+    /// The steps whose outputs it waits for.
+    pub unknown: Vec<Name>,
+}
+
+/// A thing that a run would destroy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Destroys {
+    /// By which step.
+    pub step: String,
+    /// On which target.
+    pub target: Option<String>,
+    /// What.
+    pub resource: String,
+}
+
+/// What a probe found about a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DryFinding {
+    /// The step.
+    pub step: String,
+    /// What.
+    #[serde(flatten)]
+    pub finding: PreflightFinding,
+}
+
+/// A whole dry run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DryRun {
+    /// Of what was shown.
+    pub digest: Digest,
+    /// The steps in written order.
+    pub steps: Vec<DryStep>,
+    /// Everything that would be destroyed.
+    pub destroys: Vec<Destroys>,
+    /// What speaks against it.
+    pub findings: Vec<DryFinding>,
+}
+
+impl DryRun {
+    /// Whether something was found that keeps the run from succeeding.
+    pub fn cannot_succeed(&self) -> bool {
+        self.findings.iter().any(|found| found.finding.fatal)
+    }
+}
+
+/// What a dry run is asked to do.
+#[derive(Debug, Clone, Default)]
+pub struct DryOptions {
+    /// Ask the servers too, only reading.
+    pub probe: bool,
+    /// Show only these steps as running.
+    pub only: Vec<Name>,
+    /// Show these as left out.
+    pub skip: Vec<Name>,
+}
+
+/// Show what a run would do.
+pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
+    let mut work = Work {
+        services,
+        options,
+        params: Datum::from_json(&json!(services.plan.params)),
+        seen: HashMap::new(),
+        entries: HashMap::new(),
+        destroys: Vec::new(),
+        findings: Vec::new(),
+    };
+    for ix in order_of(&services.plan.steps) {
+        work.step(ix).await;
+    }
+    let mut entries = work.entries;
+    let steps = services.plan.indices().flat_map(|ix| entries.remove(&ix).unwrap_or_default()).collect();
+    DryRun { digest: services.plan.digest.clone(), steps, destroys: work.destroys, findings: work.findings }
+}
+
+/// The steps so that each comes after what it needs, written order first; `finally` after the body.
+fn order_of(steps: &[Step]) -> Vec<StepIx> {
+    let mut order = Vec::with_capacity(steps.len());
+    let mut open: Vec<usize> = steps.iter().map(|step| step.needs.len()).collect();
+    let mut ready: std::collections::BTreeSet<(bool, usize)> =
+        (0..steps.len()).filter(|at| open[*at] == 0).map(|at| (steps[at].finally, at)).collect();
+    let mut dependents = vec![Vec::new(); steps.len()];
+    for (at, step) in steps.iter().enumerate() {
+        step.needs.iter().for_each(|need| dependents[need.ix()].push(at));
+    }
+    while let Some((_, at)) = ready.pop_first() {
+        order.push(StepIx(u32::try_from(at).unwrap_or(u32::MAX)));
+        for dependent in &dependents[at] {
+            open[*dependent] -= 1;
+            if open[*dependent] == 0 {
+                ready.insert((steps[*dependent].finally, *dependent));
+            }
+        }
+    }
+    order
+}
+
+struct Work<'a> {
+    services: &'a Arc<Services>,
+    options: &'a DryOptions,
+    params: Datum,
+    seen: HashMap<Name, (Datum, Option<Datum>)>,
+    entries: HashMap<StepIx, Vec<DryStep>>,
+    destroys: Vec<Destroys>,
+    findings: Vec<DryFinding>,
+}
+
+impl Work<'_> {
+    async fn step(&mut self, ix: StepIx) {
+        let services = self.services.clone();
+        let step = services.plan.step(ix);
+        let (runs, why) = self.whether(step);
+        let mut entries = Vec::new();
+        let (status, outputs) = match (&step.foreach, runs) {
+            (_, Runs::No) => {
+                entries.push(entry(step, None, Runs::No, why));
+                (known("skipped"), None)
+            }
+            (None, _) => {
+                let (shown, outputs) = self.instance(step, None, None, runs, why).await;
+                entries.push(shown);
+                let status = if outputs.is_some() && runs == Runs::Yes { known("succeeded") } else { after(step) };
+                (status, Some(outputs.unwrap_or_else(|| after(step))))
+            }
+            (Some(foreach), _) => match self.items(&foreach.list, foreach.key.as_ref()) {
+                Ok(items) => {
+                    for (key, item) in items {
+                        let datum = Datum::from_json(&item);
+                        let (shown, _) = self.instance(step, Some(&key), Some(&datum), runs, why.clone()).await;
+                        entries.push(shown);
+                    }
+                    (after(step), Some(after(step)))
+                }
+                Err(unknown) => {
+                    entries.push(self.unlisted(step, unknown));
+                    (after(step), Some(after(step)))
+                }
+            },
+        };
+        self.seen.insert(step.id.clone(), (status, outputs));
+        self.entries.insert(ix, entries);
+    }
+
+    /// Whether a step would run, as far as that is known.
+    fn whether(&self, step: &Step) -> (Runs, Option<String>) {
+        if self.options.skip.contains(&step.id) {
+            return (Runs::No, Some("left out by --skip".to_owned()));
+        }
+        if !step.finally && !self.options.only.is_empty() && !self.options.only.contains(&step.id) {
+            return (Runs::No, Some("not chosen by --only".to_owned()));
+        }
+        match step.when.as_ref().filter(|when| !when.per_item) {
+            Some(when) => self.judged(&when.expr, None),
+            None => (Runs::Yes, None),
+        }
+    }
+
+    fn judged(&self, when: &Expr, item: Option<&Datum>) -> (Runs, Option<String>) {
+        let steps = self.view(when.steps_read());
+        match when.truth(&self.scope(&steps, item, &self.run())) {
+            Ok(Truth::True) => (Runs::Yes, None),
+            Ok(Truth::False) => (Runs::No, Some(format!("`when` is false: {}", when.text()))),
+            Ok(Truth::After(after)) => {
+                let why = if after.is_empty() { "during the run".to_owned() } else { format!("after {}", names(&after)) };
+                (Runs::Unknown, Some(format!("decided {why}: {}", when.text())))
+            }
+            Err(error) => (Runs::Unknown, Some(format!("`when` cannot be asked: {}", error.message))),
+        }
+    }
+
+    /// One instance with its actions, and its outputs where they are known.
+    async fn instance(
+        &mut self,
+        step: &Step,
+        key: Option<&str>,
+        item: Option<&Datum>,
+        runs: Runs,
+        why: Option<String>,
+    ) -> (DryStep, Option<Datum>) {
+        let mut shown = entry(step, key, runs, why);
+        if let Some(when) = step.when.as_ref().filter(|when| when.per_item) {
+            (shown.runs, shown.why) = self.judged(&when.expr, item);
+        }
+        if shown.runs == Runs::No {
+            return (shown, None);
+        }
+        let outputs = match self.inputs(&step.call, item, None) {
+            Ok(with) => self.call(&mut shown, step, &step.call, with).await,
+            Err(error) => {
+                self.refuse(&shown.id, error.code.0, error.message, error.help);
+                None
+            }
+        };
+        let unknown_outputs = Datum::unknown(vec![step.id.clone()]);
+        for validation in &step.validate {
+            let Some(call) = &validation.call else { continue };
+            let own = outputs.as_ref().unwrap_or(&unknown_outputs);
+            if let Ok(with) = self.inputs(call, item, Some(own)) {
+                let actions = self.actions_of(call, &with, &Facts::Null);
+                shown.actions.extend(actions.unwrap_or_default());
+            }
+        }
+        (shown, outputs)
+    }
+
+    /// The actions of a step's body; its outputs, where its kind answers in a dry run.
+    async fn call(&mut self, shown: &mut DryStep, step: &Step, call: &Call, with: IndexMap<String, Rendered>) -> Option<Datum> {
+        shown.unknown = with.values().flat_map(Rendered::after).fold(Vec::new(), |mut all, name| {
+            if !all.contains(&name) {
+                all.push(name);
+            }
+            all
+        });
+        let services = self.services.clone();
+        let kind = services.world.registry.kind_named(call.kind)?;
+        let facts = self.probe(shown, kind, call, &with).await;
+        match self.actions_of(call, &with, &facts) {
+            Ok(actions) => shown.actions = actions,
+            Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
+        }
+        self.note_destroyed(shown, kind, call, &with);
+        let plain = shown.unknown.is_empty() && with.values().all(|value| value.secrets().is_empty());
+        if !(kind.shape().answers_in_dry_run && plain && shown.runs == Runs::Yes) {
+            return None;
+        }
+        self.answer(shown, step, kind, call, with).await
+    }
+
+    async fn answer(&mut self, shown: &DryStep, step: &Step, kind: &dyn Kind, call: &Call, with: IndexMap<String, Rendered>) -> Option<Datum> {
+        let ctx = self.ctx(&shown.id, call);
+        let given = OwnedGiven { with: Arc::new(with), fill: None };
+        match kind.execute(&ctx, given, None).await {
+            Ok(Ended::Outputs(mut outputs)) => {
+                let own = Datum::from_json(&outputs);
+                for (name, template) in &step.outputs {
+                    let steps = self.view(&template.steps_read());
+                    let run = self.run();
+                    let scope = Scope { outputs: Some(&own), ..self.scope(&steps, None, &run) };
+                    if let (Ok(value), Some(map)) = (template.render(&scope), outputs.as_object_mut()) {
+                        map.insert(name.to_string(), value.plain()?);
+                    }
+                }
+                Some(Datum::from_json(&outputs))
+            }
+            Ok(Ended::Waits(_)) => None,
+            Err(error) => {
+                self.refuse(&shown.id, &error.code, error.message, error.help);
+                None
+            }
+        }
+    }
+
+    /// Ask the server whether the step can work, where that was wanted and its inputs are known.
+    async fn probe(&mut self, shown: &DryStep, kind: &dyn Kind, call: &Call, with: &IndexMap<String, Rendered>) -> Facts {
+        if !self.options.probe || !shown.unknown.is_empty() {
+            return Facts::Null;
+        }
+        let ctx = self.ctx(&shown.id, call);
+        let given = OwnedGiven { with: Arc::new(with.clone()), fill: None };
+        match kind.preflight(&ctx, given).await {
+            Ok(preflight) => {
+                let findings = preflight.findings.into_iter();
+                self.findings.extend(findings.map(|finding| DryFinding { step: shown.id.clone(), finding }));
+                preflight.facts
+            }
+            Err(error) => {
+                self.refuse(&shown.id, &error.code, error.message, error.help);
+                Facts::Null
+            }
+        }
+    }
+
+    fn note_destroyed(&mut self, shown: &DryStep, kind: &dyn Kind, call: &Call, with: &IndexMap<String, Rendered>) {
+        let target = call.target.as_ref().map(Name::as_str);
+        let touches = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
+        for Touch { target, resource, .. } in touches.into_iter().filter(|touch| touch.access == Access::Destroys) {
+            self.destroys.push(Destroys { step: shown.id.clone(), target, resource });
+        }
+    }
+
+    fn actions_of(&self, call: &Call, with: &IndexMap<String, Rendered>, facts: &Facts) -> Result<Vec<Action>, StepError> {
+        let kind = self.services.world.registry.kind_named(call.kind);
+        let kind = kind.ok_or_else(|| StepError::internal(format!("there is no kind {}", call.kind)))?;
+        kind.actions(call.target.as_ref().map(Name::as_str), &Given { with, fill: None }, facts)
+    }
+
+    fn unlisted(&self, step: &Step, unknown: Unlisted) -> DryStep {
+        match unknown {
+            Unlisted::After(after) => {
+                let why = format!("one instance per item of a list that is known after {}", names(&after));
+                DryStep { unknown: after, ..entry(step, None, Runs::Unknown, Some(why)) }
+            }
+            Unlisted::Never(why) => entry(step, None, Runs::Unknown, Some(why)),
+        }
+    }
+
+    fn items(&self, list: &Expr, key: Option<&Expr>) -> Result<Vec<(String, Value)>, Unlisted> {
+        let steps = self.view(list.steps_read());
+        let run = self.run();
+        let items = match list.value(&self.scope(&steps, None, &run)) {
+            Ok(Answer::Known(Value::Array(items))) => items,
+            Ok(Answer::Known(_)) => return Err(Unlisted::Never(format!("`{}` is not a list", list.text()))),
+            Ok(Answer::After(after)) => return Err(Unlisted::After(after)),
+            Err(error) => return Err(Unlisted::Never(error.message)),
+        };
+        let keyed = items.into_iter().map(|item| {
+            let value = match key {
+                Some(key) => {
+                    let datum = Datum::from_json(&item);
+                    let steps = self.view(key.steps_read());
+                    match key.value(&self.scope(&steps, Some(&datum), &run)) {
+                        Ok(Answer::Known(value)) => value,
+                        Ok(Answer::After(after)) => return Err(Unlisted::After(after)),
+                        Err(error) => return Err(Unlisted::Never(error.message)),
+                    }
+                }
+                None if item.is_object() => item.get("name").cloned().unwrap_or(Value::Null),
+                None => item.clone(),
+            };
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            Ok((text, item))
+        });
+        keyed.collect()
+    }
+
+    fn inputs(&self, call: &Call, item: Option<&Datum>, outputs: Option<&Datum>) -> Result<IndexMap<String, Rendered>, EvalError> {
+        let run = self.run();
+        let render = |(name, template): (&String, &drydock_plan::expr::Template)| {
+            let steps = self.view(&template.steps_read());
+            let scope = Scope { outputs, ..self.scope(&steps, item, &run) };
+            Ok((name.clone(), template.render(&scope)?))
+        };
+        call.with.iter().map(render).collect()
+    }
+
+    fn view(&self, reads: &[Name]) -> Vec<(Name, Seen)> {
+        let seen = |name: &Name| {
+            let unknown = || Datum::unknown(vec![name.clone()]);
+            let (status, outputs) = self.seen.get(name).cloned().unwrap_or_else(|| (unknown(), Some(unknown())));
+            (name.clone(), Seen { status: Some(status), outputs })
+        };
+        reads.iter().map(seen).collect()
+    }
+
+    fn scope<'a>(&'a self, steps: &'a [(Name, Seen)], item: Option<&'a Datum>, run: &'a Datum) -> Scope<'a> {
+        Scope { params: Some(&self.params), run: Some(run), steps, item, ..Scope::default() }
+    }
+
+    /// `run`: what it is called and how it ends is not known before it runs.
+    fn run(&self) -> Datum {
+        let plan = &self.services.plan;
+        let unknown = || Rendered::After(Vec::new());
+        let entries = [
+            ("id", unknown()),
+            ("started_at", unknown()),
+            ("plan", Rendered::Text(plan.name.to_string())),
+            ("purpose", Rendered::Text(plan.purpose.as_str().to_owned())),
+            ("status", unknown()),
+            ("summary", unknown()),
+        ];
+        Datum::from_rendered(&Rendered::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))
+    }
+
+    fn refuse(&mut self, step: &str, code: &str, message: String, help: Option<String>) {
+        let finding = PreflightFinding { code: code.to_owned(), fatal: true, message, help };
+        self.findings.push(DryFinding { step: step.to_owned(), finding });
+    }
+
+    fn ctx(&self, step: &str, call: &Call) -> Ctx {
+        let site = &self.services.site;
+        let attempt: Arc<str> = format!("{}/{step}/dry", site.run).into();
+        Ctx {
+            run: site.run.clone(),
+            plan: self.services.plan.name.as_str().into(),
+            step: step.into(),
+            attempt: attempt.clone(),
+            target: call.target.as_ref().map(|target| target.as_str().into()),
+            folder: site.plan_folder.clone(),
+            run_started_ms: site.run_started_ms,
+            notes: Arc::new(Vec::new()),
+            host: Arc::new(DryHost { services: self.services.clone(), attempt }),
+        }
+    }
+}
+
+/// Why a list is not known.
+enum Unlisted {
+    After(Vec<Name>),
+    Never(String),
+}
+
+fn entry(step: &Step, key: Option<&str>, runs: Runs, why: Option<String>) -> DryStep {
+    let id = drydock_machine::attempt::instance_name(&step.id, key);
+    DryStep { id, uses: step.call.kind, runs, why, actions: Vec::new(), unknown: Vec::new() }
+}
+
+fn known(status: &str) -> Datum {
+    Datum::from_json(&json!(status))
+}
+
+fn after(step: &Step) -> Datum {
+    Datum::unknown(vec![step.id.clone()])
+}
+
+fn names(steps: &[Name]) -> String {
+    steps.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The engine as a dry run shows it: targets can be read, and nothing can be changed.
+struct DryHost {
+    services: Arc<Services>,
+    attempt: Arc<str>,
+}
+
+fn refused(what: &str) -> StepError {
+    StepError::new("dry-run", format!("a dry run {what}"))
+}
+
+#[async_trait]
+impl Host for DryHost {
+    fn now_ms(&self) -> i64 {
+        (self.services.world.clock)()
+    }
+
+    async fn note(&self, _: Value) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    fn sample(&self, _: Sample) {}
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    async fn cancelled(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    async fn spawn(&self, _: ChildSpec) -> Result<ChildEnd, StepError> {
+        Err(refused("starts no program"))
+    }
+
+    async fn connect(&self, target: &str) -> Result<Arc<dyn Connection>, StepError> {
+        self.services.connect(target, &self.attempt).await
+    }
+
+    async fn run_plan(&self, _: &Path, _: Value) -> Result<Value, StepError> {
+        Err(refused("runs no other plan"))
+    }
+
+    fn scratch(&self) -> &Path {
+        &self.services.site.folder
+    }
+}
