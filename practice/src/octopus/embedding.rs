@@ -1,5 +1,7 @@
-//! The embedding that Octopus uses: a bag of words, hashed into 128 numbers, so that a sentence finds the
-//! text with its words. Main function: [`embed`].
+//! The embedding that Octopus uses: a bag of words and neighbouring pairs, hashed into 128 numbers, so that
+//! a sentence finds the text with its words. Main function: [`embed`].
+
+use std::collections::BTreeSet;
 
 /// Numbers in a vector.
 pub(super) const DIMENSIONS: usize = 128;
@@ -16,8 +18,12 @@ const STOP_WORDS: [&str; 28] = [
 /// The vector of a text; not normalised. Text without a word gets one that points nowhere in particular.
 pub(super) fn embed(text: &str) -> Vec<f32> {
     let mut vector = vec![0.0; DIMENSIONS];
-    for word in telling_words(text) {
-        let hash = fnv(word.as_bytes());
+    let words: Vec<String> = telling_words(text).collect();
+    let pairs = words.windows(2).map(|pair| pair.join(" "));
+    // A word counts once, however often it is said: what a text is about, not how long it dwells on it.
+    let features: BTreeSet<String> = words.iter().cloned().chain(pairs).collect();
+    for feature in features {
+        let hash = fnv(feature.as_bytes());
         for place in 0..PLACES_A_WORD {
             let bits = hash.rotate_left(place * 10).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
             let sign = if bits & 0x80 == 0 { 1.0 } else { -1.0 };

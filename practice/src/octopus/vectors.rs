@@ -148,3 +148,58 @@ fn point(chunk: Chunk) -> Point {
     let id = Seed(0).uuid(&format!("{} {}", chunk.document_id, chunk.chunk));
     Point { id, vector: embed(&chunk.text), payload: chunk }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::faults::Faults;
+    use crate::ledger::Ledger;
+    use crate::qdrant::{Qdrant, QdrantOptions};
+
+    fn chunk(document: u128, chunk: usize, text: &str) -> Chunk {
+        Chunk {
+            agent_id: "a1".into(),
+            document_id: Uuid::from_u128(document),
+            chunk,
+            version: 1,
+            text: text.into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn documents_are_found_by_their_words_until_they_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::new(Arc::new(|| DateTime::UNIX_EPOCH));
+        let options = QdrantOptions {
+            dir: dir.path().into(),
+            nodes: 2,
+            api_key: Some("key".into()),
+            read_only_key: None,
+            seed: Seed(7),
+            ledger: Ledger::in_memory(clock.clone()),
+            clock,
+            faults: Faults::default(),
+        };
+        let qdrant = Qdrant::start(options).await.unwrap();
+        let vectors =
+            Vectors::new(QdrantAddress { nodes: qdrant.urls(), api_key: "key".into() }).unwrap();
+        vectors.create("a1").await.unwrap();
+        assert_eq!(vectors.collections().await.unwrap(), ["agent_a1"]);
+        let error = vectors.create("a1").await.unwrap_err().to_string();
+        assert!(error.contains("409 to PUT /collections/agent_a1"), "{error}");
+
+        let tides = chunk(1, 0, "Spring tides in Ghent follow the moon.");
+        let many = (0..700).map(|at| chunk(2, at, &format!("Invoice {at} was paid late.")));
+        vectors.upsert("a1", many.chain([tides.clone()]).collect()).await.unwrap();
+        let found = vectors.search("a1", "the moon and the tides", 1).await.unwrap();
+        assert_eq!(found.first().map(|found| &found.chunk), Some(&tides));
+        vectors.forget("a1", tides.document_id).await.unwrap();
+        let found = vectors.search("a1", "the moon and the tides", 1).await.unwrap();
+        assert_eq!(found.first().map(|found| found.chunk.document_id), Some(Uuid::from_u128(2)));
+    }
+}
