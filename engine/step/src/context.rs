@@ -56,6 +56,10 @@ pub trait Host: Send + Sync {
     /// Run another plan to its end as part of this run; its outputs. A run of it that was begun by an earlier attempt is resumed.
     async fn run_plan(&self, plan: &Path, params: Value) -> Result<Value, StepError>;
 
+    /// The whole content of a file of the plan language, such as a requests file, read as strictly as a plan and as plain JSON. `path` is
+    /// absolute or relative to the runner's folder.
+    async fn read_document(&self, path: &Path) -> Result<Value, StepError>;
+
     /// Where the artifact store of the run's own scratch lies: a folder that lives as long as the run.
     fn scratch(&self) -> &Path;
 }

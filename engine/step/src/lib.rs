@@ -1,15 +1,17 @@
 //! The contract: what a step kind and a target kind sign, the capabilities of targets, the artifact store, and the [`Registry`] that
 //! the composition root fills. Small: the narrow door between the engine and everything that acts.
 
-pub mod artifact;
-pub mod child;
-pub mod context;
 pub mod error;
+pub mod child;
+pub mod touch;
+pub mod artifact;
+pub mod target;
 pub mod inputs;
+pub mod context;
 pub mod kind;
 pub mod registry;
-pub mod target;
-pub mod touch;
+#[cfg(feature = "test-host")]
+pub mod test_host;
 
 pub use drydock_plan::catalog::{Effect, KindShape, TargetKindShape, TargetNeed};
 pub use drydock_plan::duration::{Bytes as ByteCount, Millis};

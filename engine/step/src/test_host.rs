@@ -1,0 +1,244 @@
+//! An honest engine for the tests of kinds: [`TestHost`] keeps notes, starts real programs, tells real time (the paused one of a test's
+//! runtime where there is one) and answers with what the test gave it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use indexmap::IndexMap;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::child::{ChildEnd, ChildOutput, ChildSpec};
+use crate::context::{Ctx, Host, Sample};
+use crate::error::StepError;
+use crate::inputs::Given;
+use crate::kind::{Ended, Kind, OwnedGiven, Reconciled};
+use crate::target::Connection;
+use crate::touch::{Action, Touch};
+
+/// When a test begins, in milliseconds since 1970: 2026-01-01T00:00:00Z.
+pub const TEST_BEGINS_MS: i64 = 1_767_225_600_000;
+
+/// A host that lives in a test.
+pub struct TestHost {
+    folder: PathBuf,
+    begun: Instant,
+    cancel: watch::Sender<bool>,
+    notes: Mutex<Vec<Value>>,
+    samples: Mutex<Vec<Sample>>,
+    targets: BTreeMap<String, Arc<dyn Connection>>,
+    documents: BTreeMap<PathBuf, Value>,
+    plans: BTreeMap<PathBuf, Value>,
+}
+
+impl TestHost {
+    /// A host whose plan lies in this folder, which is its scratch too.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            begun: Instant::now(),
+            cancel: watch::Sender::new(false),
+            notes: Mutex::default(),
+            samples: Mutex::default(),
+            targets: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            plans: BTreeMap::new(),
+        }
+    }
+
+    /// With a target of this name.
+    #[must_use]
+    pub fn target(mut self, name: &str, connection: Arc<dyn Connection>) -> Self {
+        self.targets.insert(name.to_owned(), connection);
+        self
+    }
+
+    /// With a document that is read under this path, relative to the plan's folder.
+    #[must_use]
+    pub fn document(mut self, path: &str, value: Value) -> Self {
+        self.documents.insert(self.folder.join(path), value);
+        self
+    }
+
+    /// With a plan under this path that gives these outputs.
+    #[must_use]
+    pub fn plan(mut self, path: &str, outputs: Value) -> Self {
+        self.plans.insert(self.folder.join(path), outputs);
+        self
+    }
+
+    /// The context of an attempt, `r1/step/1`, on a target.
+    pub fn ctx(self: &Arc<Self>, target: Option<&str>) -> Ctx {
+        Ctx {
+            run: "r1".into(),
+            plan: "plan".into(),
+            step: "step".into(),
+            attempt: "r1/step/1".into(),
+            target: target.map(Into::into),
+            folder: Arc::new(self.folder.clone()),
+            run_started_ms: TEST_BEGINS_MS,
+            notes: Arc::new(self.notes()),
+            host: self.clone(),
+        }
+    }
+
+    /// Asks attempts to stop.
+    pub fn cancel(&self) {
+        self.cancel.send_replace(true);
+    }
+
+    /// What was noted.
+    pub fn notes(&self) -> Vec<Value> {
+        held(&self.notes).clone()
+    }
+
+    /// What was shown.
+    pub fn samples(&self) -> Vec<Sample> {
+        held(&self.samples).clone()
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Host for TestHost {
+    fn now_ms(&self) -> i64 {
+        TEST_BEGINS_MS + i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX / 2)
+    }
+
+    async fn note(&self, value: Value) -> Result<(), StepError> {
+        held(&self.notes).push(value);
+        Ok(())
+    }
+
+    fn sample(&self, sample: Sample) {
+        held(&self.samples).push(sample);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        *self.cancel.borrow()
+    }
+
+    async fn cancelled(&self) {
+        // The sender lives in `self`, so that the wait only ends when somebody asks.
+        let _ = self.cancel.subscribe().wait_for(|asked| *asked).await;
+    }
+
+    async fn spawn(&self, spec: ChildSpec) -> Result<ChildEnd, StepError> {
+        tokio::select! {
+            ended = run_program(spec) => ended,
+            () = self.cancelled() => Err(StepError::cancelled()),
+        }
+    }
+
+    async fn connect(&self, target: &str) -> Result<Arc<dyn Connection>, StepError> {
+        let found = self.targets.get(target).cloned();
+        found.ok_or_else(|| StepError::internal(format!("the test has no target `{target}`")))
+    }
+
+    async fn run_plan(&self, plan: &Path, _params: Value) -> Result<Value, StepError> {
+        let found = self.plans.get(plan).cloned();
+        found.ok_or_else(|| StepError::new("plan.file", format!("there is no plan {}", plan.display())))
+    }
+
+    async fn read_document(&self, path: &Path) -> Result<Value, StepError> {
+        let found = self.documents.get(path).cloned();
+        found.ok_or_else(|| StepError::new("document", format!("there is no file {}", path.display())))
+    }
+
+    fn scratch(&self) -> &Path {
+        &self.folder
+    }
+}
+
+async fn run_program(spec: ChildSpec) -> Result<ChildEnd, StepError> {
+    let failed = |error: std::io::Error| StepError::new("process.start", error.to_string());
+    let (program, arguments) = spec
+        .argv
+        .split_first()
+        .ok_or_else(|| StepError::new("process.start", "the command line is empty"))?;
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).envs(spec.env).current_dir(spec.cwd).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let ChildOutput::File(path) = &spec.stdout {
+        command.stdout(std::fs::File::create(path).map_err(failed)?);
+    }
+    let mut child = command.spawn().map_err(failed)?;
+    let input = child.stdin.take();
+    let feed = async {
+        if let Some(mut input) = input {
+            // A program may end without having read its input.
+            let _ = input.write_all(&spec.stdin).await;
+        }
+    };
+    let (output, ()) = tokio::join!(child.wait_with_output(), feed);
+    let output = output.map_err(failed)?;
+    let limit = if let ChildOutput::Kept { limit } = spec.stdout { limit } else { 0 };
+    let mut stdout = output.stdout;
+    let truncated = stdout.len() > limit;
+    stdout.truncate(limit);
+    Ok(ChildEnd {
+        code: output.status.code(),
+        signal: signal_of(output.status),
+        stdout,
+        truncated,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+#[cfg(unix)]
+fn signal_of(status: std::process::ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+#[cfg(not(unix))]
+fn signal_of(_status: std::process::ExitStatus) -> Option<i32> {
+    None
+}
+
+/// Inputs as a plan's `with` gives them: what looks like a hole is one, and it is filled with the secret's own name in angle brackets.
+pub fn given(with: Value) -> OwnedGiven {
+    let with: IndexMap<String, crate::Rendered> = serde_json::from_value(with).unwrap_or_default();
+    OwnedGiven { with: Arc::new(with), fill: Some(Arc::new(|name| Some(format!("<{name}>")))) }
+}
+
+/// What a kind does with these inputs.
+///
+/// # Errors
+/// Those of the kind.
+pub async fn execute(kind: &dyn Kind, ctx: &Ctx, with: Value) -> Result<Ended, StepError> {
+    kind.execute(ctx, given(with), None).await
+}
+
+/// What a kind says about an attempt with these inputs that was lost.
+///
+/// # Errors
+/// Those of the kind.
+pub async fn reconcile(kind: &dyn Kind, ctx: &Ctx, with: Value) -> Result<Reconciled, StepError> {
+    kind.reconcile(ctx, given(with)).await
+}
+
+/// What a dry run shows of a kind with these inputs on the target `t`.
+///
+/// # Errors
+/// When the inputs do not fit.
+pub fn actions(kind: &dyn Kind, with: Value) -> Result<Vec<Action>, StepError> {
+    let with = given(with).with;
+    kind.actions(Some("t"), &Given { with: &with, fill: None }, &Value::Null)
+}
+
+/// What a kind with these inputs touches on the target `t`.
+///
+/// # Errors
+/// When the inputs do not fit.
+pub fn touches(kind: &dyn Kind, with: Value) -> Result<Vec<Touch>, StepError> {
+    let with = given(with).with;
+    kind.touches(Some("t"), &Given { with: &with, fill: None })
+}
