@@ -112,7 +112,7 @@ async fn observe(
     let fault = frame.faults.hit(&frame.server, attempt.as_deref(), &op);
     let mut line = Line { server: frame.server.clone(), attempt, op, writes, ..Line::default() };
     match &fault {
-        Some(Fault::CutBefore) => return wire.cut(),
+        Some(Fault::CutBefore) => return cut(&wire),
         Some(Fault::Slow { ms }) => tokio::time::sleep(Duration::from_millis(*ms)).await,
         Some(Fault::Error { code, message }) => return refused(&frame, line, *code, message),
         Some(Fault::DiskFull) if writes => {
@@ -133,10 +133,16 @@ async fn observe(
     });
     let response = work.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
     match fault {
-        Some(Fault::CutAfter) => wire.cut(),
+        Some(Fault::CutAfter) => cut(&wire),
         Some(Fault::Hold) => pending().await,
         _ => response,
     }
+}
+
+/// Cuts the connection; the response is only there to end the handler.
+fn cut(wire: &Wire) -> Response {
+    wire.cut();
+    empty(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn refused(frame: &Frame, line: Line, code: i64, message: &str) -> Response {

@@ -6,8 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::extract::connect_info::Connected;
-use axum::http::StatusCode;
-use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,11 +16,9 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 pub(super) struct Wire(CancellationToken);
 
 impl Wire {
-    /// Cuts the connection. The response that comes back is only there to end the handler: nothing of it
-    /// reaches the peer.
-    pub(super) fn cut(&self) -> Response {
+    /// Cuts the connection: nothing more of any answer reaches the peer.
+    pub(super) fn cut(&self) {
         self.0.cancel();
-        super::empty(StatusCode::SERVICE_UNAVAILABLE)
     }
 }
 

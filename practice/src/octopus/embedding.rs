@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 
+/// What agents call this embedding.
+pub(super) const EMBEDDING_MODEL: &str = "bag-of-words-128";
+
 /// Numbers in a vector.
 pub(super) const DIMENSIONS: usize = 128;
 

@@ -4,14 +4,12 @@ use uuid::Uuid;
 
 use crate::seed::{Draw, Seed};
 
-use super::DATABASE;
 use super::addresses::Addresses;
 use super::database::{Session, connect, literal, run};
+use super::embedding::EMBEDDING_MODEL;
 use super::error::OctopusError;
-use super::schema::{OF_AGENT, SCHEMAS, TABLES};
-use super::story::{
-    Agent, Document, EMBEDDING_MODEL, first_agents, later_agent, later_document, later_episodes,
-};
+use super::schema::{DATABASE, OF_AGENT, SCHEMAS, TABLES};
+use super::story::{Agent, Document, first_agents, later_agent, later_document, later_episodes};
 use super::vectors::{Chunk, Vectors, collection};
 
 /// The most rows that one INSERT may have.

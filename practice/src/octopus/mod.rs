@@ -26,6 +26,4 @@ pub mod api;
 pub use addresses::{Addresses, QdrantAddress, SqlServerAddress};
 pub use error::OctopusError;
 pub use life::{disaster, fill, live_on};
-
-/// The database that holds agents, procedures, episodes and documents.
-pub const DATABASE: &str = "OctopusDB";
+pub use schema::DATABASE;

@@ -1,5 +1,8 @@
 //! The tables of Octopus. Main constants: [`TABLES`], [`SCHEMAS`].
 
+/// The database that holds agents, procedures, episodes and documents.
+pub const DATABASE: &str = "OctopusDB";
+
 /// What comes before the tables; a schema's creation must be alone in its batch.
 pub(super) const SCHEMAS: &str = "CREATE SCHEMA [drydock]";
 

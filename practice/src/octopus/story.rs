@@ -59,9 +59,6 @@ pub(super) struct Document {
     pub(super) chunks: Vec<String>,
 }
 
-/// The name of every agent's embedding model: what [`embed`](super::embedding::embed) does.
-pub(super) const EMBEDDING_MODEL: &str = "bag-of-words-128";
-
 /// The agents that an Octopus begins with.
 pub(super) fn first_agents(seed: Seed) -> Vec<Agent> {
     let sizes = FIRST_TRADES.iter().zip(DOCUMENTS).enumerate();

@@ -186,8 +186,7 @@ mod tests {
             faults: Faults::default(),
         };
         let qdrant = Qdrant::start(options).await.unwrap();
-        let vectors =
-            Vectors::new(QdrantAddress { nodes: qdrant.urls(), api_key: "key".into() }).unwrap();
+        let vectors = Vectors::new(QdrantAddress { nodes: qdrant.urls(), api_key: "key".into() }).unwrap();
         vectors.create("a1").await.unwrap();
         assert_eq!(vectors.collections().await.unwrap(), ["agent_a1"]);
         let error = vectors.create("a1").await.unwrap_err().to_string();

@@ -4,15 +4,15 @@
 //! What it answers was recorded from a real server; `tests/qdrant_replay.rs` asks it the same again. What it
 //! does not do it refuses in words, where a real server would do it.
 
-mod ring;
-
 mod point;
+
+mod ring;
 
 mod filter;
 
-mod config;
-
 mod refusal;
+
+mod config;
 
 mod store;
 
@@ -28,6 +28,8 @@ mod snapshot;
 
 mod recover;
 
+mod download;
+
 mod extract;
 
 mod service;
@@ -35,8 +37,6 @@ mod service;
 mod collections;
 
 mod points;
-
-mod download;
 
 mod snapshots;
 

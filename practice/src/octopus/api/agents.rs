@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tiberius::Row;
 
+use super::super::embedding::EMBEDDING_MODEL;
 use super::super::error::OctopusError;
 use super::super::schema::OF_AGENT;
-use super::super::story::EMBEDDING_MODEL;
 use super::super::vectors::{Chunk, collection};
 use super::answer::{ApiError, Body};
 use super::state::Octopus;

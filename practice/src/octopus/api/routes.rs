@@ -70,6 +70,8 @@ fn routes(octopus: Arc<Octopus>) -> Router {
         .route("/health", get(health::health))
         .route("/maintenance", get(health::maintenance).post(health::set_maintenance))
         .route("/hook", get(health::hooks).post(health::hook))
+        // A client that joins the address of the hook and the path `/` asks for this one.
+        .route("/hook/", get(health::hooks).post(health::hook))
         .route("/agents", get(agents::list).post(agents::create))
         .route("/agents/{id}", delete(agents::delete))
         .route("/agents/{id}/episodes", get(agents::episodes).post(agents::add_episode))

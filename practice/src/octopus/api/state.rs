@@ -9,10 +9,10 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::seed::Seed;
 
-use super::super::DATABASE;
 use super::super::addresses::Addresses;
 use super::super::database::Database;
 use super::super::error::OctopusError;
+use super::super::schema::DATABASE;
 use super::super::vectors::Vectors;
 use super::answer::ApiError;
 use super::maintenance::Fence;
