@@ -113,6 +113,12 @@ async fn collections_aliases_and_indexes() {
         json!({"aliases": [{"alias_name": "now", "collection_name": "d"}]}),
         "all or nothing"
     );
+    server.done("DELETE /collections/d", None).await;
+    assert_eq!(
+        server.done("GET /aliases", None).await,
+        json!({"aliases": []}),
+        "it goes with its collection"
+    );
 
     let index = json!({"field_name": "n", "field_schema": "integer"});
     server.done("PUT /collections/c/index?wait=true", Some(index)).await;

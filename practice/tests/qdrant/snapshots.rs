@@ -116,7 +116,8 @@ async fn a_damaged_recovery_over_a_collection_destroys_it_and_a_good_one_repairs
     }
     server.ask("POST /snapshots", None).await.refused(500, "Failed to get_snapshot_creator");
     let cluster = server.done("GET /collections/c/cluster", None).await;
-    assert_eq!(cluster["local_shards"][0]["state"], "Active", "it does not show");
+    let shard = json!({"shard_id": 0, "points_count": 0, "state": "Active"});
+    assert_eq!(cluster["local_shards"], json!([shard]), "the points are gone and the state does not tell");
     assert_eq!(upload(&server, 0, "c", "good.snapshot", good).await.status, 200);
     counted(&count(&server, "c").await, 3);
 }
@@ -213,6 +214,9 @@ async fn a_node_has_its_own_shards_alone() {
     assert!(0 < half && half < 100, "{half} points: success, and not all of them");
     assert_eq!(upload(&server, 1, "c", "b.snapshot", second).await.status, 200);
     counted(&count(&server, "c").await, 100);
+    let elsewhere = server.ask_node(1, "POST /collections/c/shards/0/snapshots", None).await;
+    elsewhere.refused(400, "Shard 0 is not a local or queue proxy shard");
+    server.ask("POST /collections/c/shards/2/snapshots", None).await.refused(404, "Shard 2 not found");
 
     let single = Server::start(1).await;
     let refused = upload(&single, 0, "c", "a.snapshot", first).await;
