@@ -497,6 +497,10 @@ impl Host for DryHost {
         Err(refused("runs no other plan"))
     }
 
+    async fn read_document(&self, path: &Path) -> Result<Value, StepError> {
+        (self.services.world.documents)(path)
+    }
+
     fn scratch(&self) -> &Path {
         &self.services.site.folder
     }

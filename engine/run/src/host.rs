@@ -72,6 +72,10 @@ impl Host for AttemptHost {
         self.services.world.subplans.run_plan(&id, plan, params, self.cancel.clone()).await
     }
 
+    async fn read_document(&self, path: &Path) -> Result<Value, StepError> {
+        (self.services.world.documents)(path)
+    }
+
     fn scratch(&self) -> &Path {
         &self.services.site.folder
     }

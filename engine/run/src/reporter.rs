@@ -1,6 +1,6 @@
 //! Who listens to a run: [`Reporter`]. Reporters only listen; what they hear is durable.
 
-use drydock_machine::{AttemptRef, Moment, RunEvent};
+use drydock_machine::{AttemptRef, Exit, Moment, RunEvent, RunStatus};
 use drydock_step::Sample;
 
 /// Hears what happened.
@@ -10,6 +10,9 @@ pub trait Reporter: Send {
 
     /// Something about a running attempt that is shown and not kept; may be lost.
     fn sample(&mut self, _attempt: &AttemptRef, _sample: &Sample) {}
+
+    /// The process leaves the run; nothing follows.
+    fn end(&mut self, _status: RunStatus, _exit: Exit) {}
 }
 
 /// Hears nothing.

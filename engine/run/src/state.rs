@@ -1,11 +1,11 @@
 //! The state folder, `.drydock`: a folder a run with its journal, its lock and its sources. Main type: [`StateDir`].
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::journal::{Damage, Disk, Journaled, RealDisk, read};
 
@@ -27,16 +27,27 @@ pub struct Start {
     pub plan: PathBuf,
     /// The environment file, absolute.
     pub environment: Option<PathBuf>,
-    /// The plain values that were given for parameters, by name, whatever gave them.
-    pub params: Map<String, Value>,
+    /// What was given for parameters, as it was given.
+    pub given: Given,
     /// The sources that were read, in the order of the files under `sources/`.
     pub sources: Vec<String>,
 }
 
+/// What was given for a run's parameters. Secrets are never among it: they are given as sources, not as values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// The values of `-p`, as written.
+    pub flags: Vec<String>,
+    /// The name and text of the file of `--params`.
+    pub file: Option<(String, String)>,
+    /// The variables `DRYDOCK_PARAM_…`, by name.
+    pub variables: BTreeMap<String, String>,
+}
+
 impl Start {
     /// With the version that this build writes.
-    pub fn new(plan: PathBuf, environment: Option<PathBuf>, params: Map<String, Value>, sources: Vec<String>) -> Self {
-        Self { version: START_VERSION, plan, environment, params, sources }
+    pub fn new(plan: PathBuf, environment: Option<PathBuf>, given: Given, sources: Vec<String>) -> Self {
+        Self { version: START_VERSION, plan, environment, given, sources }
     }
 }
 

@@ -77,9 +77,9 @@ pub fn read(bytes: &[u8]) -> Result<Journaled, Damage> {
     let mut lines = lines_of(bytes).peekable();
     let mut reader = Reader::default();
     while let Some(placed) = lines.next() {
-        if let Err(why) = reader.take(&placed) {
+        if let Err(reject) = reader.take(&placed) {
             let rest: Vec<Placed<'_>> = lines.collect();
-            return reader.stop(&placed, &why, &rest);
+            return reader.stop(&placed, reject, &rest);
         }
     }
     if reader.batch.is_empty() { reader.done(Soundness::Sound) } else { reader.torn() }
@@ -95,6 +95,14 @@ fn lines_of(bytes: &[u8]) -> impl Iterator<Item = Placed<'_>> {
     })
 }
 
+/// Why a line is not taken.
+enum Reject {
+    /// It is not what was written: torn, lost or damaged.
+    Unverified(String),
+    /// It is what somebody wrote, and does not belong here.
+    Misplaced(String),
+}
+
 #[derive(Default)]
 struct Reader {
     header: Option<Header>,
@@ -107,11 +115,25 @@ struct Reader {
 }
 
 impl Reader {
-    fn take(&mut self, placed: &Placed<'_>) -> Result<(), String> {
+    fn take(&mut self, placed: &Placed<'_>) -> Result<(), Reject> {
         if !placed.whole {
-            return Err("the line has no end".to_owned());
+            return Err(Reject::Unverified("the line has no end".to_owned()));
         }
-        let line = line::parse(placed.bytes).map_err(|error| error.to_string())?;
+        let line = line::parse(placed.bytes).map_err(|error| match error {
+            LineError::Checksum => Reject::Unverified(error.to_string()),
+            LineError::Foreign(_) => Reject::Misplaced(error.to_string()),
+        })?;
+        self.belongs(&line).map_err(Reject::Misplaced)?;
+        let ends = line.batch.is_some();
+        self.batch.push(line);
+        if ends {
+            self.keep(placed.at + placed.bytes.len() as u64 + 1);
+        }
+        Ok(())
+    }
+
+    /// Whether a line follows the one before it.
+    fn belongs(&self, line: &Line) -> Result<(), String> {
         let (seq, prev) = match self.batch.last() {
             Some(last) => (last.seq + 1, last.crc),
             None => (self.next_seq, self.last_crc),
@@ -125,15 +147,10 @@ impl Reader {
         if matches!(line.content, Content::Header(_)) != (seq == 0) {
             return Err("the header stands in the wrong place".to_owned());
         }
-        let ends = line.batch;
-        self.batch.push(line);
-        match ends {
-            Some(lines) if lines == self.batch.len() as u64 => {
-                self.keep(placed.at + placed.bytes.len() as u64 + 1);
-                Ok(())
-            }
-            Some(lines) => Err(format!("its batch says that it has {lines} lines, and has {}", self.batch.len())),
-            None => Ok(()),
+        let lines = self.batch.len() as u64 + 1;
+        match line.batch {
+            Some(stated) if stated != lines => Err(format!("its batch says that it has {stated} lines, and has {lines}")),
+            _ => Ok(()),
         }
     }
 
@@ -150,34 +167,27 @@ impl Reader {
         }
     }
 
-    /// A line does not verify. It belongs to the last batch, and is cut, unless something behind it shows that a later batch was
-    /// written: a batch is only written once the one before it is durable.
-    fn stop(self, failed: &Placed<'_>, why: &str, rest: &[Placed<'_>]) -> Result<Journaled, Damage> {
-        let first_of_batch = self.next_seq;
-        let batch_end = rest
-            .iter()
-            .chain(std::iter::once(failed))
-            .filter_map(|placed| line::parse(placed.bytes).ok())
-            .filter(|line| line.batch.is_some_and(|lines| line.seq + 1 == first_of_batch + lines))
-            .map(|line| line.seq)
-            .next();
-        let later = rest.iter().any(|placed| match line::parse(placed.bytes) {
-            Ok(line) => match batch_end {
+    /// A line is not taken. One that does not verify belongs to the last batch, and is cut, unless something behind it shows that a
+    /// later batch was written: a batch is only written once the one before it is durable.
+    fn stop(self, failed: &Placed<'_>, reject: Reject, rest: &[Placed<'_>]) -> Result<Journaled, Damage> {
+        let why = match reject {
+            Reject::Unverified(_) if !self.is_followed(rest) => return self.torn(),
+            Reject::Unverified(why) | Reject::Misplaced(why) => why,
+        };
+        Err(Damage::At { at: failed.at, line: failed.number, why })
+    }
+
+    /// Whether lines behind the failed one show that the batch that it belongs to was whole once.
+    fn is_followed(&self, rest: &[Placed<'_>]) -> bool {
+        let first = self.next_seq;
+        let verified: Vec<_> = rest.iter().filter(|placed| placed.whole).map(|placed| line::parse(placed.bytes)).collect();
+        let lines = || verified.iter().filter_map(|line| line.as_ref().ok());
+        let end = lines().find(|line| line.batch.is_some_and(|lines| line.seq + 1 == first + lines)).map(|line| line.seq);
+        verified.iter().any(|line| matches!(line, Err(LineError::Foreign(_))))
+            || lines().any(|line| match end {
                 Some(end) => line.seq > end,
-                None => line.batch.is_some_and(|lines| line.seq + 1 > first_of_batch + lines),
-            },
-            Err(LineError::Foreign(_)) => true,
-            Err(LineError::Checksum) => false,
-        });
-        let foreign = matches!(line::parse(failed.bytes), Err(LineError::Foreign(_)));
-        let out_of_place = line::parse(failed.bytes).is_ok();
-        if later || foreign || out_of_place {
-            if self.header.is_none() && !foreign && !out_of_place {
-                return Err(Damage::NeverBegan);
-            }
-            return Err(Damage::At { at: failed.at, line: failed.number, why: why.to_owned() });
-        }
-        self.torn()
+                None => line.batch.is_some_and(|lines| line.seq + 1 > first + lines),
+            })
     }
 
     fn torn(self) -> Result<Journaled, Damage> {
