@@ -17,7 +17,11 @@ async fn faulty(act: &str) -> Server {
 async fn upsert(server: &Server) -> reqwest::Result<reqwest::Response> {
     let url = format!("{}/collections/c/points?wait=true", server.qdrant.urls()[0]);
     let request = server.http.put(url).header("api-key", KEY).header("x-drydock-attempt", "r/s/1");
-    request.json(&json!({"points": [{"id": 1, "vector": [1, 2]}]})).send().await
+    request.json(&body()).send().await
+}
+
+fn body() -> Value {
+    json!({"points": [{"id": 1, "vector": [1, 2]}]})
 }
 
 async fn points(server: &Server) -> Value {
@@ -108,4 +112,6 @@ async fn the_ledger_tells_reads_writes_and_refusals_apart() {
     );
     assert!(lines.windows(2).all(|pair| pair[0].at < pair[1].at), "in the order of their times");
     assert_eq!(lines[0].server, "qdrant");
+    let body = serde_json::to_vec(&body()).unwrap();
+    assert_eq!(lines[1].sha256, Some(super::replay::compare::sha256(&body)), "of the body as it was sent");
 }

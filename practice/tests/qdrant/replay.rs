@@ -4,7 +4,7 @@
 //! recording, three are needed for the cluster's) and `DRYDOCK_TEST_QDRANT_KEY` a real, empty server is
 //! asked instead of ours.
 
-mod compare;
+pub(crate) mod compare;
 
 use std::collections::BTreeMap;
 

@@ -164,6 +164,6 @@ pub(super) fn headers(recorded: &Map<String, Value>, found: &HeaderMap, length: 
 }
 
 /// SHA-256 in hex.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
