@@ -1,0 +1,265 @@
+//! The command line: [`Cli`], one variant of [`Command`] a command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The exit codes, for the end of every help text.
+const EXITS: &str = "Exit codes:\n  0 done · 1 internal · 2 usage · 10 plan invalid · 11 cannot succeed · 12 locked or refused · 13 journal could not be written\n  \
+20 step failed · 21 validation failed · 22 objective missed · 23 interrupted · 24 waits for approval or an answer";
+
+/// Back up, restore and rehearse the recovery of systems whose truth lives in several stores.
+#[derive(Debug, Parser)]
+#[command(name = "drydock", version, after_help = EXITS, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Where runs are kept
+    #[arg(long, global = true, value_name = "DIR", env = "DRYDOCK_STATE_DIR", default_value = ".drydock")]
+    pub(crate) state_dir: PathBuf,
+    /// How to answer
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Whether to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+    /// Say less: results and errors alone
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Plain lines instead of a live tree
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+}
+
+/// The format of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs; stable
+    Json,
+    /// Findings as SARIF 2.1.0 (check)
+    Sarif,
+    /// Findings as annotations of a CI job (check)
+    Ci,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// A plan with what binds it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PlanArgs {
+    /// The plan file
+    pub(crate) plan: PathBuf,
+    #[command(flatten)]
+    pub(crate) binding: Binding,
+}
+
+/// What binds a plan.
+#[derive(Debug, Clone, Args, Default)]
+pub(crate) struct Binding {
+    /// The environment file: real servers for the plan's targets
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) env: Option<PathBuf>,
+    /// A parameter's value; repeatable
+    #[arg(short, long = "param", value_name = "NAME=VALUE")]
+    pub(crate) param: Vec<String>,
+    /// A YAML file of parameters' values
+    #[arg(long, value_name = "FILE")]
+    pub(crate) params: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check plans, environments and requests files without touching anything
+    #[command(after_help = "Examples:\n  drydock check plans/octopus/*.yaml\n  drydock check restore.yaml -e production.yaml --format sarif")]
+    Check {
+        /// Plans, environments or requests files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        binding: Binding,
+    },
+    /// Show everything that a run would do, changing nothing
+    #[command(after_help = "Examples:\n  drydock dry-run restore.yaml -e drill.yaml -p to=point:latest\n  drydock dry-run restore.yaml -e production.yaml --probe --out reviewed.json")]
+    DryRun {
+        #[command(flatten)]
+        plan: PlanArgs,
+        /// Ask the servers too, only reading
+        #[arg(long)]
+        probe: bool,
+        /// Keep what was shown, for `run --saved`
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Run a plan
+    #[command(after_help = "Examples:\n  drydock run backup.yaml -e production.yaml\n  drydock run restore.yaml -e drill.yaml -p to=point:latest --format json")]
+    Run {
+        #[command(flatten)]
+        plan: PlanArgs,
+        #[command(flatten)]
+        options: RunOptions,
+    },
+    /// Go on with a run where it was
+    Resume {
+        /// The run; the newest when left out
+        run: Option<String>,
+        /// Say what became of an attempt that nobody knows about; repeatable
+        #[arg(long, value_name = "STEP=redo|done")]
+        assume: Vec<String>,
+        /// Run a step, and all that need it, again; repeatable
+        #[arg(long, value_name = "STEP[KEY]", value_delimiter = ',')]
+        redo: Vec<String>,
+        /// Go on with a changed plan: every step that has not succeeded may have changed
+        #[arg(long)]
+        accept_changes: bool,
+    },
+    /// Close a run that died: ask the servers what happened, run `finally`, end
+    Abandon {
+        /// The run; the newest when left out
+        run: Option<String>,
+    },
+    /// Approve a waiting step
+    Approve {
+        /// The run
+        run: String,
+        /// The step, with its key where it has one: `release` or `release[eu]`
+        step: String,
+        /// Who approves
+        #[arg(long = "as", value_name = "NAME")]
+        by: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// List, show and check runs
+    Runs {
+        #[command(subcommand)]
+        what: Option<RunsCommand>,
+    },
+    /// Draw a plan
+    Graph {
+        /// The plan file
+        plan: PathBuf,
+        /// How to draw it
+        #[arg(long = "as", value_enum, default_value_t = Drawing::Mermaid)]
+        drawing: Drawing,
+    },
+    /// List the step kinds, or show one
+    Kinds {
+        /// One kind, such as `sqlserver.restore`
+        kind: Option<String>,
+    },
+    /// Print the JSON Schema of plans or environments
+    Schema {
+        /// Which
+        #[arg(value_enum, default_value_t = SchemaOf::Plan)]
+        of: SchemaOf,
+    },
+    /// Explain an error code: cause and remedy
+    Explain {
+        /// The code, such as DD201
+        code: String,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+    /// Kills what a dead run has left; started by runs
+    #[command(name = "__reaper", hide = true)]
+    Reaper,
+}
+
+/// What to do with runs.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// All runs, newest last
+    List,
+    /// One run, whole
+    Show {
+        /// The run; the newest when left out
+        run: Option<String>,
+    },
+    /// Whether a run's journal is sound, torn or damaged, and where
+    Check {
+        /// The run; the newest when left out
+        run: Option<String>,
+    },
+}
+
+/// How to run.
+#[derive(Debug, Clone, Args, Default)]
+pub(crate) struct RunOptions {
+    /// The run's id; one that sorts by time when left out
+    #[arg(long, value_name = "ID")]
+    pub(crate) run_id: Option<String>,
+    /// Run only these steps; what they need is not added
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Leave these steps out
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    pub(crate) skip: Vec<String>,
+    /// What to do about a run of this plan and environment that died in the middle
+    #[arg(long, value_enum)]
+    pub(crate) on_unfinished: Option<Unfinished>,
+    /// The server's own name, for a destructive run in a protected environment; repeatable
+    #[arg(long, value_name = "SERVER")]
+    pub(crate) confirm: Vec<String>,
+    /// Execute exactly what this saved dry run shows, once, or refuse
+    #[arg(long, value_name = "FILE")]
+    pub(crate) saved: Option<PathBuf>,
+}
+
+/// What to do about an unfinished run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Unfinished {
+    /// Go on with it
+    Resume,
+    /// Close it, then start anew
+    Abandon,
+    /// Start nothing and say so
+    Refuse,
+}
+
+/// How to draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Drawing {
+    /// For Markdown
+    Mermaid,
+    /// For Graphviz
+    Dot,
+    /// A picture
+    Svg,
+}
+
+/// Whose schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// Plans
+    Plan,
+    /// Environments
+    Environment,
+}
