@@ -91,6 +91,60 @@ codes! {
     RETRY = "DD208", "retry that cannot be meant",
         "the values of a `retry` contradict each other",
         "correct the delays";
+    DUPLICATE_NAME = "DD209", "name given twice",
+        "two steps, or two validations of a step, have the same name",
+        "rename one of the two; `steps` and `finally` share their names";
+    NO_STEPS = "DD210", "no steps",
+        "a plan has no steps",
+        "add a step";
+    TOO_MANY_STEPS = "DD211", "too many steps",
+        "a plan has more than 50,000 steps",
+        "use `foreach` for what is done to many things, or `plan.run` for a part";
+    UNKNOWN_STEP = "DD212", "unknown step",
+        "`needs`, `undoes` or an expression names a step that the plan does not have",
+        "correct the spelling, or add the step";
+    NEEDS_TWICE = "DD213", "needed twice",
+        "a step stands twice in `needs`",
+        "remove one of the two";
+    NEEDS_FINALLY = "DD214", "step of `finally` needed",
+        "a step needs, reads or undoes a step of `finally`, which runs only after all others",
+        "move one of the two steps";
+    CIRCLE = "DD215", "circle",
+        "steps wait for each other in a circle, so none of them could ever start",
+        "remove one of the needs that the help draws";
+    NOT_NEEDED = "DD216", "step read and not needed",
+        "an expression reads a step that this step does not need, directly or through others, so it may not have run yet",
+        "add it to `needs`, as the help writes it";
+    MAY_BE_MISSING = "DD217", "outputs may be missing",
+        "an expression reads the outputs of a step that may be skipped, or whose failure is ignored",
+        "add `steps.x.status == 'succeeded'` to the reader's `when`, or write `| default(…)` around the read";
+    READS_ITSELF = "DD218", "step reads itself",
+        "an expression reads the step that it belongs to",
+        "in `validate` and `outputs` of a step write `outputs` for its own outputs";
+    UNKNOWN_FIELD = "DD219", "unknown part",
+        "an expression reads something that its kind, its type or the run does not have",
+        "correct the spelling; `drydock kinds KIND` lists what a kind gives";
+    KEYWORD_NOT_HERE = "DD220", "keyword out of place",
+        "a keyword stands where it says nothing: `key` without `foreach`, `undoes` outside `finally`",
+        "remove it, or add what it belongs to";
+    NOT_A_LIST = "DD221", "not a list",
+        "the expression of a `foreach` gives something that is no list",
+        "name a list";
+    NO_KEY = "DD222", "no key for instances",
+        "the instances of a `foreach` cannot be told apart",
+        "add a `key` that is different in each item";
+    VALIDATION_WRITES = "DD223", "validation may write",
+        "a validation uses a kind that may change something",
+        "ask with a kind that only reads";
+    OUTPUT_HIDDEN = "DD224", "output hidden",
+        "a step's `outputs` has the name of an output of its kind",
+        "give it another name";
+    CONSTANT_CONDITION = "DD225", "condition always the same",
+        "a condition reads nothing, so it is always true or always false",
+        "read a parameter or a step, or remove it";
+    NO_EFFECT = "DD226", "keyword without effect",
+        "a keyword says nothing about this step",
+        "remove it";
     UNKNOWN_TARGET_KIND = "DD401", "unknown target kind",
         "a plan or an environment names a target kind that does not exist",
         "correct the spelling; `drydock kinds` lists the target kinds";
@@ -148,4 +202,34 @@ codes! {
     NOT_AN_ENVIRONMENT = "DD419", "not an environment",
         "the file given as environment is another kind of file",
         "give the environment file by `-e`";
+    UNKNOWN_KIND = "DD501", "unknown kind",
+        "`uses` names a kind that does not exist",
+        "correct the spelling; `drydock kinds` lists the kinds";
+    MISSING_TARGET = "DD502", "missing target",
+        "a kind works on a target, and the step names none",
+        "add `target` with one of the plan's targets";
+    TARGET_NOT_TAKEN = "DD503", "target not taken",
+        "a step names a target, and its kind works on none",
+        "remove `target`";
+    UNKNOWN_TARGET = "DD504", "unknown target",
+        "a step names a target that the plan does not declare",
+        "correct the spelling, or declare it under `targets`";
+    TARGET_OF_OTHER_KIND = "DD505", "target of another kind",
+        "a kind works on another kind of target than the one that is named",
+        "name a target of the kind that the message says";
+    COMPUTED_TARGET = "DD506", "computed target",
+        "an input that names a target is an expression",
+        "write the target's name: what a step works on must be clear before it runs";
+    UNKNOWN_INPUT = "DD507", "unknown input",
+        "`with` has an input that the kind does not have",
+        "correct the spelling; `drydock kinds KIND` lists the inputs";
+    MISSING_INPUT = "DD508", "missing input",
+        "an input that the kind needs is not given",
+        "add it under `with`";
+    WRONG_INPUT = "DD509", "input of another shape",
+        "an input is not what the kind wants, or an expression gives something else",
+        "write the value as the message says";
+    FILE_UNREADABLE = "DD510", "file cannot be read",
+        "an input names a file that cannot be read",
+        "correct the path; a relative one is relative to the plan's folder";
 }

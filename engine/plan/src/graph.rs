@@ -50,8 +50,11 @@ impl Graph {
         let mut needed_by: HashMap<NodeIndex, NodeIndex> = HashMap::new();
         let mut queue = VecDeque::from([first]);
         while let Some(step) = queue.pop_front() {
-            let mut needed: Vec<_> =
-                self.edges.neighbors_directed(step, Direction::Incoming).filter(|step| inside.contains(step)).collect();
+            let mut needed: Vec<_> = self
+                .edges
+                .neighbors_directed(step, Direction::Incoming)
+                .filter(|step| inside.contains(step))
+                .collect();
             needed.sort_unstable();
             for next in needed {
                 if next == first {
@@ -76,10 +79,17 @@ impl Graph {
     /// All steps, each after those that it needs; among those that could come next, the first in written order. Steps in or behind a
     /// circle are left out.
     pub fn order(&self) -> Vec<usize> {
-        let mut waiting: Vec<usize> =
-            self.edges.node_indices().map(|step| self.edges.edges_directed(step, Direction::Incoming).count()).collect();
-        let mut ready: BinaryHeap<Reverse<usize>> =
-            waiting.iter().enumerate().filter(|(_, count)| **count == 0).map(|(step, _)| Reverse(step)).collect();
+        let mut waiting: Vec<usize> = self
+            .edges
+            .node_indices()
+            .map(|step| self.edges.edges_directed(step, Direction::Incoming).count())
+            .collect();
+        let mut ready: BinaryHeap<Reverse<usize>> = waiting
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count == 0)
+            .map(|(step, _)| Reverse(step))
+            .collect();
         let mut order = Vec::with_capacity(waiting.len());
         while let Some(Reverse(step)) = ready.pop() {
             order.push(step);
@@ -162,7 +172,8 @@ mod tests {
     #[test]
     fn needs_are_followed_through_others() {
         // A chain of 200, and one step beside it.
-        let mut needs: Vec<Vec<usize>> = (0..200).map(|step: usize| step.checked_sub(1).into_iter().collect()).collect();
+        let mut needs: Vec<Vec<usize>> =
+            (0..200).map(|step: usize| step.checked_sub(1).into_iter().collect()).collect();
         needs.push(vec![5]);
         let graph = Graph::of(&needs);
         let questions: Vec<_> = (0..201).flat_map(|step| (0..201).map(move |other| (step, other))).collect();
@@ -178,7 +189,8 @@ mod tests {
 
     #[test]
     fn long_chains_are_no_matter() {
-        let needs: Vec<Vec<usize>> = (0..50_000).map(|step: usize| step.checked_sub(1).into_iter().collect()).collect();
+        let needs: Vec<Vec<usize>> =
+            (0..50_000).map(|step: usize| step.checked_sub(1).into_iter().collect()).collect();
         let graph = Graph::of(&needs);
         assert_eq!(graph.order().len(), 50_000);
         assert_eq!(graph.needs(&[(49_999, 0), (0, 49_999)]), [true, false]);

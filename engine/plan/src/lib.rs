@@ -19,3 +19,6 @@ mod secret;
 mod fit;
 pub mod params;
 pub mod environment;
+pub mod digest;
+pub mod check;
+pub mod show;

@@ -154,7 +154,9 @@ impl Params {
         let mut seen: Vec<(&str, Place)> = Vec::new();
         for flag in flags {
             let index = source_index(sources);
-            sources.push(SourceFile::new("-p", flag.as_str()));
+            let secret = flag.split_once('=').filter(|(name, _)| self.is_secret(name));
+            sources
+                .push(SourceFile::new("-p", secret.map_or(flag.clone(), |(name, _)| format!("{name}=***"))));
             let whole = Place::new(index, Span::new(0, flag.len()));
             let Some((name, text)) = flag.split_once('=') else {
                 findings.push(

@@ -1,0 +1,156 @@
+//! Calls of kinds, from steps and validations: [`Calls`].
+
+use indexmap::IndexMap;
+
+use crate::catalog::{Catalog, Effect, KindShape};
+use crate::codes;
+use crate::expr::Template;
+use crate::finding::{Finding, Findings};
+use crate::fit::{At, fit, fit_fields};
+use crate::model::Call;
+use crate::name::Name;
+use crate::owned_shape::OwnedShape;
+use crate::shape::{Field, Shape};
+use crate::source::Place;
+use crate::suggest::nearest;
+use crate::syntax::fields::{Spanned, list};
+use crate::syntax::plan_file::CallWritten;
+use crate::syntax::tree::{Entry, Value};
+
+use super::inputs::{Compiler, InputParts, NamedFile};
+use super::targets::Targets;
+
+/// What calls are checked against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Calls<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) targets: &'a Targets,
+}
+
+/// A call that was checked.
+#[derive(Debug)]
+pub(super) struct CheckedCall {
+    /// The kind, when it exists.
+    pub(super) kind: Option<KindShape>,
+    /// The call, when nothing is wrong with it.
+    pub(super) call: Option<Call>,
+    /// The inputs that could be made, also where others are wrong.
+    pub(super) with: IndexMap<String, Template>,
+}
+
+/// A field that takes anything, for inputs of kinds that do not exist.
+const ANYTHING: Field = Field::optional("", Shape::Any, "").with_secrets();
+
+impl Calls<'_> {
+    /// A call; `own` is the target to take where none is written.
+    pub(super) fn check(
+        &self,
+        written: &CallWritten<'_>,
+        uses: Spanned<&str>,
+        own: Option<&Name>,
+        compiler: &mut Compiler<'_, '_, '_>,
+        files: &mut Vec<NamedFile>,
+        findings: &mut Findings,
+    ) -> CheckedCall {
+        let mut parts = InputParts { compiler, files };
+        let Some(kind) = self.catalog.kinds.get(uses.value).copied() else {
+            findings.push(self.unknown_kind(uses));
+            if let Some(target) = written.target {
+                self.targets.named("", target, None, findings);
+            }
+            for entry in written.with {
+                let at = At {
+                    node: &entry.value,
+                    place: entry.value_place(),
+                    name: &entry.key,
+                    shape: &Shape::Any,
+                    field: &ANYTHING,
+                };
+                fit(&mut parts, &at, findings);
+            }
+            return CheckedCall { kind: None, call: None, with: IndexMap::new() };
+        };
+        let before = findings.len();
+        let target = self.targets.of_call(&kind, uses.place, written.target, own, findings);
+        let owner = format!("`{}`", kind.name);
+        let with = fit_fields(&mut parts, written.with, kind.inputs, &owner, uses.place, findings);
+        self.target_inputs(&kind, written.with, findings);
+        let sound =
+            findings.iter().skip(before).all(|finding| finding.severity != crate::finding::Severity::Error);
+        let call = target.filter(|_| sound).map(|target| Call {
+            kind: kind.name,
+            effect: effect(&kind, &with),
+            target,
+            with: with.clone(),
+        });
+        CheckedCall { kind: Some(kind), call, with }
+    }
+
+    /// The inputs that name further targets.
+    fn target_inputs(&self, kind: &KindShape, with: &[Entry], findings: &mut Findings) {
+        for (input, kinds) in kind.target_inputs {
+            let Some(entry) = with.iter().find(|entry| &*entry.key == *input) else { continue };
+            let items = match &entry.value.value {
+                Value::List(items) => items.as_slice(),
+                _ => std::slice::from_ref(&entry.value),
+            };
+            for item in items {
+                match item.text() {
+                    Some(text) if text.contains("{{") => findings.push(computed_target(input, item.place)),
+                    Some(text) => {
+                        let owner = format!("`{input}` of `{}`", kind.name);
+                        self.targets.named(&owner, Spanned::new(text, item.place), Some(kinds), findings);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn unknown_kind(&self, uses: Spanned<&str>) -> Finding {
+        let finding =
+            Finding::error(codes::UNKNOWN_KIND, uses.place, format!("there is no kind `{}`", uses.value))
+                .label("unknown");
+        let names = || self.catalog.kinds.keys().copied();
+        if let Some(near) = nearest(uses.value, names()) {
+            return finding.help(format!("did you mean `{near}`?")).suggestion(near);
+        }
+        let family = uses.value.split('.').next().unwrap_or("");
+        let of_family: Vec<&str> = names().filter(|name| name.split('.').next() == Some(family)).collect();
+        if of_family.is_empty() {
+            finding.help("`drydock kinds` lists them")
+        } else {
+            finding.help(format!("the kinds of `{family}` are {}", list(of_family)))
+        }
+    }
+}
+
+fn computed_target(input: &str, place: Place) -> Finding {
+    Finding::error(
+        codes::COMPUTED_TARGET,
+        place,
+        format!("`{input}` must be a target's name as it stands in the plan"),
+    )
+    .label("known only when it runs")
+    .help("write the name; what a step works on must be clear before it runs")
+}
+
+/// Whether a call writes, as far as its inputs say.
+fn effect(kind: &KindShape, with: &IndexMap<String, Template>) -> Effect {
+    let Effect::ByInput(input) = kind.effect else { return kind.effect };
+    match with.get(input).map(Template::as_literal) {
+        None => Effect::Writes,
+        Some(Some(value)) if value == "reads" => Effect::Reads,
+        Some(Some(_)) => Effect::Writes,
+        Some(None) => Effect::ByInput(input),
+    }
+}
+
+/// The shape of an input, for outputs that are what an input is.
+pub(super) fn input_shape(
+    with: &IndexMap<String, Template>,
+    name: &str,
+    shapes: &dyn crate::expr::Shapes,
+) -> OwnedShape {
+    with.get(name).map_or(OwnedShape::Any, |template| template.shape(shapes))
+}

@@ -1,0 +1,34 @@
+//! Findings as JSON.
+
+use serde_json::{Value, json};
+
+use crate::finding::Finding;
+use crate::source::SourceFile;
+
+use super::view::{View, severity};
+
+/// `{"findings": [{code, severity, file, line, column, length, message, label, help, suggestion, related}]}`; columns and lengths count
+/// characters, columns from 1.
+pub fn json(findings: &[Finding], sources: &[SourceFile]) -> Value {
+    let one = |finding: &Finding| {
+        let view = View::of(finding.place, sources);
+        let related = |(place, words): &(crate::source::Place, String)| {
+            let view = View::of(*place, sources);
+            json!({"file": view.file, "line": view.line, "column": view.column, "length": view.length, "label": words})
+        };
+        json!({
+            "code": finding.code.0,
+            "severity": severity(finding.severity),
+            "file": view.file,
+            "line": view.line,
+            "column": view.column,
+            "length": view.length,
+            "message": finding.message,
+            "label": finding.label,
+            "help": finding.help,
+            "suggestion": finding.suggestion,
+            "related": finding.related.iter().map(related).collect::<Value>(),
+        })
+    };
+    json!({ "findings": findings.iter().map(one).collect::<Value>() })
+}
