@@ -1,0 +1,1 @@
+//! HTTP servers: requests, waits, scenarios, and the target kind `http`.

@@ -1,0 +1,5 @@
+//! Programs on the runner.
+
+mod quoted;
+mod captured;
+pub mod run;

@@ -1,0 +1,3 @@
+//! Kinds that work on a target of any kind.
+
+pub mod ping;
