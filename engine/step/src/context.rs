@@ -77,7 +77,7 @@ pub struct Ctx {
     pub attempt: Arc<str>,
     /// The target's name in the plan.
     pub target: Option<Arc<str>>,
-    /// The folder of the plan file.
+    /// The folder of the plan file, absolute.
     pub folder: Arc<PathBuf>,
     /// When the run started, in milliseconds since 1970.
     pub run_started_ms: i64,

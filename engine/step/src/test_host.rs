@@ -180,10 +180,18 @@ async fn run_program(spec: ChildSpec) -> Result<ChildEnd, StepError> {
     };
     let (output, ()) = tokio::join!(child.wait_with_output(), feed);
     let output = output.map_err(failed)?;
-    let limit = if let ChildOutput::Kept { limit } = spec.stdout { limit } else { 0 };
     let mut stdout = output.stdout;
-    let truncated = stdout.len() > limit;
-    stdout.truncate(limit);
+    let truncated = match spec.stdout {
+        ChildOutput::Kept { limit } => {
+            let longer = stdout.len() > limit;
+            stdout.truncate(limit);
+            longer
+        }
+        ChildOutput::File(_) | ChildOutput::Dropped => {
+            stdout.clear();
+            false
+        }
+    };
     Ok(ChildEnd {
         code: output.status.code(),
         signal: signal_of(output.status),
