@@ -91,19 +91,14 @@ fn within_limits(text: &str) -> Result<(), Box<Finding>> {
 /// The parser's own error.
 fn unreadable(text: &str, error: &minijinja::Error) -> Finding {
     let range = error.range().unwrap_or(0..text.len());
-    let boundary = |mut at: usize| {
-        at = at.min(text.len());
-        while !text.is_char_boundary(at) {
-            at += 1;
-        }
-        at
-    };
+    let end =
+        (range.end.min(text.len())..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    // At the end of the text there is nothing to underline but its last character.
+    let latest = range.start.min(end.saturating_sub(1));
+    let start = (0..=latest).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    let finding = problem(
-        codes::UNREADABLE,
-        Span::new(boundary(range.start), boundary(range.end)),
-        format!("this is not an expression: {why}"),
-    );
+    let finding =
+        problem(codes::UNREADABLE, Span::new(start, end), format!("this is not an expression: {why}"));
     if text.contains("{{") || text.contains("}}") {
         finding.help("braces stand around the whole expression or not at all")
     } else {
@@ -288,7 +283,10 @@ impl Reader<'_> {
                 problem(codes::COMPUTED_STEP, key.at, "a step must be named, it cannot be chosen by a value")
                     .help("write its name: `steps.restore.outputs`"),
             );
-            return What::Path(index);
+            // Nothing more is to be said about this read.
+            let named = |name: &str| Key { value: Value::from(name), at: key.at };
+            read.keys = vec![named("?"), named("outputs")];
+            return What::Constant(Value::from(()));
         }
         match constant {
             Some(value) => {

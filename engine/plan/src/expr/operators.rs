@@ -138,7 +138,8 @@ pub(crate) fn not_a_truth(at: Span, value: &Value) -> Fault {
 
 /// Values that cannot be compared.
 pub(crate) fn incomparable(at: Span, why: String) -> Fault {
-    Fault::new(codes::INCOMPARABLE, at, why).help("bring both to one type: `| int`, `| string`, `| decimal`")
+    Fault::new(codes::INCOMPARABLE, at, why)
+        .help("compare like with like: numbers, texts, decimals; `| int`, `| string` and `| decimal` convert")
 }
 
 fn out_of_fuel(at: Span) -> Fault {
