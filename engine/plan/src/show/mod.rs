@@ -5,9 +5,11 @@ mod annotations;
 mod json;
 mod sarif;
 mod text;
+mod joined;
 mod view;
 
 pub use annotations::annotations;
+pub use joined::Shown;
 pub use json::json;
 pub use sarif::sarif;
 pub use text::{Look, summary, text};
