@@ -14,7 +14,8 @@ pub mod history;
 
 pub mod chain;
 
-//pub mod manifest;
+pub mod manifest;
+
 //pub mod catalogue;
 //pub mod retention;
 

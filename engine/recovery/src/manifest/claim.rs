@@ -1,0 +1,70 @@
+//! [`Claim`]: what must hold before a point may be sealed.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A claim that sealing proves, by its stable name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Claim {
+    /// The full and differential ended before the mark.
+    BaseBeforeMark,
+    /// The backups lead from the base to the mark without a gap.
+    ChainComplete,
+    /// Every file of the chain is in the store, or the server proved that it reads it.
+    FilesAtHand,
+    /// The log that holds the mark has no bulk-logged changes.
+    MarkLogNotBulk,
+    /// All backups are of the family.
+    SameFamily,
+    /// The mark lies on the database's recovery fork.
+    SameFork,
+    /// All backups were written with checksums.
+    Checksums,
+    /// The database was in the FULL recovery model.
+    FullRecoveryModel,
+    /// Every certificate that a backup needs is in escrow.
+    CertificatesEscrowed,
+    /// Every shard is local in some snapshot.
+    ShardsCovered,
+    /// No shard was being moved.
+    NoTransfers,
+    /// Every snapshot was answered before the mark was sent.
+    SnapshotsBeforeMark,
+    /// No snapshot took another's name, and with it its place.
+    SnapshotsDistinct,
+    /// The same collections were there before and after.
+    CollectionsUnchanged,
+    /// Every artifact, read back, is what was stored.
+    ArtifactsRehashed,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// A claim that held, and what showed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvedClaim {
+    /// The claim's name; a text, because a newer Drydock may prove more.
+    pub name: String,
+    /// The database or collection that it is about.
+    pub of: String,
+    /// What showed it.
+    pub proof: String,
+}
+
+/// A claim that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{claim} does not hold for {of}: {why}")]
+pub struct Unproved {
+    /// The claim.
+    pub claim: Claim,
+    /// The database or collection that it is about; `--accept-missing` takes this name.
+    pub of: String,
+    /// What was found.
+    pub why: String,
+}

@@ -1,0 +1,73 @@
+//! [`FormatError`] and the check that stands before every read: is it ours, and do we know this version?
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The newest version of each of this crate's formats.
+pub const VERSION: u32 = 1;
+
+/// Format of a recovery point's manifest.
+pub const POINT: &str = "drydock.point";
+/// Format of a log point's record.
+pub const LOG_POINT: &str = "drydock.log_point";
+/// Format of what is said about a point afterwards.
+pub const POINT_MARK: &str = "drydock.point_mark";
+
+/// The first two fields of every file of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Which format.
+    pub format: String,
+    /// Which version of it; it rises only when an older reader would be wrong.
+    pub version: u32,
+}
+
+/// Why a file cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// Not JSON, or without the first two fields, or with a field of the wrong shape.
+    #[error("this is no {expected}: {message}")]
+    Unreadable {
+        /// The format that was expected.
+        expected: &'static str,
+        /// What the JSON reader says, with line and column.
+        message: String,
+    },
+    /// Another format.
+    #[error("this is a {found:?}, not a {expected:?}")]
+    OtherFormat {
+        /// The format that was expected.
+        expected: &'static str,
+        /// The format that the file names.
+        found: String,
+    },
+    /// A version that only a newer Drydock understands.
+    #[error(
+        "this {format} has version {found}; this Drydock reads versions up to {VERSION}. Read it with a newer Drydock"
+    )]
+    TooNew {
+        /// The format.
+        format: &'static str,
+        /// The version that the file names.
+        found: u32,
+    },
+}
+
+/// Reads a file of `format`: unknown fields are ignored, a newer version is refused.
+pub(crate) fn read<T: DeserializeOwned>(text: &str, format: &'static str) -> Result<T, FormatError> {
+    let unreadable =
+        |error: serde_json::Error| FormatError::Unreadable { expected: format, message: error.to_string() };
+    let head: Head = serde_json::from_str(text).map_err(unreadable)?;
+    if head.format != format {
+        return Err(FormatError::OtherFormat { expected: format, found: head.format });
+    }
+    if head.version > VERSION {
+        return Err(FormatError::TooNew { format, found: head.version });
+    }
+    serde_json::from_str(text).map_err(unreadable)
+}
+
+/// The first fields of a new file of `format`.
+pub(crate) fn head(format: &str) -> (String, u32) {
+    (format.to_owned(), VERSION)
+}

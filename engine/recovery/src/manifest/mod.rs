@@ -1,0 +1,47 @@
+//! The manifest of a recovery point, format `drydock.point` version 1: what it holds, how it is sealed, how it is read.
+//!
+//! A point goes through three states with a type each: [`Opened`], [`Marked`], and sealed as a [`Manifest`], which
+//! [`seal`] makes of a marked point and the [`Evidence`]. A [`LogPoint`] is its small sibling between points; a
+//! [`PointMark`] says later that a point was verified, is held or is bad. All are written once.
+
+pub mod band;
+
+pub mod id;
+
+pub mod artifact;
+
+pub mod format;
+
+pub mod sqlserver;
+
+pub mod qdrant;
+
+pub mod draft;
+
+pub mod claim;
+
+pub mod point;
+
+pub mod log_point;
+
+pub mod point_mark;
+
+pub mod evidence;
+
+mod proofs;
+
+pub mod seal;
+
+pub use artifact::Artifact;
+pub use band::Band;
+pub use claim::{Claim, ProvedClaim, Unproved};
+pub use draft::{Marked, Opened, Origin, PlanRef};
+pub use evidence::{CollectionEvidence, DatabaseEvidence, Evidence, QdrantEvidence};
+pub use format::FormatError;
+pub use id::{IdError, MarkName, PointId};
+pub use log_point::{LogPoint, LogPointKind};
+pub use point::{Manifest, Neighbours, PointState};
+pub use point_mark::{PointMark, PointMarkKind};
+pub use qdrant::{CollectionPart, QdrantPart, SnapshotPart};
+pub use seal::{SealRefusal, SealTerms, Sealed, SkewMissed, seal, seal_log_point};
+pub use sqlserver::{BackupProof, Certificate, DatabasePart, MarkPlace, RowCount, ServerPart, StoredBackup};

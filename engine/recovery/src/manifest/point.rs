@@ -1,0 +1,122 @@
+//! [`Manifest`]: a sealed recovery point, written once beside its artifacts.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Time;
+use crate::manifest::artifact::Artifact;
+use crate::manifest::band::Band;
+use crate::manifest::claim::ProvedClaim;
+use crate::manifest::draft::PlanRef;
+use crate::manifest::format::{FormatError, POINT, read};
+use crate::manifest::id::{MarkName, PointId};
+use crate::manifest::qdrant::QdrantPart;
+use crate::manifest::sqlserver::DatabasePart;
+
+/// How far a point has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PointState {
+    /// Begun.
+    Opened,
+    /// Its mark is set.
+    Marked,
+    /// Proved and written.
+    Sealed,
+}
+
+/// A sampled search, to compare after a restore.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Neighbours {
+    /// The collection that was searched.
+    pub collection: String,
+    /// The query, as it was sent.
+    pub query: Value,
+    /// The ids that it gave, nearest first.
+    pub ids: Vec<Value>,
+}
+
+/// A sealed recovery point, format `drydock.point`, version 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// `drydock.point`.
+    pub format: String,
+    /// 1.
+    pub version: u32,
+    /// The point's id.
+    pub id: PointId,
+    /// `sealed`.
+    pub state: PointState,
+    /// The plan that made it.
+    pub plan: PlanRef,
+    /// The environment that it was made in.
+    pub environment: String,
+    /// The run that made it.
+    pub run: String,
+    /// The name of its mark.
+    pub mark: MarkName,
+    /// When it was opened.
+    pub opened_at: Time,
+    /// When its mark was answered: the moment that it stands for.
+    pub marked_at: Time,
+    /// When it was sealed.
+    pub sealed_at: Time,
+    /// SQL Server databases by the names that the plan gives them.
+    #[serde(default)]
+    pub sqlserver: IndexMap<String, DatabasePart>,
+    /// Qdrant's collections, where the plan has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qdrant: Option<QdrantPart>,
+    /// Bands of row counts by table; `database.table` where several databases have a table of one name.
+    #[serde(default)]
+    pub rows: IndexMap<String, Band>,
+    /// Applied EF Core migrations, in order.
+    #[serde(default)]
+    pub migrations: Vec<String>,
+    /// Sampled searches.
+    #[serde(default)]
+    pub neighbours: Vec<Neighbours>,
+    /// Versions of the application, its embedding model and the servers.
+    #[serde(default)]
+    pub versions: IndexMap<String, String>,
+    /// Versions of the tools that made it.
+    #[serde(default)]
+    pub tools: IndexMap<String, String>,
+    /// Databases and collections that are missing or unproved; a point with any is taken only on request.
+    #[serde(default)]
+    pub incomplete: Vec<String>,
+    /// What was proved.
+    #[serde(default)]
+    pub claims: Vec<ProvedClaim>,
+}
+
+impl Manifest {
+    /// The manifest that a JSON text holds.
+    ///
+    /// # Errors
+    /// When it is no manifest, or one of a version that only a newer Drydock understands.
+    pub fn parse(text: &str) -> Result<Manifest, FormatError> {
+        read(text, POINT)
+    }
+
+    /// Every artifact of the point, with the database or collection that it belongs to.
+    pub fn artifacts(&self) -> impl Iterator<Item = (&str, &Artifact)> {
+        let backups = self.sqlserver.iter().flat_map(|(name, part)| {
+            part.backups
+                .iter()
+                .flat_map(move |stored| stored.artifacts.iter().map(move |one| (name.as_str(), one)))
+        });
+        let collections = self.qdrant.iter().flat_map(|part| &part.collections);
+        let snapshots = collections.flat_map(|part| {
+            part.snapshots.iter().map(|snapshot| (part.collection.as_str(), &snapshot.artifact))
+        });
+        backups.chain(snapshots)
+    }
+
+    /// The greatest skew of its collections, in seconds.
+    pub fn skew_s(&self) -> Option<f64> {
+        let collections = self.qdrant.iter().flat_map(|part| &part.collections);
+        collections.map(|part| part.skew_s).max_by(f64::total_cmp)
+    }
+}

@@ -1,0 +1,65 @@
+//! [`PointMark`]: what is said about a point after it was sealed, each time as a small object of its own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Time;
+use crate::manifest::format::{FormatError, POINT_MARK, head, read};
+use crate::manifest::id::PointId;
+
+/// What is said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PointMarkKind {
+    /// It was proved to work.
+    Verified {
+        /// How: hashes, the server's VERIFYONLY, a drill.
+        how: String,
+        /// The run that proved it.
+        run: String,
+    },
+    /// It must not be pruned.
+    Held {
+        /// Until when; without an end where there is none.
+        until: Option<Time>,
+        /// Why.
+        reason: String,
+    },
+    /// It must not be used.
+    Bad {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Something said about a point, format `drydock.point_mark`, version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointMark {
+    /// `drydock.point_mark`.
+    pub format: String,
+    /// 1.
+    pub version: u32,
+    /// The point or log point.
+    pub point: PointId,
+    /// When it was said.
+    pub at: Time,
+    /// Who said it.
+    pub by: String,
+    /// What was said.
+    pub said: PointMarkKind,
+}
+
+impl PointMark {
+    /// Says something about a point.
+    pub fn new(point: PointId, at: Time, by: impl Into<String>, said: PointMarkKind) -> PointMark {
+        let (format, version) = head(POINT_MARK);
+        PointMark { format, version, point, at, by: by.into(), said }
+    }
+
+    /// The object that a JSON text holds.
+    ///
+    /// # Errors
+    /// When it is no such object, or one of a version that only a newer Drydock understands.
+    pub fn parse(text: &str) -> Result<PointMark, FormatError> {
+        read(text, POINT_MARK)
+    }
+}

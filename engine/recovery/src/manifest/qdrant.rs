@@ -1,0 +1,55 @@
+//! [`QdrantPart`]: what a point says of a Qdrant cluster's collections.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Time;
+use crate::manifest::artifact::Artifact;
+use crate::manifest::band::Band;
+
+/// One node's snapshot of a collection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotPart {
+    /// The node by the name or URL that the environment gives it.
+    pub node: String,
+    /// The node's own peer id; nothing where it is no cluster.
+    pub peer_id: Option<u64>,
+    /// Ids of the shards whose data are in this file.
+    pub shards: Vec<u32>,
+    /// The snapshot's name on the node; it has the time to the second alone.
+    pub name: String,
+    /// Where it lies.
+    pub artifact: Artifact,
+    /// When the request was sent, by the runner's clock.
+    pub started_at: Time,
+    /// When the answer was there, by the runner's clock.
+    pub answered_at: Time,
+}
+
+/// One collection of a point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CollectionPart {
+    /// Its real name, never an alias.
+    pub collection: String,
+    /// Exact point counts before and after the snapshots.
+    pub points: Band,
+    /// A snapshot per node.
+    pub snapshots: Vec<SnapshotPart>,
+    /// `config.params` as the server gave it.
+    pub params: Value,
+    /// `payload_schema` as the server gave it.
+    pub payload_indexes: Value,
+    /// Its aliases, which snapshots do not hold.
+    pub aliases: Vec<String>,
+    /// Seconds from the start of its first snapshot to the mark.
+    pub skew_s: f64,
+}
+
+/// The collections of a point.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QdrantPart {
+    /// Version of the servers; snapshots do not tell it.
+    pub version: String,
+    /// All collections, in the order of their names.
+    pub collections: Vec<CollectionPart>,
+}
