@@ -16,8 +16,9 @@ pub mod chain;
 
 pub mod manifest;
 
-//pub mod catalogue;
-//pub mod retention;
+pub mod catalogue;
+
+pub mod retention;
 
 /// A moment, always in UTC.
 pub type Time = chrono::DateTime<chrono::Utc>;

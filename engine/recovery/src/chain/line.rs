@@ -75,6 +75,38 @@ fn family_lines<'s>(family: Option<&'s Guid>, sets: Vec<&'s Backup>) -> Vec<Line
     lines
 }
 
+/// A line of history by its family, its fork, and where its ancestors' part ends.
+#[derive(Clone, Debug)]
+pub struct Lineage {
+    family: Guid,
+    forks: Vec<(Guid, Option<Lsn>)>,
+}
+
+impl Lineage {
+    /// The line that ends on `fork`, as far as the backups tell where it came from.
+    pub fn of(backups: &[&Backup], fork: &Guid, family: &Guid) -> Lineage {
+        let mut sets: Vec<&Backup> = backups.to_vec();
+        sets.retain(|set| set.family().is_none_or(|own| own == family));
+        let forks = Forks::of(&sets);
+        let Some(leaf) = forks.names.iter().position(|name| *name == fork) else {
+            return Lineage { family: family.clone(), forks: vec![(fork.clone(), None)] };
+        };
+        let named =
+            forks.names.iter().zip(forks.ceilings(leaf)).filter_map(|(name, ceiling)| match ceiling {
+                Ceiling::Off => None,
+                Ceiling::Until(point) => Some(((*name).clone(), Some(point))),
+                Ceiling::All => Some(((*name).clone(), None)),
+            });
+        Lineage { family: family.clone(), forks: named.collect() }
+    }
+
+    /// Whether a position of a fork is part of this line.
+    pub fn has(&self, family: &Guid, fork: &Guid, lsn: Lsn) -> bool {
+        let known = self.forks.iter().find(|(name, _)| name == fork);
+        self.family == *family && known.is_some_and(|(_, until)| until.is_none_or(|until| lsn < until))
+    }
+}
+
 /// Where a set begins and ends, as indices of forks.
 #[derive(Clone, Copy)]
 struct Place {

@@ -12,7 +12,7 @@ pub mod request;
 
 mod sets;
 
-mod line;
+pub mod line;
 
 mod logs;
 
@@ -25,6 +25,7 @@ mod remarks;
 pub mod choice;
 
 pub use choice::choose;
+pub use line::Lineage;
 pub use problem::Problem;
 pub use reason::{Gap, Reason};
 pub use request::{Chain, ChainOutcome, ChainRequest, Goal, Refusal};

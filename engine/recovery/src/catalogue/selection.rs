@@ -1,0 +1,120 @@
+//! [`Selection`]: what a restore is given: one chain a database, one set of snapshots a collection, and the price.
+
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::Time;
+use crate::guid::Guid;
+use crate::lsn::Lsn;
+use crate::manifest::{Band, CollectionPart, MarkName, PointId, QdrantPart, ServerPart, StoredBackup};
+
+/// The chain of one database, as `sqlserver.restore` takes it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ChainPart {
+    /// The database's name on its old server.
+    pub database: String,
+    /// The old server.
+    pub server: ServerPart,
+    /// The database's family.
+    pub family_guid: Guid,
+    /// The fork that the chain ends on.
+    pub recovery_fork: Guid,
+    /// The mark to stop at; nothing where the last backup is restored whole.
+    pub stop_at_mark: Option<StopAtMark>,
+    /// The moment that the database will be at.
+    pub recovers_to: Time,
+    /// The backups in restore order, with their files.
+    pub backups: Vec<StoredBackup>,
+    /// What is worth knowing about the chain.
+    pub problems: Vec<String>,
+}
+
+/// The mark that a restore of logs stops at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StopAtMark {
+    /// The mark's name.
+    pub name: MarkName,
+    /// Its LSN in this database; `STOPATMARK = 'lsn:…'` of the restore.
+    pub lsn: Lsn,
+}
+
+/// What a selection costs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Price {
+    /// Seconds of work in the truth that are lost: from the selection's moment to now.
+    pub lost_s: f64,
+    /// What of the vectors is older than the truth and has to be indexed again.
+    pub reindex: Vec<Reindex>,
+}
+
+/// Documents of a collection that have to be indexed again.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reindex {
+    /// The collection.
+    pub collection: String,
+    /// Documents changed from here on: the start of the collection's first snapshot.
+    pub since: Time,
+    /// Up to here: the selection's moment.
+    pub until: Time,
+    /// Seconds between the two.
+    pub seconds: f64,
+}
+
+/// What was chosen of a catalogue, as `point.select` outputs it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Selection {
+    /// The point's or log point's id.
+    pub id: PointId,
+    /// `point`, `log` or `differential`.
+    pub kind: &'static str,
+    /// The name of its mark, whose row is there after the restore, and no later one.
+    pub mark: MarkName,
+    /// The moment that it stands for.
+    pub at: Time,
+    /// A chain a database, by the name that the plan gives it.
+    pub sqlserver: IndexMap<String, ChainPart>,
+    /// The collections, of the point itself or of the log point's vector base.
+    pub qdrant: QdrantPart,
+    /// The point whose snapshots these are.
+    pub vector_base: Option<PointId>,
+    /// Bands of row counts by table.
+    pub rows: IndexMap<String, Band>,
+    /// EF Core migrations that were applied at the point, or at the point before the log point.
+    pub migrations: Vec<String>,
+    /// Versions of the application, its embedding model and the servers.
+    pub versions: IndexMap<String, String>,
+    /// What it lacks, by name; all of it was accepted.
+    pub incomplete: Vec<String>,
+    /// What it costs.
+    pub price: Price,
+    /// What is newer and could not be used, and why.
+    pub passed_over: Vec<String>,
+}
+
+impl Selection {
+    /// The outputs of `point.select`: an object with the fields above. `sqlserver.<name>` is the `chain` that
+    /// `sqlserver.restore` takes; an item of `qdrant.collections` is the `snapshot` that `qdrant.recover` takes, with
+    /// `collection` as its key and `points` as its band.
+    pub fn outputs(&self) -> Value {
+        serde_json::to_value(self).unwrap_or(Value::Null)
+    }
+}
+
+impl Price {
+    /// What it costs to go back from `now` to `at`, with these collections.
+    pub fn of(at: Time, now: Time, collections: &[CollectionPart]) -> Price {
+        let reindex = |part: &CollectionPart| {
+            let since = part.snapshots.iter().map(|snapshot| snapshot.started_at).min()?;
+            let seconds = (at - since).as_seconds_f64();
+            (seconds > 0.0).then(|| Reindex {
+                collection: part.collection.clone(),
+                since,
+                until: at,
+                seconds,
+            })
+        };
+        let lost_s = (now - at).as_seconds_f64().max(0.0);
+        Price { lost_s, reindex: collections.iter().filter_map(reindex).collect() }
+    }
+}

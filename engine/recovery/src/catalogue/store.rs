@@ -1,0 +1,201 @@
+//! [`Catalogue`]: all points, log points and what was said about them.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use crate::Time;
+use crate::backup::Backup;
+use crate::catalogue::record::Record;
+use crate::chain::{ChainOutcome, ChainRequest, Goal, Lineage, choose};
+use crate::history::History;
+use crate::manifest::{DatabasePart, LogPoint, Manifest, PointId, PointMark, PointMarkKind};
+
+/// What a store holds, rebuilt from its files alone.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    points: Vec<Manifest>,
+    log_points: Vec<LogPoint>,
+    marks: HashMap<PointId, Vec<PointMark>>,
+}
+
+/// A line of `drydock points list`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Listing {
+    /// The id.
+    pub id: PointId,
+    /// `point`, `log` or `differential`.
+    pub kind: &'static str,
+    /// The moment that it stands for.
+    pub at: Time,
+    /// Databases by the names that the plan gives them.
+    pub databases: Vec<String>,
+    /// How many collections it has snapshots of.
+    pub collections: usize,
+    /// Bytes of its files in the store, also of those that others share.
+    pub size: u64,
+    /// The greatest skew of its collections, in seconds.
+    pub skew_s: Option<f64>,
+    /// What it lacks, by name.
+    pub incomplete: Vec<String>,
+    /// When it was last verified.
+    pub verified_at: Option<Time>,
+    /// Whether it is held at the time of listing.
+    pub held: bool,
+    /// Why it is bad, where it is.
+    pub bad: Option<String>,
+    /// Whether it lies on the current line of history.
+    pub current: bool,
+}
+
+impl Catalogue {
+    /// The catalogue of these objects; their order does not matter, and one given twice counts once.
+    pub fn new(mut points: Vec<Manifest>, mut log_points: Vec<LogPoint>, marks: Vec<PointMark>) -> Catalogue {
+        points.sort_by_key(|point| Reverse((point.marked_at, point.id.clone())));
+        points.dedup_by(|a, b| a.id == b.id);
+        log_points.sort_by_key(|log| Reverse((log.marked_at, log.id.clone())));
+        log_points.dedup_by(|a, b| a.id == b.id);
+        let mut by_point: HashMap<PointId, Vec<PointMark>> = HashMap::new();
+        for mark in marks {
+            by_point.entry(mark.point.clone()).or_default().push(mark);
+        }
+        by_point.values_mut().for_each(|marks| marks.sort_by_key(|mark| mark.at));
+        Catalogue { points, log_points, marks: by_point }
+    }
+
+    /// All points and log points, newest first.
+    pub fn records(&self) -> Vec<Record<'_>> {
+        let points = self.points.iter().map(Record::Point);
+        let mut records: Vec<Record<'_>> = points.chain(self.log_points.iter().map(Record::Log)).collect();
+        records.sort_by_key(|record| Reverse((record.at(), record.id())));
+        records
+    }
+
+    /// The points alone, newest first.
+    pub fn points(&self) -> &[Manifest] {
+        &self.points
+    }
+
+    /// What was said about a point, oldest first.
+    pub fn marks(&self, id: &PointId) -> &[PointMark] {
+        self.marks.get(id).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Why a point must not be used, where it must not.
+    pub fn bad(&self, id: &PointId) -> Option<&str> {
+        self.marks(id).iter().rev().find_map(|mark| match &mark.said {
+            PointMarkKind::Bad { reason } => Some(reason.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Why a point must not be pruned at `now`, where it must not.
+    pub fn held(&self, id: &PointId, now: Time) -> Option<&str> {
+        self.marks(id).iter().rev().find_map(|mark| match &mark.said {
+            PointMarkKind::Held { until, reason } if until.is_none_or(|until| now < until) => {
+                Some(reason.as_str())
+            }
+            _ => None,
+        })
+    }
+
+    /// What `drydock points list` shows, newest first.
+    pub fn list(&self, now: Time) -> Vec<Listing> {
+        let current = self.current();
+        let verified =
+            |mark: &PointMark| matches!(mark.said, PointMarkKind::Verified { .. }).then_some(mark.at);
+        let listing = |record: Record<'_>| {
+            let id = record.id();
+            let (collections, skew_s) = match record {
+                Record::Point(point) => {
+                    (point.qdrant.as_ref().map_or(0, |part| part.collections.len()), point.skew_s())
+                }
+                Record::Log(_) => (0, None),
+            };
+            Listing {
+                id: id.clone(),
+                kind: record.kind(),
+                at: record.at(),
+                databases: record.databases().keys().cloned().collect(),
+                collections,
+                size: record.artifacts().iter().map(|artifact| artifact.size).sum(),
+                skew_s,
+                incomplete: record.incomplete().to_vec(),
+                verified_at: self.marks(id).iter().filter_map(verified).max(),
+                held: self.held(id, now).is_some(),
+                bad: self.bad(id).map(str::to_owned),
+                current: current.has(record),
+            }
+        };
+        self.records().into_iter().map(listing).collect()
+    }
+
+    /// The line of history that was backed up last, of each database.
+    pub fn current(&self) -> Current {
+        let records = self.records();
+        let mut newest: IndexMap<&str, &DatabasePart> = IndexMap::new();
+        for record in &records {
+            for (name, part) in record.databases() {
+                newest.entry(name).or_insert(part);
+            }
+        }
+        let line = |(name, part): (&str, &DatabasePart)| {
+            let backups = backups(&records, name);
+            (name.to_owned(), Lineage::of(&backups, &part.recovery_fork, &part.family_guid))
+        };
+        Current { lines: newest.into_iter().map(line).collect() }
+    }
+
+    /// The chain to a record's mark in one of its databases. A point carries its own; a log point's is found among
+    /// `records`. A differential log point whose mark no log has reached yet is taken at its own end.
+    ///
+    /// # Errors
+    /// Why there is none; `None` where the record has no such database.
+    pub fn chain(&self, record: Record<'_>, name: &str, records: &[Record<'_>]) -> Option<ChainOutcome> {
+        let part = record.databases().get(name)?;
+        let others = if matches!(record, Record::Point(_)) { &[] } else { records };
+        let among: Vec<Record<'_>> = std::iter::once(record).chain(others.iter().copied()).collect();
+        let known = backups(&among, name);
+        let history = History::from(known.into_iter().cloned().collect::<Vec<_>>());
+        let request = ChainRequest {
+            database: Some(part.database.clone()),
+            goal: Goal::Mark { lsn: part.mark.lsn, at: part.mark.at },
+            fork: Some(part.recovery_fork.clone()),
+            ..ChainRequest::default()
+        };
+        let to_mark = choose(&history, &request);
+        if to_mark.is_ok() || record.kind() != "differential" {
+            return Some(to_mark);
+        }
+        let taken = part.backups.iter().map(|stored| stored.backup.finished_at).max();
+        let at_its_end =
+            |at: Time| choose(&history, &ChainRequest { goal: Goal::At(at), no_logs: true, ..request });
+        Some(taken.map_or(to_mark, at_its_end))
+    }
+}
+
+/// All backups that records have of a database.
+fn backups<'c>(records: &[Record<'c>], name: &str) -> Vec<&'c Backup> {
+    let parts = records.iter().filter_map(|record| record.databases().get(name));
+    let mut seen = std::collections::HashSet::new();
+    let all = parts.flat_map(|part| &part.backups).map(|stored| &stored.backup);
+    all.filter(|backup| seen.insert(&backup.backup_set_guid)).collect()
+}
+
+/// The current line of history of each database.
+#[derive(Clone, Debug)]
+pub struct Current {
+    lines: IndexMap<String, Lineage>,
+}
+
+impl Current {
+    /// Whether a record lies on it, with all its databases.
+    pub fn has(&self, record: Record<'_>) -> bool {
+        record.databases().iter().all(|(name, part)| {
+            let line = self.lines.get(name);
+            line.is_some_and(|line| line.has(&part.family_guid, &part.recovery_fork, part.mark.lsn))
+        })
+    }
+}

@@ -1,0 +1,226 @@
+//! [`decide`]: which points and log points may be pruned, each with the reason.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{Datelike, TimeDelta};
+use serde::Serialize;
+
+use crate::Time;
+use crate::catalogue::{Catalogue, Record};
+use crate::guid::Guid;
+use crate::manifest::{Artifact, Manifest, PointId};
+
+/// How many points to keep: the newest ones, and the newest of each of so many days, weeks, months and years that
+/// have any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// The newest.
+    pub last: usize,
+    /// Days, in UTC.
+    pub daily: usize,
+    /// Weeks from Monday, in UTC.
+    pub weekly: usize,
+    /// Months, in UTC.
+    pub monthly: usize,
+    /// Years, in UTC.
+    pub yearly: usize,
+}
+
+/// Under which rules points are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Points.
+    pub keep: Keep,
+    /// How far back every moment shall be reachable by log points, counted from the newest of all.
+    pub pitr: Option<TimeDelta>,
+}
+
+/// Why a point stays or may go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Why {
+    /// It is held.
+    Held {
+        /// Why.
+        because: String,
+    },
+    /// Nothing sealed is newer; what comes after the newest point is never pruned.
+    Newest,
+    /// A rule keeps it.
+    Rule {
+        /// `last`, `daily`, `weekly`, `monthly`, `yearly` or `pitr`.
+        rule: &'static str,
+        /// The day, week, month or year, or the number, that it stands for.
+        period: String,
+    },
+    /// What another needs is recorded here.
+    Needed {
+        /// The one that needs it.
+        by: PointId,
+    },
+    /// No rule keeps it.
+    NoRule,
+    /// It is bad, and nothing needs it.
+    Bad {
+        /// Why.
+        because: String,
+    },
+}
+
+/// What may be done with one point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The point or log point.
+    pub id: PointId,
+    /// Its moment.
+    pub at: Time,
+    /// Whether it stays.
+    pub keep: bool,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Why,
+}
+
+/// Decides for every point and log point, newest first. Ages are counted from the newest one; `now` only ends holds.
+pub fn decide(catalogue: &Catalogue, retention: &Retention, now: Time) -> Vec<Decision> {
+    let records = catalogue.records();
+    let good: Vec<&Manifest> =
+        catalogue.points().iter().filter(|point| catalogue.bad(&point.id).is_none()).collect();
+    let mut kept: HashMap<&PointId, Why> = HashMap::new();
+    for record in &records {
+        if let Some(because) = catalogue.held(record.id(), now) {
+            kept.insert(record.id(), Why::Held { because: because.to_owned() });
+        }
+    }
+    let newest = good.first().map(|point| point.marked_at);
+    for record in records.iter().filter(|record| newest.is_none_or(|newest| record.at() >= newest)) {
+        kept.entry(record.id()).or_insert(Why::Newest);
+    }
+    for (id, rule, period) in ruled(&good, retention.keep) {
+        kept.entry(id).or_insert(Why::Rule { rule, period });
+    }
+    for id in within(&records, &good, retention.pitr, catalogue) {
+        kept.entry(id).or_insert(Why::Rule { rule: "pitr", period: "window".to_owned() });
+    }
+    needed(catalogue, &records, &good, &mut kept);
+    let decision = |record: &Record<'_>| {
+        let (keep, why) = match (kept.remove(record.id()), catalogue.bad(record.id())) {
+            (Some(why), _) => (true, why),
+            (None, Some(because)) => (false, Why::Bad { because: because.to_owned() }),
+            (None, None) => (false, Why::NoRule),
+        };
+        Decision { id: record.id().clone(), at: record.at(), keep, why }
+    };
+    records.iter().map(decision).collect()
+}
+
+/// The files that no point has any more once those have gone that may go.
+pub fn freed<'c>(catalogue: &'c Catalogue, decisions: &[Decision]) -> Vec<&'c Artifact> {
+    let staying: HashSet<&PointId> = decisions.iter().filter(|one| one.keep).map(|one| &one.id).collect();
+    let (stay, go): (Vec<Record<'c>>, Vec<Record<'c>>) =
+        catalogue.records().into_iter().partition(|record| staying.contains(record.id()));
+    let still_used: HashSet<&str> =
+        stay.iter().flat_map(|record| record.artifacts()).map(|artifact| artifact.path.as_str()).collect();
+    let mut freed: Vec<&Artifact> = go.iter().flat_map(|record| record.artifacts()).collect();
+    freed.retain(|artifact| !still_used.contains(artifact.path.as_str()));
+    freed.sort_by(|a, b| a.path.cmp(&b.path));
+    freed.dedup_by(|a, b| a.path == b.path);
+    freed
+}
+
+type Period = fn(Time) -> String;
+
+/// The points that a rule keeps; the first rule that does is named.
+fn ruled<'c>(good: &[&'c Manifest], keep: Keep) -> Vec<(&'c PointId, &'static str, String)> {
+    let periods: [(&'static str, usize, Period); 4] = [
+        ("daily", keep.daily, |at| at.format("%Y-%m-%d").to_string()),
+        ("weekly", keep.weekly, |at| format!("{}-W{:02}", at.iso_week().year(), at.iso_week().week())),
+        ("monthly", keep.monthly, |at| at.format("%Y-%m").to_string()),
+        ("yearly", keep.yearly, |at| at.format("%Y").to_string()),
+    ];
+    let last =
+        good.iter().take(keep.last).enumerate().map(|(at, point)| (&point.id, "last", (at + 1).to_string()));
+    let mut ruled: Vec<_> = last.collect();
+    for (rule, count, period) in periods {
+        let mut seen: Vec<String> = Vec::new();
+        for point in good {
+            let name = period(point.marked_at);
+            if seen.len() < count && !seen.contains(&name) {
+                ruled.push((&point.id, rule, name.clone()));
+                seen.push(name);
+            }
+        }
+    }
+    ruled
+}
+
+/// Everything in the window in which each moment shall be reachable, and the point from which its oldest is.
+fn within<'c>(
+    records: &[Record<'c>],
+    good: &[&'c Manifest],
+    pitr: Option<TimeDelta>,
+    catalogue: &Catalogue,
+) -> Vec<&'c PointId> {
+    let (Some(window), Some(newest)) = (pitr, records.first()) else { return Vec::new() };
+    let Some(since) = newest.at().checked_sub_signed(window) else {
+        return records.iter().map(|one| one.id()).collect();
+    };
+    let base = good.iter().find(|point| point.marked_at <= since).map(|point| point.marked_at);
+    let usable = records.iter().filter(|record| catalogue.bad(record.id()).is_none());
+    usable.filter(|record| record.at() >= base.unwrap_or(since)).map(|record| record.id()).collect()
+}
+
+/// Adds what kept log points need: the records of the backups in their chains, and their vector bases.
+fn needed<'c>(
+    catalogue: &'c Catalogue,
+    records: &[Record<'c>],
+    good: &[&'c Manifest],
+    kept: &mut HashMap<&'c PointId, Why>,
+) {
+    let usable: Vec<Record<'c>> =
+        records.iter().copied().filter(|record| catalogue.bad(record.id()).is_none()).collect();
+    // What a need adds is older than what needs it, so that one pass from the newest on finds all.
+    for (place, record) in usable.iter().enumerate() {
+        let Record::Log(log) = record else { continue };
+        if !kept.contains_key(&log.id) {
+            continue;
+        }
+        let older = usable.get(place..).unwrap_or_default();
+        let base = good.iter().find(|point| log.vector_base.as_ref() == Some(&point.id));
+        let carriers = log.sqlserver.keys().flat_map(|name| carriers(catalogue, *record, name, older, kept));
+        let carriers: Vec<&PointId> = carriers.chain(base.map(|point| &point.id)).collect();
+        for id in carriers {
+            kept.entry(id).or_insert_with(|| Why::Needed { by: log.id.clone() });
+        }
+    }
+}
+
+/// The records that a log point's chain in one database needs and that nothing kept yet stands in for.
+fn carriers<'c>(
+    catalogue: &Catalogue,
+    record: Record<'c>,
+    name: &str,
+    older: &[Record<'c>],
+    kept: &HashMap<&'c PointId, Why>,
+) -> Vec<&'c PointId> {
+    // The newest point before it, and the log points since, nearly always hold the whole chain.
+    let to_point =
+        older.iter().position(|one| matches!(one, Record::Point(_))).map_or(older.len(), |at| at + 1);
+    let near = older.get(..to_point).unwrap_or(older);
+    let chain = catalogue
+        .chain(record, name, near)
+        .filter(Result::is_ok)
+        .or_else(|| catalogue.chain(record, name, older));
+    let Some(Ok(chain)) = chain else { return Vec::new() };
+    let carries = |one: &Record<'_>, guid: &Guid| {
+        one.databases()
+            .get(name)
+            .is_some_and(|part| part.backups.iter().any(|own| own.backup.backup_set_guid == *guid))
+    };
+    let carrier = |guid: &Guid| {
+        let holders: Vec<&Record<'c>> = older.iter().filter(|one| carries(one, guid)).collect();
+        let held_already = holders.iter().any(|one| kept.contains_key(one.id()));
+        holders.first().filter(|_| !held_already).map(|one| one.id())
+    };
+    chain.backups.iter().filter_map(|set| carrier(&set.backup_set_guid)).collect()
+}
