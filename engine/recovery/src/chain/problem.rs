@@ -40,7 +40,7 @@ pub enum Problem {
         used: String,
     },
     /// Backups after the end of the chain that cannot be reached.
-    #[error("{count} later backups, the {newest} the newest, cannot be reached: {}", way_on(*.from, *.after, *.missing))]
+    #[error("later backups cannot be reached ({count}, the newest the {newest}): {}", way_on(*.from, *.after, *.missing))]
     Unreached {
         /// How many there are.
         count: usize,

@@ -1,8 +1,6 @@
 //! Chains over the project's own histories (`tests/fixtures/histories`): each has questions beside it, with the chain
 //! or the words of the refusal. Every question is asked again with the history reversed and rotated.
 
-mod asked;
-
 use drydock_recovery::backup::Backup;
 use drydock_recovery::chain::{Chain, ChainOutcome, Refusal, choose};
 use drydock_recovery::history::History;
@@ -65,11 +63,11 @@ fn check(outcome: &ChainOutcome, expect: &Value) {
 fn every_question_about_every_history_is_answered() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/histories");
     let mut questions = 0;
-    for (name, history, expected) in asked::pairs(&folder) {
+    for (name, history, expected) in crate::asked::pairs(&folder) {
         let backups: Vec<Backup> = History::parse(&history).expect("a history").backups().to_vec();
         for question in expected.as_array().expect("questions") {
             println!("{name}: {}", question["about"]);
-            let request = asked::request(&question["args"]);
+            let request = crate::asked::request(&question["args"]);
             let mut order = backups.clone();
             check(&choose(&History::from(order.clone()), &request), &question["expect"]);
             order.reverse();

@@ -1,13 +1,11 @@
 //! Random histories of a model server: a chain that is chosen, when applied by the server's rules, gives exactly the
 //! state asked for; where none is chosen, an exhaustive search finds none either.
 
-mod model;
-
+use crate::model::{Change, Medium, Restoring, Server, Until, apply, block, restore_full};
 use chrono::{DateTime, Utc};
 use drydock_recovery::backup::{Backup, BackupType};
 use drydock_recovery::chain::{Chain, ChainRequest, Goal, choose};
 use drydock_recovery::history::History;
-use model::{Change, Medium, Restoring, Server, Until, apply, block, restore_full};
 
 const HISTORIES: u64 = 2_000;
 

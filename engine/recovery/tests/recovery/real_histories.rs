@@ -1,14 +1,12 @@
 //! Chains over the real histories that lie beside the repository; skipped with a word where they are absent.
 
-mod asked;
-
 use drydock_recovery::chain::choose;
 use drydock_recovery::history::History;
 use serde_json::Value;
 
 fn check(history: &str, expected: &Value) {
     let history = History::parse(history).expect("a history");
-    let chain = choose(&history, &asked::request(&expected["args"])).expect("a chain");
+    let chain = choose(&history, &crate::asked::request(&expected["args"])).expect("a chain");
     let guids = |kind: &str| -> Vec<&str> {
         let of_kind = chain.backups.iter().filter(|backup| backup.kind.as_str() == kind);
         of_kind.map(|backup| backup.backup_set_guid.as_str()).collect()
@@ -38,7 +36,7 @@ fn the_chains_of_real_servers_are_found() {
         println!("skipped: {} is absent", folder.display());
         return;
     }
-    let pairs = asked::pairs(&folder);
+    let pairs = crate::asked::pairs(&folder);
     assert!(!pairs.is_empty(), "{} has no expectations", folder.display());
     for (name, history, expected) in pairs {
         println!("{name}");

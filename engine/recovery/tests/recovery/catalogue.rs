@@ -1,0 +1,196 @@
+//! What is chosen of a catalogue, and what is said when nothing can be.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use drydock_recovery::catalogue::{Catalogue, Selection, To, select};
+use drydock_recovery::manifest::{LogPoint, Manifest, PointId, PointMark, PointMarkKind};
+
+use crate::world::World;
+
+/// Two nights with three log points after each, a quarter of an hour apart.
+struct Past {
+    world: World,
+    points: Vec<Manifest>,
+    logs: Vec<LogPoint>,
+    marks: Vec<PointMark>,
+}
+
+impl Past {
+    fn new() -> Past {
+        let mut past = Past { world: World::new(), points: Vec::new(), logs: Vec::new(), marks: Vec::new() };
+        past.night();
+        past.night();
+        past
+    }
+
+    fn night(&mut self) {
+        self.points.push(self.world.point());
+        for _ in 0..3 {
+            self.world.wait(15);
+            let base = self.points.last().map(|point| &point.id);
+            self.logs.push(self.world.log_point(base));
+        }
+        self.world.wait(23 * 60);
+    }
+
+    fn say(&mut self, id: PointId, said: PointMarkKind) {
+        self.marks.push(PointMark::new(id, self.world.now, "on-call", said));
+    }
+
+    fn bad(mut self, id: PointId) -> Past {
+        self.say(id, PointMarkKind::Bad { reason: "a drill failed".into() });
+        self
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        Catalogue::new(self.points.clone(), self.logs.clone(), self.marks.clone())
+    }
+
+    fn select(&self, to: &str) -> Result<Selection, String> {
+        select(&self.catalogue(), &To::parse(to), &[], self.world.now).map_err(|error| error.to_string())
+    }
+
+    fn check(&self, to: &str, expected: &PointId, chain: &[&str]) -> Selection {
+        let selection = self.select(to).expect("a selection");
+        let backups = &selection.sqlserver["octopus"].backups;
+        let kinds: Vec<&str> = backups.iter().map(|stored| stored.backup.kind.as_str()).collect();
+        assert_eq!((&selection.id, kinds.as_slice()), (expected, chain), "{to}");
+        selection
+    }
+
+    fn refuses(&self, to: &str, words: &str) {
+        let error = self.select(to).expect_err("nothing to choose");
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+fn written(at: DateTime<Utc>) -> String {
+    at.to_rfc3339()
+}
+
+#[test]
+fn each_spelling_of_to_finds_its_point() {
+    let past = Past::new();
+    past.check("point:latest", &past.points[1].id, &["full", "log"]);
+    past.check("end", &past.logs[5].id, &["full", "log", "log", "log", "log"]);
+    past.check(past.points[0].id.as_str(), &past.points[0].id, &["full", "log"]);
+    let between = past.logs[1].marked_at + TimeDelta::minutes(1);
+    past.check(&written(between), &past.logs[1].id, &["full", "log", "log", "log"]);
+    past.check(&written(past.points[1].marked_at), &past.points[1].id, &["full", "log"]);
+}
+
+#[test]
+fn a_log_point_is_priced_by_its_vector_base() {
+    let past = Past::new();
+    let selection = past.check("end", &past.logs[5].id, &["full", "log", "log", "log", "log"]);
+    assert_eq!(selection.vector_base.as_ref(), Some(&past.points[1].id));
+    assert_eq!(selection.qdrant.collections.len(), 2);
+    let reindex = &selection.price.reindex[0];
+    assert_eq!(reindex.collection, "agent_7f3a");
+    assert_eq!(reindex.until, past.logs[5].marked_at);
+    assert!(reindex.seconds > 45.0 * 60.0 && selection.price.lost_s > 23.0 * 3600.0, "{:?}", selection.price);
+    assert_eq!(selection.migrations.len(), 2);
+}
+
+#[test]
+fn outputs_have_the_shape_that_plans_read() {
+    let past = Past::new();
+    let outputs = past.check("point:latest", &past.points[1].id, &["full", "log"]).outputs();
+    assert_eq!(outputs["mark"], format!("dd_{}", past.points[1].id));
+    assert_eq!(outputs["sqlserver"]["octopus"]["stop_at_mark"]["name"], outputs["mark"]);
+    assert_eq!(outputs["sqlserver"]["octopus"]["backups"][0]["artifacts"][0]["size"], 4096);
+    let first = &outputs["qdrant"]["collections"][0];
+    assert_eq!(
+        (&first["collection"], &first["points"]["low"], &first["snapshots"][1]["node"]),
+        (&"agent_7f3a".into(), &2000.into(), &"http://qdrant-1:6333".into())
+    );
+    assert_eq!(outputs["rows"]["Octopus_Episodes"]["high"], 5002);
+}
+
+#[test]
+fn what_cannot_be_found_is_said_with_what_there_is() {
+    let past = Past::new();
+    past.refuses("01K0XYZ", "no point's id begins with 01K0XYZ; `drydock points list` shows them");
+    past.refuses("01K0", "01K0 is the beginning of several points' ids: ");
+    let oldest = &past.points[0];
+    past.refuses(
+        "2026-06-01T00:00:00Z",
+        &format!(
+            "no point or log point stands at or before 2026-06-01T00:00:00Z; the oldest is {} of",
+            oldest.id
+        ),
+    );
+    let empty = Past { points: Vec::new(), logs: Vec::new(), ..Past::new() };
+    empty.refuses("end", "the store holds no recovery point");
+}
+
+#[test]
+fn bad_and_incomplete_points_are_passed_over_or_refused() {
+    let (newest, older) = (Past::new().points[1].id.clone(), Past::new().points[0].id.clone());
+    let past = Past::new().bad(newest.clone());
+    let selection = past.check("point:latest", &older, &["full", "log"]);
+    assert_eq!(selection.passed_over.len(), 1);
+    assert!(
+        selection.passed_over[0].contains("it is marked bad: a drill failed"),
+        "{:?}",
+        selection.passed_over
+    );
+    past.refuses(newest.as_str(), "cannot be used: it is marked bad: a drill failed");
+    let mut past = Past::new();
+    past.points[1].incomplete = vec!["agent_7f3a".into()];
+    past.check("point:latest", &older, &["full", "log"]);
+    past.refuses(newest.as_str(), "it is incomplete (agent_7f3a); --accept-missing takes it without");
+    let to = To::parse(newest.as_str());
+    let taken =
+        select(&past.catalogue(), &to, &["agent_7f3a".into()], past.world.now).expect("it was accepted");
+    assert_eq!(taken.incomplete, ["agent_7f3a"]);
+}
+
+#[test]
+fn a_lost_log_point_ends_what_can_be_proved() {
+    let mut past = Past::new();
+    past.logs.remove(4);
+    let selection = past.check("end", &past.logs[3].id, &["full", "log", "log"]);
+    assert!(
+        selection.passed_over[0].contains("octopus: a log backup is missing: none holds LSN"),
+        "{:?}",
+        selection.passed_over
+    );
+}
+
+#[test]
+fn latest_never_leaves_the_current_line_of_history() {
+    let mut past = Past::new();
+    let back_to = past.points[1].sqlserver["octopus"].clone();
+    let last_log = back_to.backups[0].backup.last_lsn;
+    // The full of the second night ended on the common part; its log backup holds the fork's point.
+    past.world.restored_to(back_to.mark, last_log, "fork-b");
+    past.logs.push(past.world.log_point(None));
+    let logs = past.logs.len();
+    past.check("point:latest", &past.points[0].id, &["full", "log"]);
+    let selection = past.check("end", &past.logs[logs - 1].id, &["full", "log"]);
+    assert_eq!(selection.sqlserver["octopus"].recovery_fork.as_str(), "fork-b");
+    let listed = past.catalogue().list(past.world.now);
+    let on_line: Vec<bool> = listed.iter().map(|one| one.current).collect();
+    assert_eq!(on_line, [true, false, false, false, false, true, true, true, true]);
+    past.check(&written(past.logs[4].marked_at), &past.logs[4].id, &["full", "log", "log", "log"]);
+}
+
+#[test]
+fn the_list_tells_what_was_said() {
+    let mut past = Past::new();
+    let (first, second) = (past.points[0].id.clone(), past.points[1].id.clone());
+    past.say(first.clone(), PointMarkKind::Verified { how: "drill".into(), run: "r".into() });
+    past.say(
+        first,
+        PointMarkKind::Held { until: Some(past.world.now + TimeDelta::days(1)), reason: "audit".into() },
+    );
+    past.say(second, PointMarkKind::Held { until: Some(past.world.now), reason: "over".into() });
+    let listed = past.catalogue().list(past.world.now);
+    let points: Vec<_> = listed.iter().filter(|one| one.kind == "point").collect();
+    assert_eq!((points.len(), points[0].held, points[1].held), (2, false, true));
+    assert_eq!((points[0].verified_at, points[1].verified_at), (None, Some(past.world.now)));
+    assert_eq!(
+        (points[0].collections, points[0].size, points[0].skew_s),
+        (2, 2 * 4096 + 4 * 65_536, Some(6.04))
+    );
+}

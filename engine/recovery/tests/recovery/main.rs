@@ -1,0 +1,13 @@
+//! What the crate promises: chains over histories with expectations and over a model server, sealing claim by claim,
+//! the catalogue and what may be pruned of it.
+
+mod asked;
+mod model;
+mod world;
+
+mod catalogue;
+mod histories;
+mod properties;
+mod real_histories;
+mod retention;
+mod seal;
