@@ -5,24 +5,30 @@
 use std::sync::Arc;
 
 use drydock_plan::expr::Datum;
-use drydock_plan::name::Name;
+use drydock_plan::name::{Digest, Name};
 use serde_json::{Map, Value, json};
 
 use crate::attempt::LiveKey;
-use crate::event::{Listed, Outcome, Reopened, RunEvent, RunStatus, Status, Verdict};
+use crate::event::{Failure, Listed, Outcome, Reopened, RunEvent, RunStatus, Status, Verdict};
 use crate::exit::Exit;
 use crate::machine::{Machine, Phase, RunHead, SittingSpan};
 use crate::moment::Moment;
 use crate::state::{Attempt, Instance, Judged, Parked};
 
+/// How often somebody interrupts before the process leaves at once.
+const LEAVES_AT: u32 = 3;
+
 impl Machine {
     /// Record what happened at this moment.
     pub fn apply(&mut self, at: Moment, event: &RunEvent) {
-        self.now = self.now.max(at);
+        let at = at.max(self.now);
+        self.now = at;
         match event {
-            RunEvent::RunStarted { run, digest, .. } => {
+            RunEvent::RunStarted { run, digest, only, skip, .. } => {
                 self.head = Some(RunHead { run: run.clone(), started_at: at });
                 self.digest = Some(digest.clone());
+                let plan = &self.plan;
+                self.left_out = plan.indices().filter(|ix| is_left_out(plan.step(*ix), only, skip)).collect();
             }
             RunEvent::SittingStarted { n, digest } => self.begin_sitting(at, *n, digest.as_ref()),
             RunEvent::ReopenedSteps { steps } => steps.iter().for_each(|reopened| self.reopen(reopened)),
@@ -42,8 +48,13 @@ impl Machine {
                     unclear: None,
                     ask_at: None,
                     parked: None,
+                    left: false,
+                    stale: false,
                 };
-                self.start_attempt(step, key.as_ref(), attempt);
+                self.with_instance(step, key.as_ref(), |instance| {
+                    instance.retry_at = None;
+                    instance.attempts.push(attempt);
+                });
             }
             RunEvent::Noted { step, key, n, check, value } => {
                 self.with_live(step, key.as_ref(), *n, *check, |attempt| attempt.notes.push(value.clone()));
@@ -52,69 +63,74 @@ impl Machine {
                 self.with_live(step, key.as_ref(), *n, *check, |attempt| attempt.cancel = Some((at, *why)));
             }
             RunEvent::AttemptUnclear { step, key, n, check, error } => {
-                self.with_live(step, key.as_ref(), *n, *check, |attempt| {
-                    attempt.unclear = Some(error.clone())
-                });
+                let unclear = Some(error.clone());
+                self.with_live(step, key.as_ref(), *n, *check, |attempt| attempt.unclear = unclear);
             }
             RunEvent::Reconciled { step, key, n, check, verdict } => {
-                self.with_live(step, key.as_ref(), *n, *check, |attempt| {
-                    attempt.ask_at =
-                        if let Verdict::Busy(after) = verdict { Some(at.plus(*after)) } else { None };
-                });
+                let ask_at = if let Verdict::Busy(after) = verdict { Some(at.plus(*after)) } else { None };
+                self.with_live(step, key.as_ref(), *n, *check, |attempt| attempt.ask_at = ask_at);
             }
             RunEvent::Parked { step, key, n, message, unknown } => {
                 let parked = Parked { message: message.clone(), unknown: *unknown };
-                let check =
-                    self.find(step, key.as_deref()).and_then(|live| self.instance(live).live()?.check);
-                self.with_live(step, key.as_ref(), *n, check, |attempt| attempt.parked = Some(parked));
+                self.with_instance(step, key.as_ref(), |instance| {
+                    if let Some(attempt) = instance.live_mut().filter(|attempt| attempt.n == *n) {
+                        attempt.parked = Some(parked);
+                    }
+                });
             }
             RunEvent::Approved { .. } => {}
             RunEvent::AttemptEnded { step, key, n, check, outcome, added } => {
-                self.end_attempt(at, step, key.as_ref(), (*n, *check), outcome, added.as_ref());
+                let gives = self.by_name.get(step).is_some_and(|ix| !self.plan.step(*ix).outputs.is_empty());
+                self.with_instance(step, key.as_ref(), |instance| {
+                    let ended = end_attempt(instance, at, (*n, *check), outcome);
+                    match outcome {
+                        Outcome::Succeeded(outputs)
+                            if check.is_none() && (ended || instance.owes_outputs) =>
+                        {
+                            set_body(instance, outputs, added.as_ref(), gives);
+                        }
+                        _ => {}
+                    }
+                });
             }
             RunEvent::Judged { step, key, check, name, ok, expected, found } => {
                 let judged =
                     Judged { name: name.clone(), ok: *ok, expected: expected.clone(), found: found.clone() };
-                let Some(live) = self.find(step, key.as_deref()) else { return };
-                let instance = self.instance_mut(live);
-                instance.tries += u32::from(!judged.ok);
-                if let Some(slot) =
-                    (*check as usize).checked_sub(1).and_then(|at| instance.judged.get_mut(at))
-                {
-                    *slot = Some(judged);
-                }
+                self.with_instance(step, key.as_ref(), |instance| judge(instance, *check, judged));
             }
             RunEvent::RetryScheduled { step, key, at_ms, error } => {
-                if let Some(live) = self.find(step, key.as_deref()) {
-                    let instance = self.instance_mut(live);
-                    instance.retry_at = Some(*at_ms);
-                    instance.error = Some(error.clone());
-                    self.waiting.insert(live);
-                }
+                self.with_instance(step, key.as_ref(), |instance| {
+                    (instance.retry_at, instance.error) = (Some(*at_ms), Some(error.clone()));
+                });
             }
             RunEvent::StepEnded { step, key, status, error, why } => {
-                self.end_step(step, key.as_ref(), *status, error.clone(), why.clone());
+                let end = End { status: *status, error: error.clone(), why: why.clone() };
+                self.end_step(step, key.as_ref(), end);
             }
             RunEvent::Stopping { step } => self.stopping = self.by_name.get(step).copied(),
-            RunEvent::Interrupted { level } => self.interrupts = *level,
-            RunEvent::FinallyStarted { status } => self.phase = Phase::Finally(*status),
+            RunEvent::Interrupted { level } => self.interrupt(*level),
+            RunEvent::FinallyStarted { status } => {
+                (self.phase, self.finally_saw) = (Phase::Finally(*status), Some(*status));
+            }
             RunEvent::RunEnded { status, exit, summary, outputs, warnings } => {
                 self.status = *status;
                 self.exit = Some(*exit);
                 self.summary = Some(summary.clone());
                 self.outputs.clone_from(outputs);
                 self.warnings.clone_from(warnings);
+                self.finally_saw = None;
             }
             RunEvent::SittingEnded { exit } => self.end_sitting(at, *exit),
         }
     }
 
-    fn begin_sitting(&mut self, at: Moment, n: u32, digest: Option<&drydock_plan::name::Digest>) {
+    fn begin_sitting(&mut self, at: Moment, n: u32, digest: Option<&Digest>) {
         self.sitting = n;
         self.sittings.push(SittingSpan { n, started_at: at, ended_at: None, exit: None });
-        self.phase = Phase::Body;
-        self.status = RunStatus::Running;
-        self.exit = None;
+        (self.phase, self.finally_saw) = (Phase::Body, None);
+        (self.status, self.exit, self.summary) = (RunStatus::Running, None, None);
+        self.outputs.clear();
+        self.warnings.clear();
         self.stopping = None;
         self.interrupts = 0;
         if let Some(digest) = digest {
@@ -123,15 +139,17 @@ impl Machine {
         // What the last sitting asked of its attempts, and of people about them, died with it.
         let live = self.steps.iter_mut().flat_map(|step| &mut step.instances).filter_map(Instance::live_mut);
         for attempt in live {
-            (attempt.cancel, attempt.unclear, attempt.ask_at) = (None, None, None);
+            (attempt.cancel, attempt.unclear, attempt.ask_at, attempt.left) = (None, None, None, false);
             if attempt.parked.as_ref().is_some_and(|parked| parked.unknown) {
                 attempt.parked = None;
             }
         }
+        self.refresh_all();
     }
 
     fn end_sitting(&mut self, at: Moment, exit: Exit) {
         self.phase = Phase::Over(exit);
+        self.at_work = false;
         self.exit = Some(exit);
         if exit == Exit::Waits {
             self.status = RunStatus::Waiting;
@@ -142,11 +160,38 @@ impl Machine {
         }
     }
 
-    pub(crate) fn instance_mut(&mut self, key: LiveKey) -> &mut Instance {
-        &mut self.steps[key.step.ix()].instances[key.instance as usize]
+    /// Who insists no longer waits for attempts that do not answer; the third time the process leaves with everything as it stands.
+    fn interrupt(&mut self, level: u32) {
+        self.interrupts = level;
+        if level < 2 {
+            return;
+        }
+        let sitting = self.sitting;
+        for live in self.agenda.live.clone() {
+            if let Some(attempt) = self.instance_mut(live).live_mut() {
+                attempt.left |= attempt.cancel.is_some() || attempt.is_asked_about(sitting);
+            }
+            self.refresh(live);
+        }
+        if level >= LEAVES_AT {
+            (self.phase, self.at_work) = (Phase::Over(Exit::Interrupted), false);
+        }
     }
 
-    /// Change the live attempt that these names mean; anything else is from a plan that has changed since.
+    /// Change the instance that these names mean; anything else is from a plan that has changed since.
+    fn with_instance(
+        &mut self,
+        step: &Name,
+        key: Option<&Arc<str>>,
+        change: impl FnOnce(&mut Instance),
+    ) -> Option<LiveKey> {
+        let live = self.find(step, key.map(AsRef::as_ref))?;
+        change(self.instance_mut(live));
+        self.refresh(live);
+        Some(live)
+    }
+
+    /// Change the live attempt that these names mean.
     fn with_live(
         &mut self,
         step: &Name,
@@ -155,137 +200,122 @@ impl Machine {
         check: Option<u32>,
         change: impl FnOnce(&mut Attempt),
     ) {
-        let Some(live) = self.find(step, key.map(AsRef::as_ref)) else { return };
-        if let Some(attempt) = self.instance_mut(live).live_mut()
-            && (attempt.n, attempt.check) == (n, check)
-        {
-            change(attempt);
-        }
+        self.with_instance(step, key, |instance| {
+            let live = instance.live_mut().filter(|attempt| (attempt.n, attempt.check) == (n, check));
+            live.map(change);
+        });
     }
 
     fn list(&mut self, step: &Name, items: &[Listed]) {
         let Some(&ix) = self.by_name.get(step) else { return };
+        self.forget(ix);
         let validations = self.plan.step(ix).validate.len();
-        let state = &mut self.steps[ix.ix()];
-        state.listed = true;
-        state.instances = items
-            .iter()
-            .map(|listed| Instance {
-                key: Some(listed.key.clone()),
-                item: Some(listed.item.clone()),
-                item_datum: Some(Datum::from_json(&listed.item)),
-                judged: vec![None; validations],
-                ..Instance::default()
-            })
-            .collect();
+        self.steps[ix.ix()].list(items, validations);
     }
 
-    fn start_attempt(&mut self, step: &Name, key: Option<&Arc<str>>, attempt: Attempt) {
-        let Some(live) = self.find(step, key.map(AsRef::as_ref)) else { return };
-        self.ready.remove(&live);
-        self.waiting.remove(&live);
-        self.live.insert(live);
-        let instance = self.instance_mut(live);
-        instance.retry_at = None;
-        instance.progress = None;
-        instance.attempts.push(attempt);
-    }
-
-    fn end_attempt(
-        &mut self,
-        at: Moment,
-        step: &Name,
-        key: Option<&Arc<str>>,
-        (n, check): (u32, Option<u32>),
-        outcome: &Outcome,
-        added: Option<&Value>,
-    ) {
-        let Some(live) = self.find(step, key.map(AsRef::as_ref)) else { return };
-        let instance = self.instance_mut(live);
-        let Some(attempt) = instance.live_mut().filter(|attempt| (attempt.n, attempt.check) == (n, check))
-        else {
-            return;
-        };
-        attempt.outcome = Some(outcome.clone());
-        attempt.ended_at = Some(at);
-        attempt.parked = None;
-        match outcome {
-            Outcome::Succeeded(outputs) if check.is_none() => {
-                let all = with_added(outputs, added);
-                instance.body_datum = (!all.is_null()).then(|| Datum::from_json(&all));
-                instance.body = Some(all);
-                instance.tries = 0;
-            }
-            Outcome::Partly(progress) => instance.progress = Some(progress.clone()),
-            Outcome::Failed(_) => instance.tries += 1,
-            Outcome::Succeeded(_) | Outcome::Cancelled | Outcome::Lost => {}
-        }
-        self.live.remove(&live);
-    }
-
-    fn end_step(
-        &mut self,
-        step: &Name,
-        key: Option<&Arc<str>>,
-        status: Status,
-        error: Option<crate::event::Failure>,
-        why: Option<String>,
-    ) {
+    fn end_step(&mut self, step: &Name, key: Option<&Arc<str>>, end: End) {
         let Some(&ix) = self.by_name.get(step) else { return };
-        if let Some(key) = key {
-            let Some(live) = self.find(step, Some(key)) else { return };
-            self.ready.remove(&live);
-            self.waiting.remove(&live);
-            let instance = self.instance_mut(live);
-            (instance.status, instance.error, instance.why) = (Some(status), error, why);
+        let foreach = self.plan.step(ix).foreach.is_some();
+        let ended = self.with_instance(step, key, |instance| {
+            (instance.status, instance.error, instance.why) =
+                (Some(end.status), end.error.clone(), end.why.clone());
             instance.retry_at = None;
+        });
+        let state = &mut self.steps[ix.ix()];
+        state.open_instances = state.open_instances.saturating_sub(u32::from(ended.is_some()));
+        if key.is_some() {
             return;
         }
-        let foreach = self.plan.step(ix).foreach.is_some();
-        let state = &mut self.steps[ix.ix()];
-        (state.status, state.error, state.why) = (Some(status), error.clone(), why.clone());
-        if foreach {
-            state.outputs = state.listed.then(|| Datum::from_json(&foreach_outputs(&state.instances)));
-        } else if let Some(instance) = state.instances.first_mut() {
-            (instance.status, instance.error, instance.why) = (Some(status), error, why);
-            instance.retry_at = None;
-            state.outputs =
-                if matches!(status, Status::Succeeded) { instance.body_datum.clone() } else { None };
-            let live = LiveKey { step: ix, instance: 0 };
-            self.ready.remove(&live);
-            self.waiting.remove(&live);
-        }
-        for dependent in self.dependents[ix.ix()].clone() {
+        state.outputs = match state.instances.first() {
+            _ if foreach => state.listed.then(|| Datum::from_json(&foreach_outputs(&state.instances))),
+            Some(instance) if end.status == Status::Succeeded => instance.body_datum.clone(),
+            _ => None,
+        };
+        (state.status, state.error, state.why) = (Some(end.status), end.error, end.why);
+        for dependent in &self.dependents[ix.ix()] {
             let open = &mut self.steps[dependent.ix()].open_needs;
             *open = open.saturating_sub(1);
         }
     }
 
-    /// Make a step, or one instance of it, count as not ended; `fresh`: as never begun.
+    /// Make a step, or one instance of it, count as not ended; `fresh`: as never begun. What succeeded or was skipped stays so,
+    /// unless it is to be fresh.
     fn reopen(&mut self, reopened: &Reopened) {
         let Some(&ix) = self.by_name.get(&reopened.step) else { return };
-        let foreach = self.plan.step(ix).foreach.is_some();
+        let (foreach, fresh) = (self.plan.step(ix).foreach.is_some(), reopened.fresh);
         let state = &mut self.steps[ix.ix()];
         (state.status, state.error, state.why, state.outputs) = (None, None, None, None);
-        if reopened.fresh && foreach && reopened.key.is_none() {
-            (state.listed, state.instances) = (false, Vec::new());
+        if fresh && foreach && reopened.key.is_none() {
+            state.listed = false;
         }
-        let chosen = reopened.key.as_deref();
-        for (at, instance) in state.instances.iter_mut().enumerate() {
-            if chosen.is_some() && instance.key.as_deref() != chosen {
-                continue;
-            }
-            (instance.status, instance.error, instance.why, instance.retry_at) = (None, None, None, None);
-            instance.tries = 0;
-            instance.judged.iter_mut().for_each(|judged| *judged = None);
-            if reopened.fresh {
-                (instance.body, instance.body_datum, instance.progress) = (None, None, None);
-            }
-            if let Ok(instance) = u32::try_from(at) {
-                self.ready.remove(&LiveKey { step: ix, instance });
-                self.waiting.remove(&LiveKey { step: ix, instance });
+        for instance in &mut state.instances {
+            let chosen = reopened.key.is_none() || instance.key == reopened.key;
+            if chosen && (fresh || !matches!(instance.status, Some(Status::Succeeded | Status::Skipped))) {
+                instance.reopen(fresh);
             }
         }
+        state.count_open();
+        for live in self.keys_of(ix) {
+            self.refresh(live);
+        }
+    }
+}
+
+/// How a step or an instance ended.
+struct End {
+    status: Status,
+    error: Option<Failure>,
+    why: Option<String>,
+}
+
+/// Whether a run that was started with `--only` and `--skip` leaves a step out.
+fn is_left_out(step: &drydock_plan::model::Step, only: &[Name], skip: &[Name]) -> bool {
+    skip.contains(&step.id) || !step.finally && !only.is_empty() && !only.contains(&step.id)
+}
+
+/// End the live attempt; whether it was this one, and its outcome counts.
+fn end_attempt(
+    instance: &mut Instance,
+    at: Moment,
+    (n, check): (u32, Option<u32>),
+    outcome: &Outcome,
+) -> bool {
+    let Some(attempt) = instance.live_mut().filter(|attempt| (attempt.n, attempt.check) == (n, check)) else {
+        return false;
+    };
+    attempt.outcome = Some(outcome.clone());
+    attempt.ended_at = Some(at);
+    attempt.parked = None;
+    if attempt.stale {
+        return false;
+    }
+    let cut_short = attempt.cancel.is_some() || attempt.unclear.is_some();
+    match outcome {
+        Outcome::Failed(_) => instance.tries += 1,
+        // Cut short by its timeout or a lost connection it was a try; by a crash it was none.
+        Outcome::Partly(progress) => {
+            instance.progress = Some(progress.clone());
+            instance.tries += u32::from(cut_short);
+        }
+        Outcome::Succeeded(_) | Outcome::Cancelled | Outcome::Lost => {}
+    }
+    true
+}
+
+/// The body has succeeded; `gives`: the step has `outputs` of its own. It owes them when they could not be rendered, and the event
+/// is said again, with them, once they can.
+fn set_body(instance: &mut Instance, outputs: &Value, added: Option<&Value>, gives: bool) {
+    let all = with_added(outputs, added);
+    instance.body_datum = (!all.is_null()).then(|| Datum::from_json(&all));
+    instance.body = Some(all);
+    instance.tries = 0;
+    instance.owes_outputs = gives && added.is_none() && !outputs.is_null();
+}
+
+fn judge(instance: &mut Instance, check: u32, judged: Judged) {
+    instance.tries = if judged.ok { 0 } else { instance.tries + 1 };
+    if let Some(slot) = (check as usize).checked_sub(1).and_then(|at| instance.judged.get_mut(at)) {
+        *slot = Some(judged);
     }
 }
 
@@ -304,21 +334,19 @@ fn with_added(outputs: &Value, added: Option<&Value>) -> Value {
 
 /// `steps.x.outputs` of a foreach: `[{key, item, status, outputs}]`.
 fn foreach_outputs(instances: &[Instance]) -> Value {
-    instances
-        .iter()
-        .map(|instance| {
-            let mut entry = json!({
-                "key": instance.key,
-                "item": instance.item,
-                "status": instance.status.map(Status::as_str),
-            });
-            if instance.status == Some(Status::Succeeded)
-                && let (Some(body), Some(entry)) = (&instance.body, entry.as_object_mut())
-                && !body.is_null()
-            {
-                entry.insert("outputs".to_owned(), body.clone());
-            }
-            entry
-        })
-        .collect()
+    let entry = |instance: &Instance| {
+        let mut entry = json!({
+            "key": instance.key,
+            "item": instance.item,
+            "status": instance.status.map(Status::as_str),
+        });
+        if instance.status == Some(Status::Succeeded)
+            && let (Some(body), Some(entry)) = (&instance.body, entry.as_object_mut())
+            && !body.is_null()
+        {
+            entry.insert("outputs".to_owned(), body.clone());
+        }
+        entry
+    };
+    instances.iter().map(entry).collect()
 }

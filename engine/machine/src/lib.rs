@@ -1,6 +1,7 @@
 //! What happens next in a run, and what has happened: [`Machine`], a plain struct. Inputs go in, [`RunEvent`]s come out; it asks no
 //! clock, touches nothing and awaits nothing.
 
+mod agenda;
 mod apply;
 pub mod attempt;
 mod decide;

@@ -9,6 +9,7 @@ use drydock_plan::model::{Plan, StepIx};
 use drydock_plan::name::{Digest, Name};
 use serde_json::{Value, json};
 
+use crate::agenda::Agenda;
 use crate::attempt::{AttemptRef, LiveKey};
 use crate::event::{Ended, RunEvent, RunStatus, Verdict};
 use crate::exit::Exit;
@@ -43,9 +44,9 @@ pub struct Sitting {
     pub only: Vec<Name>,
     /// Leave these out (a new run).
     pub skip: Vec<Name>,
-    /// Take these up again, with all that need them.
+    /// Take these up again, with all that need them. Names of no step and keys of no instance are passed over.
     pub redo: Vec<Selected>,
-    /// Answers about unknown attempts.
+    /// Answers for attempts of which the server, asked first, cannot tell what they did.
     pub assume: Vec<(Selected, Assume)>,
     /// Close the run: start nothing but `finally`.
     pub abandon: bool,
@@ -100,12 +101,18 @@ pub struct Machine {
     pub(crate) plan: Arc<Plan>,
     pub(crate) by_name: HashMap<Name, StepIx>,
     pub(crate) dependents: Vec<Vec<StepIx>>,
+    /// Steps that undo others.
+    pub(crate) undoers: Vec<StepIx>,
     pub(crate) params: Datum,
     pub(crate) head: Option<RunHead>,
     pub(crate) digest: Option<Digest>,
+    /// Steps that the run was started without.
+    pub(crate) left_out: BTreeSet<StepIx>,
     pub(crate) sitting: u32,
     pub(crate) sittings: Vec<SittingSpan>,
     pub(crate) phase: Phase,
+    /// The status that `finally` saw, where the last sitting began it and the run has not ended since.
+    pub(crate) finally_saw: Option<RunStatus>,
     pub(crate) status: RunStatus,
     pub(crate) exit: Option<Exit>,
     pub(crate) summary: Option<String>,
@@ -113,18 +120,13 @@ pub struct Machine {
     pub(crate) warnings: Vec<String>,
     pub(crate) stopping: Option<StepIx>,
     pub(crate) interrupts: u32,
-    pub(crate) abandoning: bool,
-    pub(crate) assume: BTreeMap<(StepIx, Option<Arc<str>>), Assume>,
     pub(crate) steps: Vec<StepState>,
     pub(crate) now: Moment,
-    /// Instances with an attempt that has not ended.
-    pub(crate) live: BTreeSet<LiveKey>,
-    /// Instances that may start when a slot is free.
-    pub(crate) ready: BTreeSet<LiveKey>,
-    /// Instances that wait for their next try.
-    pub(crate) waiting: BTreeSet<LiveKey>,
-    /// Steps to look at again.
-    pub(crate) dirty: BTreeSet<StepIx>,
+    pub(crate) agenda: Agenda,
+    /// Whether this machine was told to work on the run, and does: one that was only given events records, and decides nothing.
+    pub(crate) at_work: bool,
+    pub(crate) abandoning: bool,
+    pub(crate) assume: BTreeMap<(StepIx, Option<Arc<str>>), Assume>,
 }
 
 /// From when to when a process worked on the run.
@@ -149,17 +151,19 @@ impl Machine {
                 dependents[need.ix()].push(ix);
             }
         }
-        let steps =
-            plan.steps.iter().map(|step| new_state(step.foreach.is_some(), step.validate.len())).collect();
+        let steps = plan.steps.iter().map(|step| StepState::new(step.foreach.is_some(), step.validate.len()));
         Self {
             by_name: plan.indices().map(|ix| (plan.step(ix).id.clone(), ix)).collect(),
             dependents,
+            undoers: plan.indices().filter(|ix| !plan.step(*ix).undoes.is_empty()).collect(),
             params: Datum::from_json(&json!(plan.params)),
             head: None,
             digest: None,
+            left_out: BTreeSet::new(),
             sitting: 0,
             sittings: Vec::new(),
             phase: Phase::New,
+            finally_saw: None,
             status: RunStatus::Running,
             exit: None,
             summary: None,
@@ -167,14 +171,12 @@ impl Machine {
             warnings: Vec::new(),
             stopping: None,
             interrupts: 0,
+            steps: steps.collect(),
+            now: Moment::default(),
+            agenda: Agenda::default(),
+            at_work: false,
             abandoning: false,
             assume: BTreeMap::new(),
-            steps,
-            now: Moment::default(),
-            live: BTreeSet::new(),
-            ready: BTreeSet::new(),
-            waiting: BTreeSet::new(),
-            dirty: BTreeSet::new(),
             plan,
         }
     }
@@ -209,6 +211,11 @@ impl Machine {
         self.digest.as_ref()
     }
 
+    /// The last moment that it knows of. What its last input brought happened then, whatever the clock said.
+    pub fn now(&self) -> Moment {
+        self.now
+    }
+
     /// What happened because of `input` at this moment, in order. `now` never goes back in a run: an earlier one counts as the last.
     pub fn on(&mut self, now: Moment, input: Input) -> Vec<RunEvent> {
         let mut out = Emitter { now: now.max(self.now), events: Vec::new() };
@@ -227,11 +234,19 @@ impl Machine {
         &self.steps[key.step.ix()].instances[key.instance as usize]
     }
 
+    pub(crate) fn instance_mut(&mut self, key: LiveKey) -> &mut Instance {
+        &mut self.steps[key.step.ix()].instances[key.instance as usize]
+    }
+
     /// The instance that these names mean, where there is one.
     pub(crate) fn find(&self, step: &Name, key: Option<&str>) -> Option<LiveKey> {
         let ix = *self.by_name.get(step)?;
-        let at = self.steps[ix.ix()].instances.iter().position(|instance| instance.key.as_deref() == key)?;
-        Some(LiveKey { step: ix, instance: u32::try_from(at).ok()? })
+        let state = &self.steps[ix.ix()];
+        let instance = match key {
+            Some(key) => *state.by_key.get(key)?,
+            None => state.instances.first().filter(|instance| instance.key.is_none()).map(|_| 0)?,
+        };
+        Some(LiveKey { step: ix, instance })
     }
 
     /// The names of the attempt that this instance has alive.
@@ -251,14 +266,4 @@ impl Machine {
 pub(crate) struct Emitter {
     pub(crate) now: Moment,
     pub(crate) events: Vec<RunEvent>,
-}
-
-/// The state of a step that has not begun.
-pub(crate) fn new_state(foreach: bool, validations: usize) -> StepState {
-    let mut state = StepState::default();
-    if !foreach {
-        state.listed = true;
-        state.instances.push(Instance { judged: vec![None; validations], ..Instance::default() });
-    }
-    state
 }

@@ -7,12 +7,20 @@ use crate::exit::Exit;
 use crate::machine::Machine;
 
 impl Machine {
+    /// Whether a step failed, or instances of it did: those that only were cancelled in part have not.
+    fn has_failed(&self, ix: StepIx) -> bool {
+        let state = &self.steps[ix.ix()];
+        match state.status {
+            Some(Status::Failed) => true,
+            Some(Status::Partial) => state.error.is_some(),
+            _ => false,
+        }
+    }
+
     /// The steps whose failure fails the run: the one that stopped it first, then in written order.
     fn failing(&self) -> Vec<StepIx> {
-        let failed = |ix: &StepIx| {
-            matches!(self.steps[ix.ix()].status, Some(Status::Failed | Status::Partial))
-                && self.plan.step(*ix).on_failure != OnFailure::Ignore
-        };
+        let failed =
+            |ix: &StepIx| self.has_failed(*ix) && self.plan.step(*ix).on_failure != OnFailure::Ignore;
         let mut steps: Vec<StepIx> = self.plan.indices().filter(failed).collect();
         steps.sort_by_key(|ix| (self.stopping != Some(*ix), *ix));
         steps
@@ -76,10 +84,7 @@ impl Machine {
         let mut warnings = Vec::new();
         for ix in self.plan.indices() {
             let step = self.plan.step(ix);
-            let state = &self.steps[ix.ix()];
-            if step.on_failure == OnFailure::Ignore
-                && matches!(state.status, Some(Status::Failed | Status::Partial))
-            {
+            if step.on_failure == OnFailure::Ignore && self.has_failed(ix) {
                 let why = self.failure_of(ix).map_or("", |failure| failure.message.as_str());
                 warnings.push(format!("{} failed and was ignored: {why}", step.id));
             }

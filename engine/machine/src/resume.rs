@@ -3,40 +3,62 @@
 use std::collections::BTreeSet;
 
 use drydock_plan::catalog::Effect;
-use drydock_plan::model::{Plan, StepIx};
-use serde_json::Value;
+use drydock_plan::model::{OnFailure, StepIx};
 
 use crate::attempt::LiveKey;
 use crate::event::{Outcome, Reopened, RunEvent, RunStatus, Status};
-use crate::machine::{Assume, Emitter, Machine, Phase, RunHead, Sitting};
+use crate::machine::{Assume, Emitter, Machine, RunHead, Sitting};
 
 impl Machine {
     pub(crate) fn begin(&mut self, head: RunHead, sitting: Sitting, out: &mut Emitter) {
-        let fresh = self.head.is_none();
-        let died_in_finally = self.phase_before_death();
-        if fresh {
+        let new = self.head.is_none();
+        if self.at_work || self.is_closed(&sitting) {
+            return;
+        }
+        let body_done = self.body_ended_well() && !self.redoes_body(&sitting);
+        let steps = self.reopenings(&sitting, body_done);
+        if new {
             self.emit(out, self.run_started(&head, &sitting));
         }
-        self.abandoning = sitting.abandon;
-        self.assume = sitting
-            .assume
-            .iter()
-            .filter_map(|((step, key), assume)| Some(((*self.by_name.get(step)?, key.clone()), *assume)))
-            .collect();
         self.emit(out, RunEvent::SittingStarted { n: self.sitting + 1, digest: sitting.accepted.clone() });
-        if fresh {
+        self.at_work = true;
+        self.abandoning = sitting.abandon;
+        self.remember_answers(&sitting);
+        if new {
             self.leave_out(&sitting, out);
-        } else {
-            let steps = self.reopenings(&sitting, died_in_finally);
-            if !steps.is_empty() {
-                self.emit(out, RunEvent::ReopenedSteps { steps });
-            }
+        } else if !steps.is_empty() {
+            self.emit(out, RunEvent::ReopenedSteps { steps });
         }
         self.rebuild();
-        if let Some(status) = died_in_finally {
-            self.emit(out, RunEvent::FinallyStarted { status });
+        if body_done && self.plan.steps.iter().any(|step| step.finally) {
+            self.emit(out, RunEvent::FinallyStarted { status: self.final_status() });
         }
         self.settle_lost_attempts(out);
+    }
+
+    /// Whether the run has ended for good: a new sitting has nothing to do unless it is told to do something again.
+    fn is_closed(&self, sitting: &Sitting) -> bool {
+        match self.status {
+            RunStatus::Succeeded => sitting.redo.is_empty(),
+            RunStatus::Abandoned => true,
+            _ => false,
+        }
+    }
+
+    /// Whether all steps of the body have ended well: then only `finally` is left to do, and what it undid stays undone.
+    fn body_ended_well(&self) -> bool {
+        self.plan.indices().filter(|ix| !self.plan.step(*ix).finally).all(|ix| {
+            match self.steps[ix.ix()].status {
+                Some(Status::Succeeded | Status::Skipped) => true,
+                Some(Status::Failed | Status::Partial) => self.plan.step(ix).on_failure == OnFailure::Ignore,
+                _ => false,
+            }
+        })
+    }
+
+    fn redoes_body(&self, sitting: &Sitting) -> bool {
+        let redone = sitting.redo.iter().filter_map(|(step, _)| self.by_name.get(step));
+        redone.into_iter().any(|ix| !self.plan.step(*ix).finally)
     }
 
     fn run_started(&self, head: &RunHead, sitting: &Sitting) -> RunEvent {
@@ -52,95 +74,94 @@ impl Machine {
         }
     }
 
-    /// Where the last sitting died while it was running `finally` after a body that succeeded: the status that `finally` saw.
-    fn phase_before_death(&self) -> Option<RunStatus> {
-        match self.phase {
-            Phase::Finally(RunStatus::Succeeded) => Some(RunStatus::Succeeded),
-            _ => None,
-        }
+    /// What was said about attempts of which nobody may know what they did. Who wants a step done again says so about them, too.
+    fn remember_answers(&mut self, sitting: &Sitting) {
+        let redone = sitting.redo.iter().map(|selected| (selected, Assume::Redo));
+        let assumed = sitting.assume.iter().map(|(selected, assume)| (selected, *assume));
+        let answers = redone.chain(assumed);
+        self.assume = answers
+            .filter_map(|((step, key), answer)| Some(((*self.by_name.get(step)?, key.clone()), answer)))
+            .collect();
     }
 
     /// Steps that were not chosen end as skipped.
     fn leave_out(&mut self, sitting: &Sitting, out: &mut Emitter) {
-        let plan = self.plan.clone();
-        for step in &plan.steps {
-            let why = if sitting.skip.contains(&step.id) {
-                "left out by --skip"
-            } else if !step.finally && !sitting.only.is_empty() && !sitting.only.contains(&step.id) {
-                "not chosen by --only"
-            } else {
-                continue;
-            };
-            let event = RunEvent::StepEnded {
-                step: step.id.clone(),
-                key: None,
-                status: Status::Skipped,
-                error: None,
-                why: Some(why.to_owned()),
-            };
-            self.emit(out, event);
+        for ix in self.left_out.clone() {
+            let step = self.plan.step(ix).id.clone();
+            let skipped = sitting.skip.contains(&step);
+            let why = if skipped { "left out by --skip" } else { "not chosen by --only" };
+            let (status, why) = (Status::Skipped, Some(why.to_owned()));
+            self.emit(out, RunEvent::StepEnded { step, key: None, status, error: None, why });
         }
     }
 
     /// What a new sitting takes up again: what failed, was blocked or cancelled; what was undone; what was asked for; `finally`.
-    fn reopenings(&self, sitting: &Sitting, died_in_finally: Option<RunStatus>) -> Vec<Reopened> {
-        let plan = &self.plan;
-        let mut fresh: BTreeSet<StepIx> = BTreeSet::new();
-        for ix in plan.indices().filter(|ix| self.steps[ix.ix()].status == Some(Status::Succeeded)) {
-            for undone in &plan.step(ix).undoes {
-                self.add_with_dependents(*undone, &mut fresh);
-            }
-        }
-        let mut chosen_instances = Vec::new();
-        for (step, key) in &sitting.redo {
-            let Some(&ix) = self.by_name.get(step) else { continue };
-            if key.is_some() {
-                chosen_instances.push(Reopened { step: step.clone(), key: key.clone(), fresh: true });
-                for dependent in &self.dependents[ix.ix()] {
-                    self.add_with_dependents(*dependent, &mut fresh);
-                }
-            } else {
-                self.add_with_dependents(ix, &mut fresh);
-            }
-        }
+    /// Where the last sitting died or waits in the `finally` of a body that succeeded, that is gone on with as it stands.
+    fn reopenings(&self, sitting: &Sitting, body_done: bool) -> Vec<Reopened> {
+        let fresh = self.done_again(sitting, body_done);
+        let goes_on = body_done && self.finally_saw == Some(RunStatus::Succeeded);
         let mut reopened = Vec::new();
-        for ix in plan.indices() {
-            let step = plan.step(ix).id.clone();
-            let state = &self.steps[ix.ix()];
-            if plan.step(ix).finally {
-                if died_in_finally.is_none()
-                    && (state.status.is_some() || state.instances.iter().any(|i| i.begun()))
-                {
-                    reopened.push(Reopened { step, key: None, fresh: true });
-                }
-            } else if fresh.contains(&ix) {
-                reopened.push(Reopened { step, key: None, fresh: true });
-            } else {
-                reopened.extend(self.unfinished(plan, ix));
+        for ix in self.plan.indices() {
+            let (step, state) = (self.plan.step(ix), &self.steps[ix.ix()]);
+            let again = fresh.contains(&ix) || step.finally && !goes_on && !self.left_out.contains(&ix);
+            let unfinished = self.is_unfinished(ix) && (step.finally || !body_done);
+            if again && (state.status.is_some() || state.begun()) || unfinished {
+                reopened.push(Reopened { step: step.id.clone(), key: None, fresh: again });
             }
         }
-        reopened.extend(chosen_instances);
+        let chosen = sitting.redo.iter().filter(|(step, key)| self.is_instance(step, key.as_deref()));
+        reopened.extend(chosen.map(|(step, key)| Reopened {
+            step: step.clone(),
+            key: key.clone(),
+            fresh: true,
+        }));
         reopened
     }
 
-    /// What of a step has not succeeded.
-    fn unfinished(&self, plan: &Plan, ix: StepIx) -> Vec<Reopened> {
-        let step = &plan.step(ix).id;
-        let state = &self.steps[ix.ix()];
+    fn is_instance(&self, step: &drydock_plan::name::Name, key: Option<&str>) -> bool {
+        key.is_some() && self.find(step, key).is_some()
+    }
+
+    /// The steps that count as never begun: those that were undone, those that are to be done again, and all that need one of them.
+    /// What the run was started without stays out of it, unless it is named itself.
+    fn done_again(&self, sitting: &Sitting, body_done: bool) -> BTreeSet<StepIx> {
+        let mut fresh = BTreeSet::new();
+        let undoers = self.undoers.iter().filter(|ix| !body_done && self.may_have_run(**ix));
+        for undone in undoers.flat_map(|ix| &self.plan.step(*ix).undoes) {
+            self.add_with_dependents(*undone, &mut fresh);
+        }
+        let mut named = BTreeSet::new();
+        for (step, key) in &sitting.redo {
+            let Some(&ix) = self.by_name.get(step) else { continue };
+            if key.is_none() {
+                named.insert(ix);
+                self.add_with_dependents(ix, &mut fresh);
+            } else if self.is_instance(step, key.as_deref()) {
+                for dependent in &self.dependents[ix.ix()] {
+                    self.add_with_dependents(*dependent, &mut fresh);
+                }
+            }
+        }
+        fresh.retain(|ix| named.contains(ix) || !self.left_out.contains(ix));
+        fresh
+    }
+
+    /// Whether a step did something, as far as anybody knows. A step that failed to undo another may have undone it in part.
+    fn may_have_run(&self, ix: StepIx) -> bool {
+        let instances = &self.steps[ix.ix()].instances;
+        let attempts =
+            instances.iter().flat_map(|instance| instance.attempts.iter().skip(instance.former_attempts));
+        attempts.into_iter().any(|attempt| attempt.outcome != Some(Outcome::Lost))
+            || instances.iter().any(|instance| instance.live().is_some())
+    }
+
+    /// Whether anything of a step has ended without success.
+    fn is_unfinished(&self, ix: StepIx) -> bool {
         let again = |status: Option<Status>| {
             matches!(status, Some(Status::Failed | Status::Cancelled | Status::Blocked | Status::Partial))
         };
-        if plan.step(ix).foreach.is_some() && state.listed {
-            let open = state.instances.iter().filter(|instance| again(instance.status));
-            return open
-                .map(|instance| Reopened { step: step.clone(), key: instance.key.clone(), fresh: false })
-                .collect();
-        }
-        if again(state.status) {
-            vec![Reopened { step: step.clone(), key: None, fresh: false }]
-        } else {
-            Vec::new()
-        }
+        let state = &self.steps[ix.ix()];
+        again(state.status) || state.instances.iter().any(|instance| again(instance.status))
     }
 
     /// A step and all that need it, directly or through others.
@@ -153,77 +174,46 @@ impl Machine {
         }
     }
 
-    /// The sets that follow from the recorded facts.
+    /// What follows from the recorded facts.
     fn rebuild(&mut self) {
-        self.ready.clear();
-        self.waiting.clear();
-        self.live.clear();
-        self.dirty = self.plan.indices().collect();
+        self.agenda.ready.clear();
+        self.agenda.dirty = self.plan.indices().collect();
         for ix in self.plan.indices() {
-            let open =
-                self.plan.step(ix).needs.iter().filter(|need| self.steps[need.ix()].status.is_none()).count();
+            let is_open = |need: &&StepIx| self.steps[need.ix()].status.is_none();
+            let open = self.plan.step(ix).needs.iter().filter(is_open).count();
             self.steps[ix.ix()].open_needs = u32::try_from(open).unwrap_or(u32::MAX);
-            for (at, instance) in self.steps[ix.ix()].instances.iter().enumerate() {
-                let live = LiveKey { step: ix, instance: u32::try_from(at).unwrap_or(u32::MAX) };
-                if instance.live().is_some() {
-                    self.live.insert(live);
-                } else if instance.retry_at.is_some() && instance.status.is_none() {
-                    self.waiting.insert(live);
-                }
-            }
         }
     }
 
-    /// Attempts of a former sitting that need not be asked about: those that only read, and those that somebody has decided.
+    /// Attempts of a former sitting that need not be asked about: those that only read, and questions to people that nobody asks any
+    /// more. Every other is asked about before its step goes on, whatever was said about it: who says `redo` may not know that the
+    /// server has done it since.
     fn settle_lost_attempts(&mut self, out: &mut Emitter) {
-        let lost: Vec<LiveKey> = self.live.iter().copied().collect();
-        for live in lost {
+        for live in self.agenda.live.clone() {
             let Some(attempt) = self.instance(live).live() else { continue };
-            if attempt.parked.is_some() || attempt.sitting == self.sitting {
-                continue;
-            }
-            let key = self.instance(live).key.clone();
-            let assumed =
-                self.assume.get(&(live.step, key)).or_else(|| self.assume.get(&(live.step, None))).copied();
-            match assumed {
-                Some(Assume::Redo) => self.lose(live, out),
-                Some(Assume::Done) => {
-                    self.assume_done(live, out);
-                }
-                None if self.only_reads(live) => self.lose(live, out),
-                None => {}
+            let outcome = match &attempt.parked {
+                Some(parked) if attempt.stale && !parked.unknown => Outcome::Cancelled,
+                None if self.only_reads(live) => Outcome::Lost,
+                _ => continue,
+            };
+            if self.end_live(live, outcome, None, out) {
+                self.agenda.dirty.insert(live.step);
             }
         }
-    }
-
-    fn lose(&mut self, live: LiveKey, out: &mut Emitter) {
-        self.end_live(live, Outcome::Lost, None, out);
-        self.dirty.insert(live.step);
-    }
-
-    fn assume_done(&mut self, live: LiveKey, out: &mut Emitter) {
-        if self.instance(live).live().is_some_and(|attempt| attempt.check.is_some()) {
-            return self.lose(live, out);
-        }
-        self.end_live(live, Outcome::Succeeded(Value::Null), None, out);
-        self.dirty.insert(live.step);
     }
 
     /// Whether the live attempt's kind cannot have changed anything.
-    fn only_reads(&self, live: LiveKey) -> bool {
+    pub(crate) fn only_reads(&self, live: LiveKey) -> bool {
         let Some(attempt) = self.instance(live).live() else { return false };
-        let step = self.plan.step(live.step);
-        if attempt.check.is_some() {
-            return true;
-        }
-        match step.call.effect {
+        let says_so = |input: &str| {
+            let said = attempt.inputs.get(input).and_then(|value| value.plain());
+            said.is_some_and(|value| value.as_str() == Some("reads"))
+        };
+        match self.plan.step(live.step).call.effect {
+            _ if attempt.check.is_some() => true,
             Effect::Reads => true,
             Effect::Writes => false,
-            Effect::ByInput(input) => attempt
-                .inputs
-                .get(input)
-                .and_then(|value| value.plain())
-                .is_some_and(|value| value.as_str() == Some("reads")),
+            Effect::ByInput(input) => says_so(input),
         }
     }
 }

@@ -1,9 +1,8 @@
 //! What the world should do in this state: [`Machine::wanted`]. A fresh run and a resumed one ask the same question.
 
-use drydock_plan::duration::Millis;
+use std::ops::Bound;
 
 use crate::attempt::LiveKey;
-use crate::decide::CANCEL_GRACE;
 use crate::exit::Exit;
 use crate::machine::{Machine, Phase};
 use crate::moment::Moment;
@@ -24,40 +23,28 @@ pub struct Wanted {
 }
 
 impl Machine {
-    /// What the world should be doing now.
+    /// What the world should be doing now. It costs as much as there are attempts alive: ask once a batch of inputs.
     pub fn wanted(&self) -> Wanted {
         let mut wanted = Wanted::default();
         if let Phase::Over(exit) = self.phase {
             wanted.ended = Some(exit);
             return wanted;
         }
-        let mut wake =
-            |at: Moment| wanted.wake_at = Some(wanted.wake_at.map_or(at, |other: Moment| other.min(at)));
-        for live in &self.live {
+        for live in &self.agenda.live {
             let Some(attempt) = self.instance(*live).live() else { continue };
-            if attempt.parked.is_some() || self.is_left(*live) {
-                continue;
-            }
-            if attempt.sitting < self.sitting || attempt.unclear.is_some() {
-                match attempt.ask_at.filter(|at| *at > self.now) {
-                    Some(at) => wake(at),
-                    None => wanted.reconcile.push(*live),
+            if attempt.is_asked_about(self.sitting) {
+                if attempt.ask_at.is_none_or(|at| at <= self.now) {
+                    wanted.reconcile.push(*live);
                 }
-                continue;
-            }
-            wanted.start.push(*live);
-            match (attempt.cancel, self.plan.step(live.step).timeout) {
-                (Some((asked, _)), _) => {
-                    wanted.cancel.push(*live);
-                    wake(asked.plus(CANCEL_GRACE));
-                }
-                (None, Some(timeout)) => wake(attempt.started_at.plus(timeout)),
-                (None, None) => {}
+            } else if attempt.runs(self.sitting) {
+                wanted.start.push(*live);
+                wanted.cancel.extend(attempt.cancel.map(|_| *live));
             }
         }
-        for live in &self.waiting {
-            wake(self.instance(*live).retry_at.unwrap_or(self.now.plus(Millis(0))));
-        }
+        // What is due already has been decided about: it waits for a slot or an answer.
+        let last = LiveKey { step: drydock_plan::model::StepIx(u32::MAX), instance: u32::MAX };
+        let later = (Bound::Excluded((self.now, last)), Bound::Unbounded);
+        wanted.wake_at = self.agenda.alarms.range(later).next().map(|(at, _)| *at);
         wanted
     }
 }
