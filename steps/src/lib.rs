@@ -20,4 +20,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(flow::plan_run::PlanRun);
     registry.kind(process::run::Run);
     registry.kind(target::ping::Ping);
+    registry.kind(http::request::Request);
+    registry.kind(http::wait::Wait);
+    registry.target(http::target::HttpTarget);
 }

@@ -1,1 +1,8 @@
 //! HTTP servers: requests, waits, scenarios, and the target kind `http`.
+
+mod status;
+mod outgoing;
+mod answer;
+pub mod target;
+pub mod request;
+pub mod wait;

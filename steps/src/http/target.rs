@@ -1,0 +1,247 @@
+//! The target kind `http`: [`HttpTarget`], and what it connects to, [`HttpConnection`].
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drydock_step::{
+    Connection, Field, Identity, Millis, PlanPath, Settings, Shape, StepError, TargetKind, TargetKindShape,
+};
+use indexmap::IndexMap;
+use percent_encoding::{CONTROLS, utf8_percent_encode};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, Client};
+use serde::Deserialize;
+use url::Url;
+
+use super::answer::{Answer, Unread};
+use super::outgoing::{Method, Outgoing, header_map, shown};
+use crate::word::{WORD, Word};
+
+/// The header that bears the attempt's id, so that a server's log shows which attempt a request belongs to.
+pub const ATTEMPT_HEADER: &str = "x-drydock-attempt";
+
+/// The target kind `http`.
+pub struct HttpTarget;
+
+const FIELDS: &[Field] = &[
+    Field::required("url", Shape::Url, "Where the server is; paths of requests lie below it.").with_secrets(),
+    Field::optional("headers", Shape::Map(&WORD), "Headers that every request bears.").with_secrets(),
+    Field::optional("auth", Shape::Record(AUTH_FIELDS), "How every request says who sends it."),
+    Field::optional("ca", Shape::Path, "A PEM file with certificates to trust, besides those of the system."),
+    Field::optional("timeout", Shape::Duration, "The longest that one request may take.").or("\"30s\""),
+];
+
+const AUTH_FIELDS: &[Field] = &[Field::required("bearer", Shape::Text, "A bearer token.").with_secrets()];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HttpSettings {
+    url: String,
+    #[serde(default)]
+    headers: IndexMap<String, Word>,
+    auth: Option<Auth>,
+    ca: Option<PlanPath>,
+    timeout: Option<Millis>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Auth {
+    bearer: String,
+}
+
+#[async_trait]
+impl TargetKind for HttpTarget {
+    fn shape(&self) -> TargetKindShape {
+        TargetKindShape {
+            name: "http",
+            docs: "A server that speaks HTTP. No proxy is used and no redirect is followed.",
+            fields: FIELDS,
+        }
+    }
+
+    async fn connect(&self, settings: Settings) -> Result<Arc<dyn Connection>, StepError> {
+        let read: HttpSettings = settings.read()?;
+        let base = base_url(&read.url)?;
+        let mut client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        if base.scheme() == "http" {
+            // No redirect is followed, so that nothing of TLS is needed: the system's certificates need not be read.
+            client = client.tls_certs_only([]);
+        } else if let Some(ca) = &read.ca {
+            client = client.tls_certs_merge(certificates(&ca.resolved(&settings.folder))?);
+        }
+        let timeout = Duration::from_millis(read.timeout.unwrap_or(Millis(30_000)).0);
+        let client = client.timeout(timeout).build();
+        let client =
+            client.map_err(|error| refused(&format!("no client can be made: {}", in_words(&error))))?;
+        let mut headers =
+            header_map(read.headers.iter().map(|(name, value)| (name.as_str(), value.0.as_str())))?;
+        if let Some(auth) = read.auth {
+            let bearer = format!("Bearer {}", auth.bearer);
+            headers.extend(header_map([(AUTHORIZATION.as_str(), bearer.as_str())])?);
+        }
+        let attempt = utf8_percent_encode(&settings.attempt, CONTROLS).to_string();
+        let attempt = HeaderValue::from_str(&attempt)
+            .map_err(|_| StepError::internal("an attempt's id is no header"))?;
+        headers.insert(HeaderName::from_static(ATTEMPT_HEADER), attempt);
+        Ok(Arc::new(HttpConnection { base, client, headers }))
+    }
+}
+
+/// The URL itself is not in the message: it may have a password in it.
+fn base_url(text: &str) -> Result<Url, StepError> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(_) => Err(refused("its `url` must begin with http:// or https:// and name a host")),
+        Err(error) => Err(refused(&format!("its `url` is no URL: {error}"))),
+    }
+}
+
+fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>, StepError> {
+    let failed = |why: String| refused(&format!("its `ca`, {}, {why}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
+    let found = Certificate::from_pem_bundle(&pem)
+        .map_err(|error| failed(format!("is no PEM file: {}", in_words(&error))))?;
+    if found.is_empty() { Err(failed("has no certificate in it".into())) } else { Ok(found) }
+}
+
+fn refused(why: &str) -> StepError {
+    StepError::new("target.settings", format!("the target's settings do not fit: {why}"))
+}
+
+/// A server that speaks HTTP.
+pub struct HttpConnection {
+    base: Url,
+    client: Client,
+    headers: HeaderMap,
+}
+
+impl HttpConnection {
+    /// The connection behind the trait.
+    ///
+    /// # Errors
+    /// `internal`, when it is of another kind: the check let a plan pass that it should not have.
+    pub(super) fn of(connection: &dyn Connection) -> Result<&Self, StepError> {
+        let found = connection.as_any().downcast_ref();
+        found.ok_or_else(|| StepError::internal("the target of an HTTP step is no HTTP server"))
+    }
+
+    /// Its URL, without a password.
+    pub(super) fn shown_url(&self) -> String {
+        shown(&self.base)
+    }
+
+    /// Sends a request and reads the answer, within `limit` where that is shorter than the target's own timeout.
+    ///
+    /// # Errors
+    /// `http.connect` (transient) where nothing was sent; `http.lost` where the connection was lost or the answer took too long:
+    /// transient for a request that reads, unknown for one that writes; `http.large` for an answer that is too long; `input`.
+    pub(super) async fn send(
+        &self,
+        outgoing: &Outgoing,
+        limit: Option<Duration>,
+    ) -> Result<Answer, StepError> {
+        let url = outgoing.url_on(&self.base);
+        let method = outgoing.method;
+        let name = format!("{} {}", method.as_str(), shown(&url));
+        let mut headers = self.headers.clone();
+        for (key, value) in &outgoing.header_map()? {
+            headers.insert(key.clone(), value.clone());
+        }
+        if let Some(kind) = outgoing.body.content_type() {
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
+        }
+        let mut request = self.client.request(wire_method(method), url).headers(headers);
+        if let Some(body) = outgoing.body.text() {
+            request = request.body(body);
+        }
+        if let Some(limit) = limit {
+            request = request.timeout(limit);
+        }
+        let response = request.send().await.map_err(|error| unsent_or_lost(&name, method, &error))?;
+        let status = response.status();
+        Answer::read(name.clone(), method, response).await.map_err(|unread| match unread {
+            Unread::Lost(error) => lost(&name, method, &error),
+            Unread::TooLarge => StepError::new(
+                "http.large",
+                format!("{name} answered {status} with more than 1 MiB, which is not read"),
+            )
+            .help("ask for less, or fetch it with `process.run` and `output_to`"),
+        })
+    }
+}
+
+fn wire_method(method: Method) -> reqwest::Method {
+    match method {
+        Method::Get => reqwest::Method::GET,
+        Method::Head => reqwest::Method::HEAD,
+        Method::Options => reqwest::Method::OPTIONS,
+        Method::Post => reqwest::Method::POST,
+        Method::Put => reqwest::Method::PUT,
+        Method::Patch => reqwest::Method::PATCH,
+        Method::Delete => reqwest::Method::DELETE,
+    }
+}
+
+fn unsent_or_lost(name: &str, method: Method, error: &reqwest::Error) -> StepError {
+    if error.is_connect() {
+        StepError::transient("http.connect", format!("{name} could not connect: {}", in_words(error)))
+    } else if error.is_builder() {
+        StepError::new("http.request", format!("{name} cannot be sent: {}", in_words(error)))
+    } else {
+        lost(name, method, error)
+    }
+}
+
+fn lost(name: &str, method: Method, error: &reqwest::Error) -> StepError {
+    let why = if error.is_timeout() {
+        "took too long to answer".to_owned()
+    } else {
+        format!("got no whole answer: {}", in_words(error))
+    };
+    if method.reads() {
+        StepError::transient("http.lost", format!("{name} {why}"))
+    } else {
+        StepError::unknown("http.lost", format!("{name} {why}; whether the server acted is not known"))
+    }
+}
+
+/// The causes of an error, innermost last. The URL is left out: the message names it, without its password.
+fn in_words(error: &reqwest::Error) -> String {
+    let mut cause = std::error::Error::source(error);
+    let mut words = Vec::new();
+    while let Some(error) = cause {
+        words.push(error.to_string());
+        cause = error.source();
+    }
+    words.dedup();
+    if words.is_empty() { "for no known reason".into() } else { words.join(": ") }
+}
+
+#[async_trait]
+impl Connection for HttpConnection {
+    /// Any answer is a sign of life.
+    async fn ping(&self) -> Result<(), StepError> {
+        let outgoing = Outgoing { path: "/".into(), ..Outgoing::default() };
+        match self.send(&outgoing, None).await {
+            Err(error) if error.code == "http.large" => Ok(()),
+            answer => answer.map(|_| ()),
+        }
+    }
+
+    async fn identity(&self) -> Result<Identity, StepError> {
+        let host = self.base.host_str().unwrap_or_default().to_owned();
+        let port = self.base.port_or_known_default().map_or(String::new(), |port| format!(":{port}"));
+        Ok(Identity {
+            text: format!("http {}://{host}{port}", self.base.scheme()),
+            name: host,
+            version: String::new(),
+        })
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
