@@ -52,6 +52,12 @@ pub(crate) enum Format {
     Sarif,
     /// Findings as annotations of a CI job (check)
     Ci,
+    /// A drawing for Markdown (graph)
+    Mermaid,
+    /// A drawing for Graphviz (graph)
+    Dot,
+    /// A picture (graph)
+    Svg,
 }
 
 /// When to use colour.
@@ -157,13 +163,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Option<RunsCommand>,
     },
-    /// Draw a plan
+    /// Draw a plan: --format mermaid, dot or svg
     Graph {
         /// The plan file
         plan: PathBuf,
-        /// How to draw it
-        #[arg(long = "as", value_enum, default_value_t = Drawing::Mermaid)]
-        drawing: Drawing,
     },
     /// List the step kinds, or show one
     Kinds {
@@ -242,17 +245,6 @@ pub(crate) enum Unfinished {
     Abandon,
     /// Start nothing and say so
     Refuse,
-}
-
-/// How to draw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Drawing {
-    /// For Markdown
-    Mermaid,
-    /// For Graphviz
-    Dot,
-    /// A picture
-    Svg,
 }
 
 /// Whose schema.

@@ -13,7 +13,7 @@ pub(crate) fn written<'c>(checks: impl IntoIterator<Item = &'c Checked>, format:
     }
     let Shown { findings, sources } = &all;
     match format {
-        Format::Text => match summary(findings) {
+        Format::Text | Format::Mermaid | Format::Dot | Format::Svg => match summary(findings) {
             Some(summary) => format!("{}\n{summary}\n", text(findings, sources, look)),
             None => String::new(),
         },

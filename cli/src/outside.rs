@@ -36,7 +36,7 @@ impl Outside {
 
     /// A new id of a run: a ULID, which sorts by time.
     pub(crate) fn new_run_id(&self) -> String {
-        ulid::Ulid::new().to_string()
+        ulid::Ulid::generate().to_string()
     }
 
     /// The value of a variable that is set and not empty.

@@ -1,0 +1,32 @@
+//! `drydock check`: everything that is wrong with plans, environments and requests files, at once.
+
+use std::path::PathBuf;
+
+use drydock_machine::Exit;
+use drydock_plan::check::Demand;
+use drydock_plan::show::Look;
+
+use crate::args::{Binding, Format};
+use crate::findings::written;
+use crate::load::{given, load};
+use crate::session::{Refusal, Session, registry};
+
+use super::{colored, print};
+
+pub(crate) fn check(session: &Session, files: &[PathBuf], binding: &Binding) -> Result<Exit, Refusal> {
+    let given = given(binding, &session.outside).map_err(|error| Refusal::new(error.exit(), error.to_string()))?;
+    let mut checked = Vec::with_capacity(files.len());
+    for file in files {
+        let loaded = load(file, binding.env.as_deref(), given.clone(), Demand::Form, registry().catalog(), &session.outside)
+            .map_err(|error| Refusal::new(error.exit(), error.to_string()))?;
+        checked.push(loaded.checked);
+    }
+    let invalid = checked.iter().any(drydock_plan::check::Checked::has_errors);
+    let look = Look { color: colored(session), ..Look::default() };
+    print(&written(&checked, session.common.format, look));
+    if !invalid && session.common.format == Format::Text && !session.common.quiet {
+        let count = files.len();
+        print(&format!("{count} {} checked, nothing wrong\n", if count == 1 { "file" } else { "files" }));
+    }
+    Ok(if invalid { Exit::Invalid } else { Exit::Done })
+}

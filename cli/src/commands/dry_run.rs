@@ -1,0 +1,88 @@
+//! `drydock dry-run`: everything that a run would do, shown and checked, nothing changed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use drydock_machine::Exit;
+use drydock_plan::check::Demand;
+use drydock_run::dry_run::{DryOptions, DryRun, DryStep, Runs, dry_run as ask};
+use drydock_run::services::Services;
+use drydock_run::world::RunSite;
+
+use crate::args::{Format, PlanArgs};
+use crate::session::{Refusal, Session, runtime};
+
+use super::run::loaded;
+use super::print;
+
+pub(crate) fn dry_run(session: &Session, args: &PlanArgs, probe: bool, out: Option<&Path>) -> Result<Exit, Refusal> {
+    let Some((loaded, plan)) = loaded(session, args, Demand::Run)? else { return Ok(Exit::Invalid) };
+    let folder = |path: &Path| path.parent().map_or_else(std::path::PathBuf::new, Path::to_owned);
+    let site = RunSite {
+        run: "dry-run".into(),
+        folder: session.state.root().to_owned(),
+        run_started_ms: (session.outside.clock)(),
+        plan_folder: Arc::new(folder(&loaded.path)),
+        environment_folder: folder(loaded.environment.as_deref().unwrap_or(&loaded.path)),
+    };
+    let world = Arc::new(session.world(loaded.environment.as_deref())?);
+    let services = Services::new(world, plan.clone(), site);
+    let runtime = runtime()?;
+    let shown = runtime.block_on(ask(&services, &DryOptions { probe, ..DryOptions::default() }));
+    runtime.shutdown_background();
+    let json = serde_json::to_string_pretty(&shown).map_err(|error| Refusal::new(Exit::Internal, error.to_string()))?;
+    if let Some(path) = out {
+        let failed = |error| Refusal::new(Exit::Usage, format!("cannot write {}: {error}", path.display()));
+        std::fs::write(path, format!("{json}\n")).map_err(failed)?;
+    }
+    if session.common.format == Format::Json {
+        print(&format!("{json}\n"));
+    } else {
+        print(&text(&plan.name.to_string(), &shown));
+    }
+    Ok(if shown.cannot_succeed() { Exit::CannotSucceed } else { Exit::Done })
+}
+
+/// For people: first what would be lost and what speaks against it, then every step.
+fn text(plan: &str, shown: &DryRun) -> String {
+    let count = |wanted: Runs| shown.steps.iter().filter(|step| step.runs == wanted).count();
+    let mut text = format!("dry run of {plan}: {} steps would run", count(Runs::Yes));
+    for (runs, words) in [(Runs::Unknown, "depend on what is known during the run"), (Runs::No, "would not run")] {
+        if count(runs) > 0 {
+            text.push_str(&format!(", {} {words}", count(runs)));
+        }
+    }
+    text.push_str(". Nothing was changed.\n");
+    for destroyed in &shown.destroys {
+        let target = destroyed.target.as_ref().map_or(String::new(), |target| format!(" on {target}"));
+        text.push_str(&format!("  DESTROYS {}{target}, by {}\n", destroyed.resource, destroyed.step));
+    }
+    for found in &shown.findings {
+        let weight = if found.finding.fatal { "cannot succeed" } else { "note" };
+        text.push_str(&format!("  {weight}: {}: {} [{}]\n", found.step, found.finding.message, found.finding.code));
+        if let Some(help) = &found.finding.help {
+            text.push_str(&format!("      help: {help}\n"));
+        }
+    }
+    shown.steps.iter().for_each(|step| text.push_str(&step_text(step)));
+    text
+}
+
+fn step_text(step: &DryStep) -> String {
+    let mark = match step.runs {
+        Runs::Yes => "",
+        Runs::No => "  (would not run)",
+        Runs::Unknown => "  (may run)",
+    };
+    let mut text = format!("\n{}  {}{mark}\n", step.id, step.uses);
+    if let Some(why) = &step.why {
+        text.push_str(&format!("    {why}\n"));
+    }
+    for action in &step.actions {
+        let arrow = if action.writes { "!" } else { "." };
+        let target = action.target.as_ref().map_or(String::new(), |target| format!("{target}: "));
+        let lines: Vec<&str> = action.text.lines().collect();
+        text.push_str(&format!("  {arrow} {target}{}\n", lines.join("\n      ")));
+    }
+    text
+}

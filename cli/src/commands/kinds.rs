@@ -1,0 +1,101 @@
+//! `drydock kinds`: the step kinds of this build, or one of them whole.
+
+use drydock_machine::Exit;
+use drydock_plan::catalog::{Catalog, Effect, KindShape, TargetNeed};
+use drydock_plan::shape::{Field, Shape};
+use serde_json::{Value, json};
+
+use crate::args::Format;
+use crate::session::{Refusal, Session, registry};
+
+use super::print;
+
+pub(crate) fn kinds(session: &Session, one: Option<&str>) -> Result<Exit, Refusal> {
+    let catalog = registry().catalog();
+    let json = session.common.format == Format::Json;
+    match one {
+        None if json => print(&format!("{:#}\n", Value::Array(catalog.kinds.values().map(as_json).collect()))),
+        None => print(&list(&catalog)),
+        Some(name) => {
+            let kind = catalog.kinds.get(name).ok_or_else(|| unknown(&catalog, name))?;
+            if json { print(&format!("{:#}\n", as_json(kind))) } else { print(&page(kind)) }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn unknown(catalog: &Catalog, name: &str) -> Refusal {
+    let refusal = Refusal::new(Exit::Usage, format!("there is no kind `{name}`"));
+    match drydock_plan::suggest::nearest(name, catalog.kinds.keys().copied()) {
+        Some(near) => refusal.help(format!("did you mean `{near}`?")),
+        None => refusal.help("`drydock kinds` lists them"),
+    }
+}
+
+/// The first sentence of a kind's docs.
+fn summary(docs: &str) -> &str {
+    docs.split_once(". ").map_or(docs.trim_end_matches('.'), |(first, _)| first)
+}
+
+fn list(catalog: &Catalog) -> String {
+    catalog.kinds.values().map(|kind| format!("{:<22} {}\n", kind.name, summary(kind.docs))).collect()
+}
+
+fn page(kind: &KindShape) -> String {
+    let target = match kind.target {
+        TargetNeed::None => "takes no target".to_owned(),
+        TargetNeed::Any => "works on a target of any kind".to_owned(),
+        TargetNeed::OneOf(kinds) => format!("works on a target of kind {}", kinds.join(" or ")),
+    };
+    let effect = match kind.effect {
+        Effect::Reads => "only reads".to_owned(),
+        Effect::Writes => "writes".to_owned(),
+        Effect::ByInput(input) => format!("writes unless `{input}: reads`"),
+    };
+    let mut text = format!("{}\n  {}\n  It {target} and {effect}.\n", kind.name, kind.docs.trim());
+    if !kind.inputs.is_empty() {
+        text.push_str("\ninputs (with:)\n");
+        kind.inputs.iter().for_each(|field| text.push_str(&field_line(field)));
+    }
+    if let Shape::Record(fields) = kind.outputs {
+        text.push_str("\noutputs\n");
+        fields.iter().for_each(|field| text.push_str(&format!("  {:<14} {} - {}\n", field.name, field.shape.words(), field.doc.trim())));
+    }
+    if !kind.permissions.is_empty() {
+        text.push_str(&format!("\nneeds the right to\n  {}\n", kind.permissions.join("\n  ")));
+    }
+    text.push_str(&format!("\nexample\n{}\n", kind.example.trim_end().lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")));
+    text
+}
+
+fn field_line(field: &Field) -> String {
+    let need = match (field.required, field.default) {
+        (true, _) => "required".to_owned(),
+        (false, Some(default)) => format!("default {default}"),
+        (false, None) => "optional".to_owned(),
+    };
+    format!("  {:<14} {} ({need}) - {}\n", field.name, field.shape.words(), field.doc.trim())
+}
+
+fn as_json(kind: &KindShape) -> Value {
+    let field = |field: &Field| {
+        json!({
+            "name": field.name,
+            "shape": field.shape.words(),
+            "required": field.required,
+            "default": field.default,
+            "doc": field.doc.trim(),
+        })
+    };
+    let outputs = if let Shape::Record(fields) = kind.outputs { fields.iter().map(field).collect() } else { Vec::new() };
+    json!({
+        "name": kind.name,
+        "docs": kind.docs,
+        "inputs": kind.inputs.iter().map(field).collect::<Vec<_>>(),
+        "outputs": outputs,
+        "answers_in_dry_run": kind.answers_in_dry_run,
+        "reconciles": kind.reconciles,
+        "permissions": kind.permissions,
+        "example": kind.example,
+    })
+}

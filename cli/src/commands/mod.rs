@@ -1,0 +1,82 @@
+//! One file a command; [`dispatch`] chooses.
+
+mod check;
+mod dry_run;
+mod run;
+mod resume;
+mod abandon;
+mod approve;
+mod runs;
+mod graph;
+mod kinds;
+mod schema;
+mod explain;
+mod shell;
+
+use drydock_machine::Exit;
+
+use crate::args::{Cli, Color, Command, Format, RunsCommand};
+use crate::outside::Outside;
+use crate::session::{Refusal, Session};
+
+/// Do what the command line asks for.
+pub(crate) fn dispatch(cli: Cli) -> Exit {
+    let outside = Outside::here();
+    let session = Session::new(cli.common, outside);
+    let result = match cli.command {
+        Command::Check { files, binding } => check::check(&session, &files, &binding),
+        Command::DryRun { plan, probe, out } => dry_run::dry_run(&session, &plan, probe, out.as_deref()),
+        Command::Run { plan, options } => run::run(&session, &plan, &options),
+        Command::Resume { run, assume, redo, accept_changes } => {
+            resume::resume(&session, run, &resume::Wishes { assume, redo, accept_changes })
+        }
+        Command::Abandon { run } => abandon::abandon(&session, run),
+        Command::Approve { run, step, by, reason } => approve::approve(&session, &run, &step, by, reason),
+        Command::Runs { what } => match what.unwrap_or(RunsCommand::List) {
+            RunsCommand::List => runs::list(&session),
+            RunsCommand::Show { run } => runs::show(&session, run),
+            RunsCommand::Check { run } => runs::check(&session, run),
+        },
+        Command::Graph { plan } => graph::graph(&session, &plan),
+        Command::Kinds { kind } => kinds::kinds(&session, kind.as_deref()),
+        Command::Schema { of } => schema::schema(of),
+        Command::Explain { code } => explain::explain(&code),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man => shell::manual(),
+        Command::Reaper => {
+            drydock_run::children::reaper::main(std::io::stdin());
+            Ok(Exit::Done)
+        }
+    };
+    result.unwrap_or_else(|refusal| refused(&session, &refusal))
+}
+
+/// Say why not.
+fn refused(session: &Session, refusal: &Refusal) -> Exit {
+    if session.common.format == Format::Json {
+        let line = serde_json::json!({ "error": refusal.message, "help": refusal.help, "exit": refusal.exit });
+        print(&format!("{line}\n"));
+    }
+    eprintln!("error: {}", refusal.message);
+    if let Some(help) = &refusal.help {
+        eprintln!("help: {help}");
+    }
+    refusal.exit
+}
+
+/// Write an answer. A reader that went away is no error: it has read what it wanted.
+pub(crate) fn print(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+}
+
+/// Whether to use colour.
+pub(crate) fn colored(session: &Session) -> bool {
+    match session.common.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => session.outside.likes_color(),
+    }
+}

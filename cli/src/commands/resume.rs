@@ -1,0 +1,152 @@
+//! `drydock resume`: go on with a run where it was.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use drydock_machine::{Assume, Exit, Machine, RunStatus, Sitting as Begin};
+use drydock_plan::check::Demand;
+use drydock_plan::model::Plan;
+use drydock_plan::show::Look;
+use drydock_run::state::Start;
+
+use crate::findings::written;
+use crate::load::{Loaded, load};
+use crate::session::{At, Refusal, Session, registry};
+
+use super::run::{step_named, told};
+use super::{colored, print};
+
+/// What `resume` is asked for beside going on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wishes {
+    pub(crate) assume: Vec<String>,
+    pub(crate) redo: Vec<String>,
+    pub(crate) accept_changes: bool,
+}
+
+pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) -> Result<Exit, Refusal> {
+    let id = session.run_id(run)?;
+    let (folder, _lock) = session.state.lock_run(&id)?;
+    let start = session.state.start(&id)?;
+    let kept = Arc::new(session.plan_of_sources(&id, &start)?);
+    let folded = session.fold(&id, kept.clone())?;
+    if let Some((_, name, _)) = folded.journaled.unknown.first() {
+        return Err(Refusal::new(Exit::Locked, format!("the journal of run {id} has an event `{name}` that this build does not know"))
+            .help("resume it with the version of Drydock that wrote it"));
+    }
+    let status = folded.machine.status();
+    if matches!(status, RunStatus::Succeeded | RunStatus::Abandoned) && wishes.redo.is_empty() {
+        let exit = folded.machine.exit().unwrap_or(Exit::Done);
+        return Ok(told(session, &folded.machine, &id, exit));
+    }
+    let (plan, accepted) = match as_it_is_now(session, &id, &start, wishes.accept_changes)? {
+        Now::Same => (kept, None),
+        Now::Invalid => return Ok(Exit::Invalid),
+        Now::Changed(plan) => (plan.clone(), Some(plan.digest.clone())),
+    };
+    let begin = Begin { redo: redo(&plan, wishes)?, assume: assume(&plan, wishes)?, accepted: accepted.clone(), ..Begin::default() };
+    let journal = session.reopen(&folder, &folded)?;
+    let mut machine = match accepted {
+        None => folded.machine,
+        Some(_) => session.fold(&id, plan)?.machine,
+    };
+    let at = At { id: id.clone(), folder, plan: start.plan.clone(), environment: start.environment.clone(), nested: false, cancelled: None };
+    let exit = session.sit(&mut machine, journal, &at, begin)?;
+    Ok(told(session, &machine, &id, exit))
+}
+
+/// The plan's files, compared with what the run was started with.
+enum Now {
+    Same,
+    Invalid,
+    Changed(Arc<Plan>),
+}
+
+fn as_it_is_now(session: &Session, id: &str, start: &Start, accept: bool) -> Result<Now, Refusal> {
+    let kept = session.state.sources(id)?;
+    let environment = start.environment.as_deref();
+    let loaded = load(&start.plan, environment, start.given.clone(), Demand::Run, registry().catalog(), &session.outside);
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return Err(changed(id, &format!("{error}; the copy of the run lies in its folder `sources`\n"))),
+    };
+    let diff = difference(&kept, &loaded);
+    if diff.is_empty() {
+        return Ok(Now::Same);
+    }
+    if !accept {
+        return Err(changed(id, &diff));
+    }
+    match loaded.plan().cloned() {
+        Some(plan) => Ok(Now::Changed(Arc::new(plan))),
+        None => {
+            print(&written([&loaded.checked], session.common.format, Look { color: colored(session), ..Look::default() }));
+            Ok(Now::Invalid)
+        }
+    }
+}
+
+fn changed(id: &str, diff: &str) -> Refusal {
+    Refusal::new(Exit::Locked, format!("what run {id} was started with has changed since:\n{diff}"))
+        .help("undo the change, or allow it for every step that has not succeeded with --accept-changes")
+}
+
+/// What differs between the sources of a run and the files as they are now, line by line.
+fn difference(kept: &[(String, Vec<u8>)], now: &Loaded) -> String {
+    let now = now.sources();
+    let mut text = String::new();
+    for (at, (name, old)) in kept.iter().enumerate() {
+        let new = now.get(at).map(|(_, bytes)| bytes.as_slice()).unwrap_or_default();
+        if old.as_slice() != new {
+            text.push_str(&file_difference(name, old, new));
+        }
+    }
+    for (name, _) in now.iter().skip(kept.len()) {
+        text.push_str(&format!("+++ {name} (new)\n"));
+    }
+    text
+}
+
+fn file_difference(name: &str, old: &[u8], new: &[u8]) -> String {
+    let (old, new) = (String::from_utf8_lossy(old), String::from_utf8_lossy(new));
+    let diff = similar::TextDiff::from_lines(old.as_ref(), new.as_ref());
+    let shown = Path::new(name).display().to_string();
+    diff.unified_diff().context_radius(1).header(&format!("{shown} (at the start)"), &format!("{shown} (now)")).to_string()
+}
+
+/// A step with its key, as `STEP` or `STEP[KEY]`.
+pub(crate) fn selected(plan: &Plan, flag: &str, text: &str) -> Result<(drydock_plan::name::Name, Option<Arc<str>>), Refusal> {
+    match text.split_once('[') {
+        None => Ok((step_named(plan, flag, text)?, None)),
+        Some((step, rest)) => {
+            let bad = || Refusal::new(Exit::Usage, format!("{flag}: `{text}` is not STEP or STEP[KEY]"));
+            let key = rest.strip_suffix(']').ok_or_else(bad)?;
+            Ok((step_named(plan, flag, step)?, Some(key.into())))
+        }
+    }
+}
+
+fn redo(plan: &Plan, wishes: &Wishes) -> Result<Vec<drydock_machine::machine::Selected>, Refusal> {
+    wishes.redo.iter().map(|text| selected(plan, "--redo", text)).collect()
+}
+
+fn assume(plan: &Plan, wishes: &Wishes) -> Result<Vec<(drydock_machine::machine::Selected, Assume)>, Refusal> {
+    let read = |text: &String| {
+        let bad = || Refusal::new(Exit::Usage, format!("--assume: `{text}` is not STEP=redo or STEP=done"));
+        let (step, answer) = text.rsplit_once('=').ok_or_else(bad)?;
+        let answer = match answer {
+            "redo" => Assume::Redo,
+            "done" => Assume::Done,
+            _ => return Err(bad()),
+        };
+        Ok((selected(plan, "--assume", step)?, answer))
+    };
+    wishes.assume.iter().map(read).collect()
+}
+
+/// How a run stands, from its sources and its journal alone.
+pub(crate) fn machine_of(session: &Session, id: &str) -> Result<Machine, Refusal> {
+    let start = session.state.start(id)?;
+    let plan = Arc::new(session.plan_of_sources(id, &start)?);
+    Ok(session.fold(id, plan)?.machine)
+}

@@ -1,0 +1,168 @@
+//! `drydock run`: a new run of a plan.
+
+use std::sync::Arc;
+
+use drydock_machine::{Exit, Machine, RunStatus, Sitting as Begin};
+use drydock_plan::check::Demand;
+use drydock_plan::model::{OnUnfinished, Plan};
+use drydock_plan::name::Name;
+use drydock_plan::show::Look;
+
+use crate::args::{Format, PlanArgs, RunOptions, Unfinished};
+use crate::findings::written;
+use crate::load::{Loaded, given, load};
+use crate::session::{At, Refusal, Session, registry};
+
+use super::{abandon, colored, print, resume};
+
+pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> Result<Exit, Refusal> {
+    let Some((loaded, plan)) = loaded(session, args, Demand::Run)? else { return Ok(Exit::Invalid) };
+    let begin = Begin { only: steps(&plan, "--only", &options.only)?, skip: steps(&plan, "--skip", &options.skip)?, ..Begin::default() };
+    let held = session.state.hold()?;
+    let unfinished = unfinished_run(session, &plan)?;
+    if let Some((id, status)) = unfinished {
+        drop(held);
+        match choice(options, &plan) {
+            OnUnfinished::Resume => return resume::resume(session, Some(id), &resume::Wishes::default()),
+            OnUnfinished::Abandon => drop(abandon::abandon(session, Some(id))?),
+            OnUnfinished::Refuse => return Err(in_the_way(&id, status)),
+        }
+        return run(session, args, options);
+    }
+    let id = options.run_id.clone().unwrap_or_else(|| session.outside.new_run_id());
+    let (folder, _lock, journal) = session.create(&id, &loaded)?;
+    drop(held);
+    let mut machine = Machine::new(plan);
+    let (plan, environment) = (loaded.path.clone(), loaded.environment.clone());
+    let at = At { id: id.clone(), folder, plan, environment, nested: false, cancelled: None };
+    let exit = session.sit(&mut machine, journal, &at, begin)?;
+    Ok(told(session, &machine, &id, exit))
+}
+
+/// A checked plan; `None` when it is invalid, which has been said.
+pub(crate) fn loaded(session: &Session, args: &PlanArgs, demand: Demand) -> Result<Option<(Loaded, Arc<Plan>)>, Refusal> {
+    let unreadable = |error: crate::load::Unreadable| Refusal::new(error.exit(), error.to_string());
+    let given = given(&args.binding, &session.outside).map_err(unreadable)?;
+    let environment = args.binding.env.as_deref();
+    let loaded = load(&args.plan, environment, given, demand, registry().catalog(), &session.outside).map_err(unreadable)?;
+    let findings = written([&loaded.checked], session.common.format, Look { color: colored(session), ..Look::default() });
+    match loaded.plan().cloned() {
+        Some(plan) => {
+            if session.common.format == Format::Text && !session.common.quiet {
+                eprint!("{findings}");
+            }
+            Ok(Some((loaded, Arc::new(plan))))
+        }
+        None if loaded.checked.has_errors() => {
+            print(&findings);
+            Ok(None)
+        }
+        None => Err(Refusal::new(Exit::Invalid, format!("{} is no plan", args.plan.display())).help("a plan has `steps:` at its top")),
+    }
+}
+
+/// The steps that a flag names.
+fn steps(plan: &Plan, flag: &str, names: &[String]) -> Result<Vec<Name>, Refusal> {
+    names.iter().map(|name| step_named(plan, flag, name)).collect()
+}
+
+/// The step that a flag names.
+pub(crate) fn step_named(plan: &Plan, flag: &str, name: &str) -> Result<Name, Refusal> {
+    let known = || plan.steps.iter().map(|step| step.id.as_str());
+    if let Some(step) = plan.steps.iter().find(|step| step.id.as_str() == name) {
+        return Ok(step.id.clone());
+    }
+    let refusal = Refusal::new(Exit::Usage, format!("{flag}: there is no step `{name}` in {}", plan.name));
+    let near = drydock_plan::suggest::nearest(name, known());
+    Err(refusal.help(match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("its steps are {}", known().collect::<Vec<_>>().join(", ")),
+    }))
+}
+
+fn choice(options: &RunOptions, plan: &Plan) -> OnUnfinished {
+    match options.on_unfinished {
+        Some(Unfinished::Resume) => OnUnfinished::Resume,
+        Some(Unfinished::Abandon) => OnUnfinished::Abandon,
+        Some(Unfinished::Refuse) => OnUnfinished::Refuse,
+        None => plan.on_unfinished.unwrap_or(OnUnfinished::Refuse),
+    }
+}
+
+fn in_the_way(id: &str, status: RunStatus) -> Refusal {
+    let how = if status == RunStatus::Waiting { "waits for an answer" } else { "died in the middle" };
+    Refusal::new(Exit::Locked, format!("run {id} of this plan and environment {how}"))
+        .help(format!("go on with it: drydock resume {id}\n      or close it:   drydock abandon {id}"))
+}
+
+/// A run of the same plan and environment that has not ended; one that is being worked on is refused at once.
+fn unfinished_run(session: &Session, plan: &Plan) -> Result<Option<(String, RunStatus)>, Refusal> {
+    let environment = plan.environment.as_ref().map(|environment| environment.name.as_str());
+    let mut found = None;
+    for id in session.state.run_ids()? {
+        let Some(glance) = glance(session, &id) else { continue };
+        if glance.plan != plan.name || glance.environment.as_deref() != environment {
+            continue;
+        }
+        if session.state.is_locked(&id)? {
+            return Err(Refusal::new(Exit::Locked, format!("run {id} of this plan and environment is going on"))
+                .help(format!("wait for it, or look at it: drydock runs show {id}")));
+        }
+        if let Some(status) = glance.unfinished {
+            found = Some((id, status));
+        }
+    }
+    Ok(found)
+}
+
+/// What the question of unfinished runs needs to know of one.
+struct Glance {
+    plan: Name,
+    environment: Option<String>,
+    unfinished: Option<RunStatus>,
+}
+
+/// `None` for a run that never began or whose journal is refused: such a one is found by `runs check`, and stands in nobody's way.
+fn glance(session: &Session, id: &str) -> Option<Glance> {
+    use drydock_machine::RunEvent;
+    let (journaled, _) = session.state.journal(id).ok()?;
+    let RunEvent::RunStarted { plan, environment, .. } = journaled.events.first().map(|(_, event)| event)? else { return None };
+    let (plan, environment) = (plan.clone(), environment.clone());
+    let unfinished = match journaled.events.last().map(|(_, event)| event) {
+        Some(RunEvent::SittingEnded { exit: Exit::Waits } | RunEvent::Approved { .. } | RunEvent::AttemptEnded { .. })
+            if journaled.events.iter().rev().any(|(_, event)| matches!(event, RunEvent::SittingEnded { exit: Exit::Waits })) =>
+        {
+            Some(RunStatus::Waiting)
+        }
+        Some(RunEvent::SittingEnded { .. }) => None,
+        _ => Some(RunStatus::Running),
+    };
+    Some(Glance { plan, environment, unfinished })
+}
+
+/// Say how a sitting ended, and how to go on.
+pub(crate) fn told(session: &Session, machine: &Machine, id: &str, exit: Exit) -> Exit {
+    let text = session.common.format != Format::Json;
+    let report = machine.report();
+    if text {
+        match &report.summary {
+            Some(summary) if !session.common.quiet || exit != Exit::Done => eprintln!("{summary}"),
+            _ => {}
+        }
+        if !report.outputs.is_empty() && exit == Exit::Done {
+            print(&format!("{:#}\n", serde_json::json!(report.outputs)));
+        }
+    }
+    if (20..=24).contains(&exit.code()) {
+        for (step, shown) in report.steps.iter().filter(|(_, shown)| shown.status == "waiting") {
+            let why = shown.why.as_deref().unwrap_or_default();
+            if shown.uses == "flow.approve" {
+                eprintln!("{step} waits for approval: {why}\n  drydock approve {id} {step} --as NAME --reason TEXT");
+            } else {
+                eprintln!("nobody knows what {step} did: {why}\n  drydock resume {id} --assume {step}=redo|done");
+            }
+        }
+        eprintln!("go on with: drydock resume {id}");
+    }
+    exit
+}

@@ -1,0 +1,19 @@
+//! `drydock schema`: the JSON Schema of plans or environments.
+
+use drydock_machine::Exit;
+use drydock_plan::schema;
+
+use crate::args::SchemaOf;
+use crate::session::{Refusal, registry};
+
+use super::print;
+
+pub(crate) fn schema(of: SchemaOf) -> Result<Exit, Refusal> {
+    let catalog = registry().catalog();
+    let schema = match of {
+        SchemaOf::Plan => schema::plan(&catalog),
+        SchemaOf::Environment => schema::environment(&catalog),
+    };
+    print(&format!("{schema:#}\n"));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,179 @@
+//! From files and flags to a checked plan: [`Loaded`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use drydock_machine::Exit;
+use drydock_plan::check::{CheckInput, Checked, Demand, Files, check};
+use drydock_plan::catalog::Catalog;
+use drydock_plan::model::Plan;
+use drydock_plan::params::{GivenParams, VARIABLE_PREFIX};
+use drydock_plan::finding::Findings;
+use drydock_plan::source::SourceFile;
+use drydock_plan::syntax::file::FileKind;
+use drydock_plan::syntax::yaml;
+use drydock_run::state::{Given, Start};
+use drydock_step::StepError;
+
+use crate::args::Binding;
+use crate::outside::Outside;
+
+/// A file that was read, checked.
+pub(crate) struct Loaded {
+    /// What came out of the check.
+    pub(crate) checked: Checked,
+    /// The plan file, absolute.
+    pub(crate) path: PathBuf,
+    /// The environment file, absolute.
+    pub(crate) environment: Option<PathBuf>,
+    /// What was given for parameters.
+    pub(crate) given: Given,
+    /// The plan's and the environment's own bytes, by the names that were given.
+    pub(crate) texts: Vec<(String, Vec<u8>)>,
+}
+
+/// Why a file could not even be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}: {error}", path.display())]
+pub(crate) struct Unreadable {
+    path: PathBuf,
+    error: std::io::Error,
+}
+
+impl Unreadable {
+    /// With what the command ends.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.error.kind() == std::io::ErrorKind::InvalidData { Exit::Invalid } else { Exit::Usage }
+    }
+}
+
+/// Files beside a plan.
+struct Beside(PathBuf);
+
+impl Files for Beside {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        std::fs::read(self.0.join(path)).map_err(|error| error.to_string())
+    }
+}
+
+/// A source file, with the name as it was given.
+fn source(path: &Path) -> Result<SourceFile, Unreadable> {
+    let text = std::fs::read_to_string(path).map_err(|error| Unreadable { path: path.to_owned(), error })?;
+    Ok(SourceFile::new(path.to_string_lossy().as_ref(), text))
+}
+
+/// What is given for parameters: flags, a file, variables.
+pub(crate) fn given(binding: &Binding, outside: &Outside) -> Result<Given, Unreadable> {
+    let file = match &binding.params {
+        Some(path) => {
+            let file = source(path)?;
+            Some((file.name.to_string(), file.text.to_string()))
+        }
+        None => None,
+    };
+    Ok(Given { flags: binding.param.clone(), file, variables: variables(outside, VARIABLE_PREFIX) })
+}
+
+/// The variables of the environment with this prefix.
+fn variables(outside: &Outside, prefix: &str) -> BTreeMap<String, String> {
+    let texts = outside.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+    texts.filter(|(name, _)| name.starts_with(prefix)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Check texts that were read.
+fn check_texts(texts: &Texts, given: &Given, files: &dyn Files, demand: Demand, outside: &Outside) -> Checked {
+    let params = GivenParams {
+        flags: given.flags.clone(),
+        file: given.file.as_ref().map(|(name, text)| SourceFile::new(name.as_str(), text.as_str())),
+        variables: given.variables.clone(),
+    };
+    check(&CheckInput {
+        file: &texts.file,
+        environment: texts.environment.as_ref(),
+        catalog: &texts.catalog,
+        given: &params,
+        variables: &variables(outside, ""),
+        files,
+        demand,
+    })
+}
+
+/// What is checked together.
+struct Texts {
+    file: SourceFile,
+    environment: Option<SourceFile>,
+    catalog: Catalog,
+}
+
+/// Read and check a file.
+pub(crate) fn load(
+    path: &Path,
+    environment: Option<&Path>,
+    given: Given,
+    demand: Demand,
+    catalog: Catalog,
+    outside: &Outside,
+) -> Result<Loaded, Unreadable> {
+    let texts = Texts { file: source(path)?, environment: environment.map(source).transpose()?, catalog };
+    let beside = Beside(path.parent().map_or_else(PathBuf::new, Path::to_owned));
+    let checked = check_texts(&texts, &given, &beside, demand, outside);
+    let absolute = |path: &Path| outside.folder().join(path);
+    let kept = std::iter::once(&texts.file).chain(&texts.environment);
+    let kept = kept.map(|file| (file.name.to_string(), file.text.as_bytes().to_vec())).collect();
+    Ok(Loaded { checked, path: absolute(path), environment: environment.map(absolute), given, texts: kept })
+}
+
+/// Files as a run has kept them.
+struct Kept<'a>(&'a [(String, Vec<u8>)]);
+
+impl Files for Kept<'_> {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        let found = self.0.iter().find(|(name, _)| name == path);
+        found.map(|(_, bytes)| bytes.clone()).ok_or_else(|| "it is not among the run's sources".to_owned())
+    }
+}
+
+/// The plan of a run as its sources give it.
+pub(crate) fn kept_plan(start: &Start, sources: &[(String, Vec<u8>)], catalog: Catalog, outside: &Outside) -> Option<Plan> {
+    let text = |at: usize| {
+        let (name, bytes) = sources.get(at)?;
+        Some(SourceFile::new(name.as_str(), String::from_utf8(bytes.clone()).ok()?))
+    };
+    let environment = if start.environment.is_some() { Some(text(1)?) } else { None };
+    let named = sources.get(1 + usize::from(environment.is_some())..).unwrap_or_default();
+    let texts = Texts { file: text(0)?, environment, catalog };
+    check_texts(&texts, &start.given, &Kept(named), Demand::Run, outside).plan
+}
+
+/// A document of the plan language that is no plan, as plain values.
+pub(crate) fn document(path: &Path) -> Result<serde_json::Value, StepError> {
+    let bytes = std::fs::read(path).map_err(|error| StepError::new("file", format!("cannot read {}: {error}", path.display())))?;
+    let mut findings = Findings::new();
+    let name = path.to_string_lossy();
+    let source = yaml::decode(&name, &bytes, 0, &mut findings);
+    let node = yaml::read(&source, 0, &mut findings);
+    if let Some(node) = &node {
+        FileKind::of(node, &mut findings);
+    }
+    match (node, findings.into_sorted().first()) {
+        (Some(node), None) => Ok(node.json()),
+        (_, finding) => {
+            let (line, _) = finding.map_or((1, 1), |finding| source.line_column(finding.place.span.start as usize));
+            let message = finding.map_or("it is empty", |finding| finding.message.as_str());
+            Err(StepError::new("file", format!("{name}:{line}: {message}")).help(format!("`drydock check {name}` shows all of it")))
+        }
+    }
+}
+
+impl Loaded {
+    /// The plan, where nothing is wrong with it.
+    pub(crate) fn plan(&self) -> Option<&Plan> {
+        self.checked.plan.as_ref().filter(|_| !self.checked.has_errors())
+    }
+
+    /// Everything that was read for the run: plan, environment, and the files that inputs name.
+    pub(crate) fn sources(&self) -> Vec<(String, Vec<u8>)> {
+        let named = self.checked.named.iter().map(|named| (named.path.clone(), named.bytes.to_vec()));
+        self.texts.iter().cloned().chain(named).collect()
+    }
+}

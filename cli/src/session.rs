@@ -1,0 +1,324 @@
+//! Beginning, going on with and closing runs: what `run`, `resume`, `abandon` and `approve` share. Main type: [`Session`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use async_trait::async_trait;
+use drydock_machine::{Exit, Input, Machine, RunHead, RunStatus, Sitting as Begin};
+use drydock_plan::check::Demand;
+use drydock_plan::model::Plan;
+use drydock_run::attempts::Executor;
+use drydock_run::children::CancelSignal;
+use drydock_run::journal::{Journal, Journaled, RealDisk};
+use drydock_run::message::Message;
+use drydock_run::services::Services;
+use drydock_run::sitting::{Sitting, SittingEnd};
+use drydock_run::state::{Given, RunLock, Start, StateDir, StateError};
+use drydock_run::world::{RunSite, Subplans, World};
+use drydock_step::{Registry, StepError};
+use serde_json::Value;
+
+use crate::args::Common;
+use crate::load::{self, Loaded};
+use crate::outside::Outside;
+use crate::reporters;
+
+/// What every command that works on runs has.
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) common: Common,
+    pub(crate) outside: Outside,
+    pub(crate) state: StateDir,
+}
+
+/// Why a run could not be worked on: an exit, and words for it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+impl Refusal {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), help: None }
+    }
+
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+impl From<StateError> for Refusal {
+    fn from(error: StateError) -> Self {
+        let exit = match &error {
+            StateError::Io { .. } => Exit::Journal,
+            StateError::Exists(_) | StateError::Locked(_) | StateError::Damaged { .. } => Exit::Locked,
+            StateError::Absent { .. } | StateError::BadId(_) => Exit::Usage,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+/// A run that is there, folded into a machine.
+pub(crate) struct Folded {
+    pub(crate) machine: Machine,
+    pub(crate) journaled: Journaled,
+    pub(crate) len: u64,
+}
+
+/// All kinds of this build.
+pub(crate) fn registry() -> Registry {
+    let mut registry = Registry::new();
+    drydock_steps::register(&mut registry);
+    registry
+}
+
+impl Session {
+    pub(crate) fn new(common: Common, outside: Outside) -> Self {
+        let state = StateDir::at(outside.folder().join(&common.state_dir));
+        Self { common, outside, state }
+    }
+
+    /// The run that was named, or the newest.
+    pub(crate) fn run_id(&self, named: Option<String>) -> Result<String, Refusal> {
+        if let Some(id) = named {
+            return Ok(id);
+        }
+        let mut newest: Option<(drydock_machine::Moment, String)> = None;
+        for id in self.state.run_ids()? {
+            if let Ok((journaled, _)) = self.state.journal(&id)
+                && let Some((at, _)) = journaled.events.first()
+                && newest.as_ref().is_none_or(|(newest, _)| at >= newest)
+            {
+                newest = Some((*at, id));
+            }
+        }
+        let none = || Refusal::new(Exit::Usage, format!("there is no run in {}", self.state.root().display()));
+        newest.map(|(_, id)| id).ok_or_else(none)
+    }
+
+    /// The plan of a run as its sources have it.
+    pub(crate) fn plan_of_sources(&self, id: &str, start: &Start) -> Result<Plan, Refusal> {
+        let sources = self.state.sources(id)?;
+        load::kept_plan(start, &sources, registry().catalog(), &self.outside).ok_or_else(|| {
+            Refusal::new(Exit::Internal, format!("the sources of run {id} do not give a plan any more"))
+                .help("they were written by another version of Drydock: use that one")
+        })
+    }
+
+    /// A run's journal, folded.
+    pub(crate) fn fold(&self, id: &str, plan: Arc<Plan>) -> Result<Folded, Refusal> {
+        let (journaled, len) = self.state.journal(id)?;
+        let mut machine = Machine::new(plan);
+        for (at, event) in &journaled.events {
+            machine.apply(*at, event);
+        }
+        Ok(Folded { machine, journaled, len })
+    }
+
+    /// Everything from outside, for the engine.
+    pub(crate) fn world(&self, environment: Option<&Path>) -> Result<World, Refusal> {
+        let usage = |message| Refusal::new(Exit::Usage, message);
+        Ok(World {
+            clock: self.outside.clock.clone(),
+            registry: registry(),
+            variable: self.outside.variable.clone(),
+            environment: self.outside.environment.clone(),
+            reaper: self.outside.reaper(),
+            crash: self.outside.crash().map_err(usage)?,
+            kill: self.outside.kill().map_err(usage)?,
+            documents: Arc::new(load::document),
+            subplans: Arc::new(NestedRuns { session: self.clone(), environment: environment.map(Path::to_owned) }),
+        })
+    }
+
+    /// Make the folder of a new run; it counts with its first batch.
+    pub(crate) fn create(&self, id: &str, loaded: &Loaded) -> Result<(PathBuf, RunLock, Journal), Refusal> {
+        let sources = loaded.sources();
+        let names = sources.iter().map(|(name, _)| name.clone()).collect();
+        let start = Start::new(loaded.path.clone(), loaded.environment.clone(), loaded.given.clone(), names);
+        let bytes: Vec<Vec<u8>> = sources.into_iter().map(|(_, bytes)| bytes).collect();
+        let (folder, lock) = self.state.create_run(&RealDisk, id, &start, &bytes)?;
+        let crash = self.outside.crash().map_err(|message| Refusal::new(Exit::Usage, message))?;
+        let journal = Journal::create(&RealDisk, &folder, id, crash).map_err(|error| Refusal::new(Exit::Journal, error.to_string()))?;
+        Ok((folder, lock, journal))
+    }
+
+    /// Work on a run until this sitting is over.
+    pub(crate) fn sit(&self, machine: &mut Machine, journal: Journal, at: &At, begin: Begin) -> Result<Exit, Refusal> {
+        let runtime = runtime()?;
+        let world = Arc::new(self.world(at.environment.as_deref())?);
+        let now = drydock_machine::Moment((self.outside.clock)());
+        let head = machine.head().cloned().unwrap_or(RunHead { run: at.id.as_str().into(), started_at: now });
+        let site = RunSite {
+            run: head.run.clone(),
+            folder: at.folder.clone(),
+            run_started_ms: head.started_at.0,
+            plan_folder: Arc::new(folder_of(&at.plan)),
+            environment_folder: at.environment.as_deref().map_or_else(|| folder_of(&at.plan), folder_of),
+        };
+        let services = Services::new(world, machine.plan().clone(), site);
+        let executor = Executor::new(services.clone(), runtime.handle().clone());
+        let mut listeners = if at.nested { Vec::new() } else { reporters::for_options(&self.common, &self.outside, &at.id) };
+        let (outbox, inbox) = mpsc::channel();
+        if !at.nested {
+            listen_for_signals(&runtime, outbox.clone());
+        }
+        if let Some(signal) = at.cancelled.clone() {
+            let outbox = outbox.clone();
+            runtime.spawn(async move {
+                signal.asked().await;
+                let _ = outbox.send(Message::Interrupt);
+            });
+        }
+        let end = Sitting::new(machine, journal, executor, &mut listeners, (outbox, inbox)).run(Input::Begin(head, begin));
+        let (status, exit, refusal) = match end {
+            SittingEnd::Over(exit) => (machine.status(), exit, None),
+            SittingEnd::Left => (RunStatus::Interrupted, Exit::Interrupted, None),
+            SittingEnd::Journal(error) => {
+                let refusal = Refusal::new(Exit::Journal, error.to_string())
+                    .help(format!("make room or mend the disk, then `drydock resume {}`", at.id));
+                (RunStatus::Running, Exit::Journal, Some(refusal))
+            }
+        };
+        listeners.iter_mut().for_each(|listener| listener.end(status, exit));
+        runtime.block_on(services.close());
+        runtime.shutdown_background();
+        refusal.map_or(Ok(exit), Err)
+    }
+}
+
+/// Where a run is worked on.
+pub(crate) struct At {
+    pub(crate) id: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) plan: PathBuf,
+    pub(crate) environment: Option<PathBuf>,
+    /// Part of another run: it tells nobody, and stops when that run does.
+    pub(crate) nested: bool,
+    pub(crate) cancelled: Option<CancelSignal>,
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+/// The runtime that attempts run on; the loop has the calling thread.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
+    // A second provider or none at all would be a fault of this build; a provider that is installed already is fine.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Refusal::new(Exit::Internal, format!("cannot start the runtime: {error}")))
+}
+
+/// Ctrl-C and SIGTERM become messages.
+fn listen_for_signals(runtime: &tokio::runtime::Runtime, outbox: mpsc::Sender<Message>) {
+    runtime.spawn(async move {
+        #[cfg(unix)]
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+        loop {
+            #[cfg(unix)]
+            let heard = async {
+                match &mut terminate {
+                    Some(terminate) => tokio::select! {
+                        result = tokio::signal::ctrl_c() => result.is_ok(),
+                        signal = terminate.recv() => signal.is_some(),
+                    },
+                    None => tokio::signal::ctrl_c().await.is_ok(),
+                }
+            }
+            .await;
+            #[cfg(not(unix))]
+            let heard = tokio::signal::ctrl_c().await.is_ok();
+            if !heard || outbox.send(Message::Interrupt).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Plans inside plans: runs of their own in the same state folder.
+struct NestedRuns {
+    session: Session,
+    environment: Option<PathBuf>,
+}
+
+#[async_trait]
+impl Subplans for NestedRuns {
+    async fn run_plan(&self, id: &str, plan: &Path, params: Value, cancelled: CancelSignal) -> Result<Value, StepError> {
+        let (session, environment) = (self.session.clone(), self.environment.clone());
+        let (id, plan) = (id.to_owned(), plan.to_owned());
+        let worked = tokio::task::spawn_blocking(move || session.nested(&id, &plan, environment.as_deref(), &params, cancelled)).await;
+        match worked {
+            Ok(result) => result,
+            Err(error) => Err(StepError::internal(format!("the inner run did not end: {error}"))),
+        }
+    }
+}
+
+impl Session {
+    /// Run a plan inside a plan to its end.
+    fn nested(
+        &self,
+        id: &str,
+        plan: &Path,
+        environment: Option<&Path>,
+        params: &Value,
+        cancelled: CancelSignal,
+    ) -> Result<Value, StepError> {
+        let refused = |refusal: Refusal| StepError { help: refusal.help, ..StepError::new("plan.run", refusal.message) };
+        let file = Some(("the params of plan.run".to_owned(), params.to_string()));
+        let given = Given { file, ..Given::default() };
+        let loaded = load::load(plan, environment, given, Demand::Run, registry().catalog(), &self.outside)
+            .map_err(|error| StepError::new("plan.run", error.to_string()))?;
+        let Some(inner) = loaded.plan().cloned().map(Arc::new) else {
+            let first = loaded.checked.findings.first().map_or("it is invalid", |finding| finding.message.as_str());
+            return Err(StepError::new("plan.run", format!("{}: {first}", plan.display())).help("run `drydock check` on it"));
+        };
+        let (machine, exit) = self.run_inner(id, inner, &loaded, cancelled).map_err(refused)?;
+        let report = machine.report();
+        if exit == Exit::Done {
+            return Ok(serde_json::json!(report.outputs));
+        }
+        let summary = report.summary.unwrap_or_else(|| format!("{} did not end", report.plan));
+        Err(StepError::new("plan.run", format!("{summary} (exit {})", exit.code())).help(format!("`drydock runs show {id}` tells more")))
+    }
+
+    /// Begin an inner run, or go on with the one that an earlier attempt began.
+    fn run_inner(&self, id: &str, plan: Arc<Plan>, loaded: &Loaded, cancelled: CancelSignal) -> Result<(Machine, Exit), Refusal> {
+        let begun = self.state.journal(id).is_ok();
+        let (folder, _lock, mut machine, journal) = if begun {
+            let (folder, lock) = self.state.lock_run(id)?;
+            let folded = self.fold(id, plan)?;
+            if folded.machine.status() == RunStatus::Succeeded {
+                return Ok((folded.machine, Exit::Done));
+            }
+            let journal = self.reopen(&folder, &folded)?;
+            (folder, lock, folded.machine, journal)
+        } else {
+            let (folder, lock, journal) = self.create(id, loaded)?;
+            (folder, lock, Machine::new(plan), journal)
+        };
+        let at = At {
+            id: id.to_owned(),
+            folder,
+            plan: loaded.path.clone(),
+            environment: loaded.environment.clone(),
+            nested: true,
+            cancelled: Some(cancelled),
+        };
+        let exit = self.sit(&mut machine, journal, &at, Begin::default())?;
+        Ok((machine, exit))
+    }
+
+    /// The journal of a run that is gone on with.
+    pub(crate) fn reopen(&self, folder: &Path, folded: &Folded) -> Result<Journal, Refusal> {
+        let crash = self.outside.crash().map_err(|message| Refusal::new(Exit::Usage, message))?;
+        Journal::reopen(&RealDisk, folder, &folded.journaled, folded.len, crash)
+            .map_err(|error| Refusal::new(Exit::Journal, error.to_string()))
+    }
+}
