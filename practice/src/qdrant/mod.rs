@@ -1,8 +1,9 @@
 //! The practice Qdrant: the REST interface of Qdrant 1.17.1 over points in memory, with snapshots that are
 //! real tar files, on one node or several. Main type: [`Qdrant`].
 //!
-//! What it answers was recorded from a real server; `tests/qdrant_replay.rs` asks it the same again. What it
-//! does not do it refuses in words, where a real server would do it.
+//! What it answers was recorded from a real server; `tests/qdrant/replay.rs` asks it the same again. What it
+//! does not do it refuses in words, with 501 or as an unknown field: named and sparse vectors, replicas,
+//! shard keys, tokens, recovery of single shards, and the segments of a real server's snapshots.
 
 mod point;
 
