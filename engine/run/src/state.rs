@@ -141,6 +141,7 @@ impl StateDir {
     /// When a run of this id is there, or the system says no.
     pub fn create_run(&self, disk: &dyn Disk, id: &str, start: &Start, sources: &[Vec<u8>]) -> Result<(PathBuf, RunLock), StateError> {
         let folder = self.run_folder(id)?;
+        self.clear_unborn(id, &folder)?;
         match disk.create_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(StateError::Exists(id.to_owned())),
             result => result.map_err(io("cannot make", &folder))?,
@@ -158,6 +159,18 @@ impl StateDir {
         }
         disk.sync_dir(&kept).map_err(io("cannot sync", &kept))?;
         Ok((folder, lock))
+    }
+
+    /// A run whose first batch is not whole does not exist: what its process left is cleared for another of that id.
+    fn clear_unborn(&self, id: &str, folder: &Path) -> Result<(), StateError> {
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        let _lock = lock(folder, id)?;
+        match self.journal(id) {
+            Err(StateError::Absent { .. }) => std::fs::remove_dir_all(folder).map_err(io("cannot clear", folder)),
+            _ => Err(StateError::Exists(id.to_owned())),
+        }
     }
 
     /// Lock a run that is there.
@@ -205,7 +218,7 @@ impl StateDir {
     /// A run's journal, and its length in bytes.
     ///
     /// # Errors
-    /// When it is not there or is refused.
+    /// When it is not there (a run whose first batch is not whole does not exist) or is refused.
     pub fn journal(&self, id: &str) -> Result<(Journaled, u64), StateError> {
         let folder = self.run_folder(id)?;
         let path = folder.join("journal.jsonl");
@@ -215,7 +228,10 @@ impl StateDir {
             }
             result => result.map_err(|error| StateError::Io { what: "cannot read", path, error })?,
         };
-        let damaged = |damage| StateError::Damaged { run: id.to_owned(), damage };
+        let damaged = |damage| match damage {
+            Damage::NeverBegan => StateError::Absent { id: id.to_owned(), root: self.root.clone() },
+            damage => StateError::Damaged { run: id.to_owned(), damage },
+        };
         let journaled = read(&bytes).map_err(damaged)?;
         if journaled.run != id {
             let why = format!("it is the journal of run {}", journaled.run);
