@@ -63,7 +63,7 @@ impl Children {
     /// The children of a run. `reaper_command` (an absolute path and its arguments) starts [`reaper::main`]; it is started with the
     /// first child.
     pub fn new(reaper_command: Vec<OsString>, run: &str) -> Self {
-        let mark = Mark { run: run.to_owned(), sitting: std::process::id() };
+        let mark = Mark::new(run);
         let link = Arc::new(Mutex::new(ReaperLink::new(reaper_command, mark.clone())));
         Self { link, mark, patience: Patience::default() }
     }

@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_what_was_told_and_not_taken_back() {
-        let mark = Mark { run: "r1".into(), sitting: 7 };
+        let mark = Mark { run: "r1".into(), sitting: "7".into() };
         let check = |lines: &str, groups: &[u32]| {
             let expected = Left { mark: Some(mark.clone()), groups: groups.iter().copied().collect() };
             assert_eq!(Left::after(lines.as_bytes()), expected, "{lines:?}");
