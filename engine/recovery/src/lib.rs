@@ -5,19 +5,12 @@
 //! the ground up; each uses only those above it.
 
 pub mod guid;
-
 pub mod lsn;
-
 pub mod backup;
-
 pub mod history;
-
 pub mod chain;
-
 pub mod manifest;
-
 pub mod catalogue;
-
 pub mod retention;
 
 /// A moment, always in UTC.

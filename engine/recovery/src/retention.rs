@@ -179,6 +179,7 @@ fn needed<'c>(
 ) {
     let usable: Vec<Record<'c>> =
         records.iter().copied().filter(|record| catalogue.bad(record.id()).is_none()).collect();
+    let holders = Holders::of(&usable);
     // What a need adds is older than what needs it, so that one pass from the newest on finds all.
     for (place, record) in usable.iter().enumerate() {
         let Record::Log(log) = record else { continue };
@@ -186,41 +187,56 @@ fn needed<'c>(
             continue;
         }
         let older = usable.get(place..).unwrap_or_default();
-        let base = good.iter().find(|point| log.vector_base.as_ref() == Some(&point.id));
-        let carriers = log.sqlserver.keys().flat_map(|name| carriers(catalogue, *record, name, older, kept));
-        let carriers: Vec<&PointId> = carriers.chain(base.map(|point| &point.id)).collect();
-        for id in carriers {
-            kept.entry(id).or_insert_with(|| Why::Needed { by: log.id.clone() });
+        for (name, guid) in chains(catalogue, *record, older) {
+            let holders = holders.since(name, &guid, place);
+            if !holders.iter().any(|one| kept.contains_key(one.id())) {
+                let newest = holders.first().map(|one| one.id());
+                kept.extend(newest.map(|id| (id, Why::Needed { by: log.id.clone() })));
+            }
+        }
+        if let Some(base) = good.iter().find(|point| log.vector_base.as_ref() == Some(&point.id)) {
+            kept.entry(&base.id).or_insert_with(|| Why::Needed { by: log.id.clone() });
         }
     }
 }
 
-/// The records that a log point's chain in one database needs and that nothing kept yet stands in for.
-fn carriers<'c>(
-    catalogue: &Catalogue,
-    record: Record<'c>,
-    name: &str,
-    older: &[Record<'c>],
-    kept: &HashMap<&'c PointId, Why>,
-) -> Vec<&'c PointId> {
+/// The backups that a log point's chains are made of, with their database.
+fn chains<'c>(catalogue: &Catalogue, record: Record<'c>, older: &[Record<'c>]) -> Vec<(&'c str, Guid)> {
     // The newest point before it, and the log points since, nearly always hold the whole chain.
     let to_point =
         older.iter().position(|one| matches!(one, Record::Point(_))).map_or(older.len(), |at| at + 1);
     let near = older.get(..to_point).unwrap_or(older);
-    let chain = catalogue
-        .chain(record, name, near)
-        .filter(Result::is_ok)
-        .or_else(|| catalogue.chain(record, name, older));
-    let Some(Ok(chain)) = chain else { return Vec::new() };
-    let carries = |one: &Record<'_>, guid: &Guid| {
-        one.databases()
-            .get(name)
-            .is_some_and(|part| part.backups.iter().any(|own| own.backup.backup_set_guid == *guid))
-    };
-    let carrier = |guid: &Guid| {
-        let holders: Vec<&Record<'c>> = older.iter().filter(|one| carries(one, guid)).collect();
-        let held_already = holders.iter().any(|one| kept.contains_key(one.id()));
-        holders.first().filter(|_| !held_already).map(|one| one.id())
-    };
-    chain.backups.iter().filter_map(|set| carrier(&set.backup_set_guid)).collect()
+    let found = |name: &str, among: &[Record<'_>]| catalogue.chain(record, name, among).and_then(Result::ok);
+    let names = record.databases().keys().map(String::as_str);
+    let sets = names.flat_map(|name| {
+        let chain = found(name, near).or_else(|| found(name, older));
+        chain.into_iter().flat_map(|chain| chain.backups).map(move |set| (name, set.backup_set_guid))
+    });
+    sets.collect()
+}
+
+/// Which records hold which backup, as places in a list that has the newest first.
+struct Holders<'r, 'c> {
+    records: &'r [Record<'c>],
+    places: HashMap<(&'c str, &'c Guid), Vec<usize>>,
+}
+
+impl<'r, 'c> Holders<'r, 'c> {
+    fn of(records: &'r [Record<'c>]) -> Holders<'r, 'c> {
+        let mut places: HashMap<(&str, &Guid), Vec<usize>> = HashMap::new();
+        for (place, record) in records.iter().enumerate() {
+            for (name, part) in record.databases() {
+                for stored in &part.backups {
+                    places.entry((name, &stored.backup.backup_set_guid)).or_default().push(place);
+                }
+            }
+        }
+        Holders { records, places }
+    }
+
+    /// The records at `place` or older that hold a backup, newest first.
+    fn since(&self, name: &'c str, guid: &Guid, place: usize) -> Vec<Record<'c>> {
+        let all = self.places.get(&(name, guid)).map(Vec::as_slice).unwrap_or_default();
+        all.iter().filter(|at| **at >= place).filter_map(|at| self.records.get(*at).copied()).collect()
+    }
 }

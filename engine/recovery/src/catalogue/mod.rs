@@ -3,13 +3,9 @@
 //! It is made of manifests, records and marks alone; nothing else need have survived.
 
 pub mod record;
-
 pub mod store;
-
 pub mod to;
-
 pub mod selection;
-
 pub mod select;
 
 pub use record::Record;

@@ -5,23 +5,14 @@
 //! [`Reason`], what is worth knowing about a chain is a [`Problem`].
 
 pub mod problem;
-
 pub mod reason;
-
 pub mod request;
-
 mod sets;
-
 pub mod line;
-
 mod logs;
-
 mod base;
-
 mod route;
-
 mod remarks;
-
 pub mod choice;
 
 pub use choice::choose;

@@ -5,31 +5,18 @@
 //! [`PointMark`] says later that a point was verified, is held or is bad. All are written once.
 
 pub mod band;
-
 pub mod id;
-
 pub mod artifact;
-
 pub mod format;
-
 pub mod sqlserver;
-
 pub mod qdrant;
-
 pub mod draft;
-
 pub mod claim;
-
 pub mod point;
-
 pub mod log_point;
-
 pub mod point_mark;
-
 pub mod evidence;
-
 mod proofs;
-
 pub mod seal;
 
 pub use artifact::Artifact;
