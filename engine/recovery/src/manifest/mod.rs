@@ -1,7 +1,7 @@
 //! The manifest of a recovery point, format `drydock.point` version 1: what it holds, how it is sealed, how it is read.
 //!
 //! A point goes through three states with a type each: [`Opened`], [`Marked`], and sealed as a [`Manifest`], which
-//! [`seal`] makes of a marked point and the [`Evidence`]. A [`LogPoint`] is its small sibling between points; a
+//! [`seal()`] makes of a marked point and the [`Evidence`]. A [`LogPoint`] is its small sibling between points; a
 //! [`PointMark`] says later that a point was verified, is held or is bad. All are written once.
 
 pub mod band;

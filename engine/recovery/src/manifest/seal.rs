@@ -1,4 +1,4 @@
-//! [`seal`]: makes a sealed point of a marked one, or says which claims do not hold.
+//! [`seal()`]: makes a sealed point of a marked one, or says which claims do not hold.
 
 use std::fmt;
 
