@@ -1,4 +1,4 @@
-//! [`Line`]: one line of history, on which LSNs mean one thing: a family, and a recovery fork with its ancestors.
+//! [`Lineage`] and `Line`: a line of history, on which LSNs mean one thing: a family, and a recovery fork with its ancestors.
 
 use std::collections::HashMap;
 
