@@ -78,11 +78,11 @@ impl Environment {
         }
         let params = file.params.iter().filter_map(|entry| settings.param(entry, findings)).collect();
         if let Some(name) = file.name.filter(|name| name.value.trim().is_empty()) {
-            findings.push(Finding::error(
-                codes::WRONG_TYPE,
-                name.place,
-                "an environment's name must not be empty",
-            ));
+            findings.push(
+                Finding::error(codes::WRONG_TYPE, name.place, "an environment's name must not be empty")
+                    .label("empty")
+                    .help("write for example `environment: production`"),
+            );
         }
         Self {
             name: file.name.map(|name| name.value.to_owned()).unwrap_or_default(),
@@ -155,7 +155,7 @@ impl Settings<'_> {
                     format!("the target `{}` needs `kind`", target.key),
                 )
                 .label("`kind` is missing")
-                .help(format!("add `kind`: one of {}", list(known()))),
+                .help(format!("add `kind: …`: one of {}", list(known()))),
             );
             return None;
         };
@@ -274,6 +274,8 @@ fn value_of(json: Json) -> Value {
 impl Parts for Settings<'_> {
     type Out = Setting;
     const WHAT: &'static str = "setting";
+    const SECRET_HELP: &'static str = "this setting takes no secret";
+    const UNDER: &'static str = "";
     const CODES: [Code; 3] = [codes::UNKNOWN_SETTING, codes::MISSING_SETTING, codes::WRONG_SETTING];
 
     fn whole(&mut self, at: &At<'_>, findings: &mut Findings) -> Option<Option<Setting>> {
@@ -299,6 +301,9 @@ impl Parts for Settings<'_> {
             return Some(secret::source_of(at.node, at.place, at.name, findings).map(Setting::Secret));
         }
         if at.field.secrets && matches!(at.field.shape, Shape::Text) {
+            if at.node.map().is_some() {
+                return Some(secret::source_of(at.node, at.place, at.name, findings).map(Setting::Secret));
+            }
             findings.push(secret::in_plain(at.node, at_value(at.node, at.place), at.name));
             return Some(None);
         }

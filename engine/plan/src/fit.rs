@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 
 use crate::finding::{Code, Finding, Findings};
 use crate::owned_shape::OwnedShape;
+use crate::secret;
 use crate::shape::{Field, Shape};
 use crate::source::Place;
 use crate::suggest::nearest;
@@ -17,6 +18,10 @@ pub(crate) trait Parts {
     type Out;
     /// What the values are called: `input`, `setting`.
     const WHAT: &'static str;
+    /// How a secret comes here, for a source of one where none can stand.
+    const SECRET_HELP: &'static str;
+    /// Where a missing part is added, with a space before it.
+    const UNDER: &'static str;
     /// The code of an unknown key, a missing one, and a value of another shape.
     const CODES: [Code; 3];
 
@@ -78,7 +83,7 @@ pub(crate) fn fit_fields<P: Parts>(
                 format!("{owner} needs the {} `{}`", P::WHAT, field.name),
             )
             .label(format!("`{}` is missing", field.name))
-            .help(format!("add `{}`: {}", field.name, field.shape.words())),
+            .help(format!("add `{}: …`{}: {}", field.name, P::UNDER, field.shape.words())),
         );
     }
     made
@@ -116,7 +121,12 @@ pub(crate) fn fit<P: Parts>(parts: &mut P, at: &At<'_>, findings: &mut Findings)
         (Value::Map(entries), Shape::Map(of)) => entries_of(parts, at, entries, of, findings),
         (Value::Map(entries), Shape::Any) => entries_of(parts, at, entries, &Shape::Any, findings),
         (Value::List(_) | Value::Map(_), _) => {
-            findings.push(wrong::<P>(at, format!("this is {}", at.node.words())));
+            let finding = wrong::<P>(at, format!("this is {}", at.node.words()));
+            findings.push(if secret::looks_like_one(at.node) {
+                finding.help(P::SECRET_HELP)
+            } else {
+                finding
+            });
             None
         }
         _ => parts.scalar(at, findings),
@@ -189,30 +199,42 @@ pub(crate) fn wrong<P: Parts>(at: &At<'_>, label: impl Into<String>) -> Finding 
 
 /// The finding for a plain value that does not have its shape.
 pub(crate) fn wrong_value<P: Parts>(at: &At<'_>) -> Option<Finding> {
-    let mismatch = OwnedShape::from(at.shape).check_value(&at.node.json()).err()?;
-    let mut finding = wrong::<P>(at, format!("this is {}", at.node.words()));
-    match (at.shape, &at.node.value) {
-        (Shape::OneOf(words), Value::Text(text)) => {
-            if let Some(near) = nearest(&text.text, words.iter().copied()) {
-                finding =
-                    finding.label("none of them").help(format!("did you mean `{near}`?")).suggestion(near);
+    OwnedShape::from(at.shape).check_value(&at.node.json()).err()?;
+    let finding = wrong::<P>(at, format!("this is {}", at.node.words()));
+    let instead = |finding: Finding, words: &str, text: String| {
+        finding.help(format!("{words}: `{text}`")).suggestion(text)
+    };
+    Some(match (at.shape, &at.node.value) {
+        (Shape::OneOf(words), Value::Text(text)) => match nearest(&text.text, words.iter().copied()) {
+            Some(near) => {
+                finding.label("none of them").help(format!("did you mean `{near}`?")).suggestion(near)
             }
+            None => finding.label("none of them"),
+        },
+        (Shape::Duration, Value::Number(number)) => instead(finding, "write a unit", format!("{number}s")),
+        (Shape::Size, Value::Number(number)) => instead(finding, "write a unit", format!("{number}B")),
+        (Shape::Duration | Shape::Size | Shape::Datetime | Shape::Decimal | Shape::Url, Value::Text(_)) => {
+            finding.label("this is none")
         }
-        (Shape::Duration, Value::Number(number)) => {
-            finding = finding.help(format!("write a unit: `{number}s`")).suggestion(format!("{number}s"))
+        (Shape::Boolean, Value::Text(text)) => match &*text.text.to_lowercase() {
+            "yes" | "on" | "true" => {
+                instead(finding, "only `true` and `false` are flags; write", "true".to_owned())
+            }
+            "no" | "off" | "false" => {
+                instead(finding, "only `true` and `false` are flags; write", "false".to_owned())
+            }
+            _ => finding,
+        },
+        (Shape::Integer | Shape::Number, Value::Text(text)) if text.text.parse::<f64>().is_ok() => {
+            instead(finding, "remove the quotes", text.text.to_string())
         }
-        (Shape::Size, Value::Number(number)) => {
-            finding = finding.help(format!("write a unit: `{number}B`")).suggestion(format!("{number}B"))
+        (Shape::List(_), Value::Text(text)) => {
+            instead(finding, "write a list", format!("[\"{}\"]", text.text))
         }
         (
             Shape::Text | Shape::Path | Shape::Url | Shape::Decimal | Shape::OneOf(_),
             Value::Number(_) | Value::Boolean(_),
-        ) => {
-            let quoted = format!("\"{}\"", at.node.json());
-            finding = finding.help(format!("put it in quotes: `{quoted}`")).suggestion(quoted);
-        }
-        (_, Value::Text(_)) => finding = finding.label(mismatch.words),
-        _ => {}
-    }
-    Some(finding)
+        ) => instead(finding, "put it in quotes", format!("\"{}\"", at.node.json())),
+        _ => finding,
+    })
 }

@@ -51,6 +51,9 @@ impl Name {
 
 /// The text with everything that may not be in a name replaced, when that gives a name.
 fn near_name(text: &str) -> Option<String> {
+    if !text.is_ascii() {
+        return None;
+    }
     let mapped: String = text
         .to_lowercase()
         .chars()

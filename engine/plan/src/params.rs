@@ -227,7 +227,8 @@ impl Params {
             return;
         }
         match typed(name, param, raw, findings) {
-            Ok(value) => {
+            Ok(None) => {}
+            Ok(Some(value)) => {
                 self.values.insert(name.clone(), value);
             }
             Err(misfit) => findings.push(misfit.finding(name, raw, *declared)),
@@ -262,7 +263,7 @@ impl Misfit {
 }
 
 /// The value as the declared type reads it.
-fn typed(name: &Name, param: &Param, raw: Raw<'_>, findings: &mut Findings) -> Result<Json, Misfit> {
+fn typed(name: &Name, param: &Param, raw: Raw<'_>, findings: &mut Findings) -> Result<Option<Json>, Misfit> {
     let value = match raw {
         Raw::Node(node, _) => node.json(),
         Raw::Text(text, place) => match param.shape {
@@ -277,7 +278,7 @@ fn typed(name: &Name, param: &Param, raw: Raw<'_>, findings: &mut Findings) -> R
                     None if text.trim().is_empty() => Json::Null,
                     None => {
                         findings.extend(moved(found, place.span.start));
-                        return Err(Misfit::new(format!("must be {}", param.shape.shape().words())));
+                        return Ok(None);
                     }
                 }
             }
@@ -286,7 +287,7 @@ fn typed(name: &Name, param: &Param, raw: Raw<'_>, findings: &mut Findings) -> R
     };
     fits_type(param.shape, &value)?;
     fits_bounds(param, &value)?;
-    Ok(value)
+    Ok(Some(value))
 }
 
 /// Findings of a part of a source, at their places in the whole.
@@ -310,7 +311,7 @@ fn fits_type(shape: ParamType, value: &Json) -> Result<(), Misfit> {
         };
         let help = match (shape, value) {
             (ParamType::String | ParamType::Path | ParamType::Url, Json::Number(_) | Json::Bool(_)) => {
-                Some(format!("put it in quotes: `\"{value}\"`"))
+                Some("put it in quotes".to_owned())
             }
             (ParamType::Duration, Json::Number(number)) => Some(format!("write a unit: `{number}s`")),
             (ParamType::Size, Json::Number(number)) => Some(format!("write a unit: `{number}B`")),
@@ -394,7 +395,7 @@ fn declaration(written: &ParamWritten<'_>, findings: &mut Findings) -> Param {
                 Finding::error(
                     codes::PARAM_DECLARATION,
                     entry.key_place,
-                    format!("`{name}` has no meaning for a {} parameter", words(shape)),
+                    format!("`{name}` has no meaning for a parameter of type {}", words(shape)),
                 )
                 .label("no order")
                 .help("bounds are for integer, number, duration, size and datetime"),
@@ -489,7 +490,7 @@ fn pattern(written: &ParamWritten<'_>, findings: &mut Findings) -> Option<String
             Finding::error(
                 codes::PARAM_DECLARATION,
                 pattern.place,
-                format!("`pattern` has no meaning for a {} parameter", words(written.shape.value)),
+                format!("`pattern` has no meaning for a parameter of type {}", words(written.shape.value)),
             )
             .help("a pattern is for string, path and url"),
         );

@@ -2,16 +2,15 @@
 
 /// The candidate that the word was probably meant to be, if one is near: a slip or two, or the same letters in another order.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let allowed = match word.chars().count() {
-        0..=2 => 1,
-        3..=5 => 2,
-        _ => 3,
-    };
+    let length = word.chars().count();
     let folded = word.to_lowercase().replace('-', "_");
     candidates
         .into_iter()
         .map(|candidate| (strsim::osa_distance(&folded, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.chars().count())
+        .filter(|(distance, candidate)| {
+            let longer = length.max(candidate.chars().count());
+            *distance <= (longer / 3).clamp(1, 3) && *distance < length.min(candidate.chars().count())
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -31,6 +30,7 @@ mod tests {
             ("Retry", Some("retry")),
             ("colour", None),
             ("x", None),
+            ("use", None),
         ] {
             assert_eq!(nearest(word, words), expected, "{word}");
         }

@@ -9,7 +9,6 @@ use crate::finding::{Finding, Findings};
 use crate::fit::{At, fit, fit_fields};
 use crate::model::Call;
 use crate::name::Name;
-use crate::owned_shape::OwnedShape;
 use crate::shape::{Field, Shape};
 use crate::source::Place;
 use crate::suggest::nearest;
@@ -32,6 +31,8 @@ pub(super) struct Calls<'a> {
 pub(super) struct CheckedCall {
     /// The kind, when it exists.
     pub(super) kind: Option<KindShape>,
+    /// The target, when it is clear.
+    pub(super) target: Option<Name>,
     /// The call, when nothing is wrong with it.
     pub(super) call: Option<Call>,
     /// The inputs that could be made, also where others are wrong.
@@ -68,7 +69,7 @@ impl Calls<'_> {
                 };
                 fit(&mut parts, &at, findings);
             }
-            return CheckedCall { kind: None, call: None, with: IndexMap::new() };
+            return CheckedCall { kind: None, target: None, call: None, with: IndexMap::new() };
         };
         let before = findings.len();
         let target = self.targets.of_call(&kind, uses.place, written.target, own, findings);
@@ -77,13 +78,14 @@ impl Calls<'_> {
         self.target_inputs(&kind, written.with, findings);
         let sound =
             findings.iter().skip(before).all(|finding| finding.severity != crate::finding::Severity::Error);
+        let own_target = target.clone().flatten();
         let call = target.filter(|_| sound).map(|target| Call {
             kind: kind.name,
             effect: effect(&kind, &with),
             target,
             with: with.clone(),
         });
-        CheckedCall { kind: Some(kind), call, with }
+        CheckedCall { kind: Some(kind), target: own_target, call, with }
     }
 
     /// The inputs that name further targets.
@@ -144,13 +146,4 @@ fn effect(kind: &KindShape, with: &IndexMap<String, Template>) -> Effect {
         Some(Some(_)) => Effect::Writes,
         Some(None) => Effect::ByInput(input),
     }
-}
-
-/// The shape of an input, for outputs that are what an input is.
-pub(super) fn input_shape(
-    with: &IndexMap<String, Template>,
-    name: &str,
-    shapes: &dyn crate::expr::Shapes,
-) -> OwnedShape {
-    with.get(name).map_or(OwnedShape::Any, |template| template.shape(shapes))
 }

@@ -28,22 +28,34 @@ pub(super) struct Compiler<'s, 'a, 'n> {
 impl Compiler<'_, '_, '_> {
     /// A bare expression; all that it reads is judged.
     pub(super) fn expression(&mut self, entry: &Entry, findings: &mut Findings) -> Option<Expr> {
+        let expr = self.unjudged(entry, findings)?;
+        self.judge(&expr, findings);
+        Some(expr)
+    }
+
+    /// A bare expression.
+    pub(super) fn unjudged(&mut self, entry: &Entry, findings: &mut Findings) -> Option<Expr> {
         let params = self.params;
         let secret = |name: &str| params.is_secret(name);
         let expr = match &entry.value.value {
             Value::Text(text) => {
                 let origin = origin(text, &self.source.text, entry.value.place);
-                compile_expr(&text.text, origin, self.site, &secret, findings)?
+                compile_expr(&text.text, origin, self.site, &secret, findings)
             }
             Value::Boolean(value) => {
-                compile_expr(&value.to_string(), entry.value.place, self.site, &secret, findings)?
+                compile_expr(&value.to_string(), entry.value.place, self.site, &secret, findings)
             }
-            _ => return None,
+            _ => None,
         };
+        self.readers.unreadable |= expr.is_none();
+        expr
+    }
+
+    /// Judge all that an expression reads.
+    pub(super) fn judge(&mut self, expr: &Expr, findings: &mut Findings) {
         for reference in expr.refs() {
             self.readers.judge(reference, self.reader, &self.known, findings);
         }
-        Some(expr)
     }
 
     /// A value that may have `{{ }}` anywhere in it; all that it reads is judged. Secrets may not stand in it.
@@ -79,7 +91,10 @@ impl Compiler<'_, '_, '_> {
         let params = self.params;
         let secret = |name: &str| params.is_secret(name);
         let origin = origin(text, &self.source.text, node.place);
-        let template = compile_text(&text.text, origin, self.site, &secret, findings)?;
+        let Some(template) = compile_text(&text.text, origin, self.site, &secret, findings) else {
+            self.readers.unreadable = true;
+            return None;
+        };
         for reference in template.refs() {
             self.readers.judge(reference, self.reader, &self.known, findings);
         }
@@ -115,6 +130,9 @@ pub(super) struct InputParts<'c, 's, 'a, 'n> {
 impl Parts for InputParts<'_, '_, '_, '_> {
     type Out = Template;
     const WHAT: &'static str = "input";
+    const SECRET_HELP: &'static str =
+        "a secret comes through a parameter of type secret: `\"{{ params.NAME }}\"`";
+    const UNDER: &'static str = " under `with`";
     const CODES: [Code; 3] = [codes::UNKNOWN_INPUT, codes::MISSING_INPUT, codes::WRONG_INPUT];
 
     fn whole(&mut self, _at: &At<'_>, _findings: &mut Findings) -> Option<Option<Template>> {

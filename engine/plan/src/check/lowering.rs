@@ -20,9 +20,9 @@ use crate::syntax::plan_file::PlanFile;
 use super::calls::Calls;
 use super::inputs::{Compiler, NamedFile};
 use super::references::{Reader, Readers};
+use super::seat::Lowering;
 use super::shapes::{Known, StepShapes};
 use super::sites;
-use super::steps::Lowering;
 use super::table::StepTable;
 use super::targets::Targets;
 
@@ -80,7 +80,9 @@ pub(super) fn lower(
     }
     let Lowering { mut readers, shapes, files, .. } = lowering;
     let outputs = outputs(file, params, with.source, &shapes, &mut readers, findings);
-    unused(params, &readers, findings);
+    if !readers.unreadable {
+        unused(params, &readers, findings);
+    }
     targets.unused(findings);
     if with.demands {
         missing(params, &readers, findings);

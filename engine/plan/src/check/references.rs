@@ -7,12 +7,13 @@ use crate::expr::{Guard, GuardedStep, Ref, Root};
 use crate::finding::{Code, Finding, Findings};
 use crate::model::{OnFailure, OnUnknown};
 use crate::name::Name;
+use crate::owned_shape::OwnedShape;
 use crate::params::Params;
 use crate::source::Place;
 use crate::suggest::nearest;
 use crate::syntax::fields::list;
 
-use super::shapes::{Known, Miss};
+use super::shapes::{Known, Miss, written};
 use super::table::StepTable;
 
 /// Who reads.
@@ -31,6 +32,8 @@ pub(super) struct Readers<'a, 'n> {
     params: &'a Params,
     /// For each step: whether its `when` is asked for each instance, so that its outputs are there whatever it says.
     pub(super) when_per_item: Vec<bool>,
+    /// Whether some expression could not be read, so that nobody knows what it reads.
+    pub(super) unreadable: bool,
     /// The parameters that are read, and the first place where one is read without a guard.
     pub(super) params_read: HashSet<Name>,
     /// The first bare reading of each parameter.
@@ -38,12 +41,22 @@ pub(super) struct Readers<'a, 'n> {
     questions: Vec<Question>,
 }
 
-/// `step` must need `other`, else this is found.
+/// `step` must need `other`, else something is found about what it reads there. The words are made only then.
 #[derive(Debug)]
 struct Question {
     step: usize,
     other: usize,
-    otherwise: Finding,
+    place: Place,
+    otherwise: Otherwise,
+}
+
+/// What is wrong when a step does not need one that it reads.
+#[derive(Debug)]
+enum Otherwise {
+    /// It may not have run yet.
+    NotNeeded,
+    /// It is in `finally`, and what it reads, written so, may not have run.
+    MayBeMissing(String),
 }
 
 impl<'a, 'n> Readers<'a, 'n> {
@@ -53,6 +66,7 @@ impl<'a, 'n> Readers<'a, 'n> {
             table,
             params,
             when_per_item: vec![false; table.steps.len()],
+            unreadable: false,
             params_read: HashSet::new(),
             bare_params: Vec::new(),
             questions: Vec::new(),
@@ -98,7 +112,15 @@ impl<'a, 'n> Readers<'a, 'n> {
             self.questions.iter().map(|question| (question.step, question.other)).collect();
         for (question, needed) in self.questions.into_iter().zip(self.table.graph.needs(&asked)) {
             if !needed {
-                findings.push(question.otherwise);
+                findings.push(match question.otherwise {
+                    Otherwise::NotNeeded => {
+                        not_needed(self.table, question.step, question.other, question.place)
+                    }
+                    Otherwise::MayBeMissing(read) => {
+                        let why = "it may not have run when `finally` does";
+                        may_be_missing(self.table, question.other, question.place, &read, true, why)
+                    }
+                });
             }
         }
     }
@@ -174,18 +196,17 @@ impl<'a, 'n> Readers<'a, 'n> {
         }
         let needed_directly = self.table.needs[number].contains(&other);
         let after_the_body = own.finally && !others.finally;
+        let found =
+            if reads_outputs { self.unguarded(reference, other, guards, reader) } else { Findings::new() };
+        let mut ask = |otherwise| {
+            self.questions.push(Question { step: number, other, place: reference.place, otherwise })
+        };
         if !needed_directly && !after_the_body {
-            let otherwise = self.not_needed(reference, number, other);
-            self.questions.push(Question { step: number, other, otherwise });
+            ask(Otherwise::NotNeeded);
+        } else if reads_outputs && !needed_directly && found.is_empty() && !guarded(reference, guards) {
+            ask(Otherwise::MayBeMissing(written(reference, reference.path.len())));
         }
-        if reads_outputs && !needed_directly && after_the_body && !guarded(reference, guards) {
-            let otherwise =
-                self.may_be_missing(reference, other, "it may not have run when `finally` does", None);
-            self.questions.push(Question { step: number, other, otherwise });
-        }
-        if reads_outputs {
-            findings.extend(self.unguarded(reference, other, guards, reader));
-        }
+        findings.extend(found);
         true
     }
 
@@ -205,18 +226,21 @@ impl<'a, 'n> Readers<'a, 'n> {
         let name = step.name.value;
         let why = match (&step.when, step.on_failure) {
             (Some(when), _) if !self.when_per_item[other] => {
-                Some(("it is skipped where its `when` is false", Some(when.key_place)))
+                Some(("it is skipped where its `when` is false", when.key_place))
             }
             (_, OnFailure::Ignore) if step.foreach.is_none() => {
-                Some(("it may fail: its failure is ignored", Some(step.name.place)))
+                Some(("it may fail: its failure is ignored", step.name.place))
             }
             _ if step.finally && matches!(reader, Reader::PlanOutputs) => {
-                Some(("it stands in `finally` and may fail", Some(step.name.place)))
+                Some(("it stands in `finally` and may fail", step.name.place))
             }
             _ => None,
         };
-        if let Some((why, place)) = why {
-            found.push(self.may_be_missing(reference, other, why, place));
+        if let Some((why, because)) = why {
+            let in_step = matches!(reader, Reader::Step(..));
+            let read = written(reference, reference.path.len());
+            let finding = may_be_missing(self.table, other, reference.place, &read, in_step, why);
+            found.push(finding.related(because, "this is why"));
         } else if let Some(on_unknown) = step.on_unknown.filter(|word| word.value == OnUnknown::Done) {
             found.push(
                 Finding::warning(
@@ -225,29 +249,11 @@ impl<'a, 'n> Readers<'a, 'n> {
                     format!("`steps.{name}.outputs` may not be there"),
                 )
                 .label("absent after an attempt that was taken as done")
-                .help(format!("write `{} | default(…)`", reference.dotted()))
+                .help(format!("write `{} | default(…)`", written(reference, reference.path.len())))
                 .related(on_unknown.place, "this takes it as done"),
             );
         }
         found
-    }
-
-    fn may_be_missing(&self, reference: &Ref, other: usize, why: &str, place: Option<Place>) -> Finding {
-        let name = self.table.steps[other].name.value;
-        let finding = Finding::error(
-            codes::MAY_BE_MISSING,
-            reference.place,
-            format!("`steps.{name}.outputs` may not be there"),
-        )
-        .label(why)
-        .help(format!(
-            "add `steps.{name}.status == 'succeeded'` to this step's `when`, or write `{} | default(…)`",
-            reference.dotted()
-        ));
-        match place {
-            Some(place) => finding.related(place, "this is why"),
-            None => finding,
-        }
     }
 
     fn itself(&self, reference: &Ref, number: usize) -> Finding {
@@ -256,17 +262,39 @@ impl<'a, 'n> Readers<'a, 'n> {
             .label("not there yet")
             .help("in `validate` and `outputs` of a step, `outputs` are its own: write `outputs` instead of the step's name")
     }
+}
 
-    fn not_needed(&self, reference: &Ref, number: usize, other: usize) -> Finding {
-        let (own, others) = (&self.table.steps[number], &self.table.steps[other]);
-        let mut needs: Vec<&str> = own.needs.iter().map(|need| need.value).collect();
-        needs.push(others.name.value);
-        let message = format!("step `{}` reads `{}` and does not need it", own.name.value, others.name.value);
-        Finding::error(codes::NOT_NEEDED, reference.place, message)
-            .label("may not have run yet")
-            .help(format!("write `needs: [{}]` at `{}`", needs.join(", "), own.name.value))
-            .related(own.name.place, "this step")
-    }
+/// Found: the outputs of `other`, read at `place` as `read`, may be missing.
+fn may_be_missing(
+    table: &StepTable<'_>,
+    other: usize,
+    place: Place,
+    read: &str,
+    in_step: bool,
+    why: &str,
+) -> Finding {
+    let name = table.steps[other].name.value;
+    let or_default = format!("write `{read} | default(…)`");
+    let help = if in_step {
+        format!("add `steps.{name}.status == 'succeeded'` to this step's `when`, or {or_default}")
+    } else {
+        or_default
+    };
+    Finding::error(codes::MAY_BE_MISSING, place, format!("`steps.{name}.outputs` may not be there"))
+        .label(why)
+        .help(help)
+}
+
+/// Found: a step reads another at `place` and does not need it.
+fn not_needed(table: &StepTable<'_>, number: usize, other: usize, place: Place) -> Finding {
+    let (own, others) = (&table.steps[number], &table.steps[other]);
+    let mut needs: Vec<&str> = own.needs.iter().map(|need| need.value).collect();
+    needs.push(others.name.value);
+    let message = format!("step `{}` reads `{}` and does not need it", own.name.value, others.name.value);
+    Finding::error(codes::NOT_NEEDED, place, message)
+        .label("may not have run yet")
+        .help(format!("write `needs: [{}]` at `{}`", needs.join(", "), own.name.value))
+        .related(own.name.place, "this step")
 }
 
 fn guarded(reference: &Ref, guards: &[GuardedStep]) -> bool {
@@ -279,8 +307,15 @@ fn missed(miss: &Miss<'_>) -> Finding {
     let name = &miss.segment.text;
     let code: Code = codes::UNKNOWN_FIELD;
     let Some(there) = &miss.there else {
-        let message = format!("`{}` is {} and has nothing called `{name}`", miss.within, miss.shape.words());
-        return Finding::error(code, miss.segment.place, message).label("nothing here");
+        let (what, help) = match miss.shape {
+            OwnedShape::List(_) => (
+                "a list".to_owned(),
+                format!("name an item by its number, `{}[0]`, or go over all with `foreach`", miss.within),
+            ),
+            _ => (miss.shape.words(), format!("write `{}` alone", miss.within)),
+        };
+        let message = format!("`{}` is {what} and has no `{name}`", miss.within);
+        return Finding::error(code, miss.segment.place, message).label("nothing here").help(help);
     };
     let finding = Finding::error(code, miss.segment.place, format!("`{}` has no `{name}`", miss.within))
         .label("unknown");

@@ -47,6 +47,21 @@ pub(super) struct Miss<'r> {
     pub(super) shape: OwnedShape,
 }
 
+/// The first parts of a reference as they would be written: `steps.a.outputs[0].key`.
+pub(super) fn written(reference: &Ref, parts: usize) -> String {
+    let mut text = reference.root.as_str().to_owned();
+    for segment in &reference.path[..parts] {
+        if segment.text.bytes().all(|b| b.is_ascii_digit()) {
+            text.push_str(&format!("[{}]", segment.text));
+        } else if segment.text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            text.push_str(&format!(".{}", segment.text));
+        } else {
+            text.push_str(&format!("['{}']", segment.text));
+        }
+    }
+    text
+}
+
 impl StepShapes {
     /// Remember a step's outputs.
     pub(super) fn insert(&mut self, step: &str, shape: OwnedShape) {
@@ -163,11 +178,7 @@ fn walk_ref<'r>(shape: &OwnedShape, reference: &'r Ref, rest: &'r [Segment]) -> 
     let Some((segment, further)) = rest.split_first() else { return Ok(shape.clone()) };
     let miss = |there| {
         let before = reference.path.len() - rest.len();
-        let within = std::iter::once(reference.root.as_str())
-            .chain(reference.path[..before].iter().map(|segment| segment.text.as_str()))
-            .collect::<Vec<_>>()
-            .join(".");
-        Err(Miss { within, segment, there, shape: shape.clone() })
+        Err(Miss { within: written(reference, before), segment, there, shape: shape.clone() })
     };
     match shape.field(&segment.text) {
         Lookup::Found(found) => walk_ref(&found, reference, further),

@@ -4,7 +4,7 @@ use crate::expr::Root::{Item, Outputs, Params, Result, Run, Steps};
 use crate::expr::{Root, Site};
 
 /// A place of a step, in a step with and in one without `foreach`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct StepSite {
     once: Site,
     each: Site,
@@ -12,7 +12,7 @@ pub(super) struct StepSite {
 
 impl StepSite {
     /// The place in a step with or without `foreach`.
-    pub(super) fn site(&self, foreach: bool) -> &Site {
+    pub(super) fn site(&'static self, foreach: bool) -> &'static Site {
         if foreach { &self.each } else { &self.once }
     }
 }
@@ -38,6 +38,6 @@ pub(super) static ASSERT_WITHOUT_CALL: StepSite = step_site(
     &[Params, Steps, Run, Outputs],
     &[Params, Steps, Run, Outputs, Item],
 );
-pub(super) static FOREACH: Site = Site { roots: &[Params, Steps, Run], what: "`foreach`" };
-pub(super) static KEY: Site = Site { roots: &[Params, Steps, Run, Item], what: "`key`" };
+pub(super) static FOREACH: StepSite = step_site("`foreach`", &[Params, Steps, Run], &[Params, Steps, Run]);
+pub(super) static KEY: StepSite = step_site("`key`", &[Params, Steps, Run], &[Params, Steps, Run, Item]);
 pub(super) static PLAN_OUTPUT: Site = Site { roots: &[Params, Steps, Run], what: "the plan's `outputs`" };

@@ -1,5 +1,6 @@
 //! All steps by name and number, with their needs: [`StepTable`].
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use crate::codes;
@@ -11,6 +12,8 @@ use crate::syntax::plan_file::StepWritten;
 
 /// How many steps a plan may have, `finally` included.
 const MAX_STEPS: usize = 50_000;
+/// For how many unknown names a near one is looked for.
+const MAX_GUESSES: usize = 50;
 
 /// The steps of a plan, numbered in written order, the body first.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(super) struct StepTable<'n> {
     /// As written.
     pub(super) steps: &'n [StepWritten<'n>],
     by_name: HashMap<&'n str, usize>,
+    /// How many names were compared with all others; in large plans that takes its time.
+    guesses: Cell<usize>,
     /// The numbers of what each needs, as written, without those that name nothing.
     pub(super) needs: Vec<Vec<usize>>,
     /// The graph of them.
@@ -46,7 +51,7 @@ impl<'n> StepTable<'n> {
         let graph = Graph::of(&needs);
         circles(steps, &needs, &graph, findings);
         let order = order(steps, &graph);
-        Some(Self { steps, by_name, needs, graph, order })
+        Some(Self { steps, by_name, guesses: Cell::default(), needs, graph, order })
     }
 
     /// The number of the step of this name.
@@ -56,7 +61,10 @@ impl<'n> StepTable<'n> {
 
     /// The help for a name that no step has.
     pub(super) fn no_such_step(&self, finding: Finding, name: &str) -> Finding {
-        match nearest(name, self.steps.iter().map(|step| step.name.value)) {
+        self.guesses.set(self.guesses.get() + 1);
+        let near = (self.guesses.get() <= MAX_GUESSES)
+            .then(|| nearest(name, self.steps.iter().map(|step| step.name.value)));
+        match near.flatten() {
             Some(near) => finding.help(format!("did you mean `{near}`?")).suggestion(near),
             None if self.steps.len() > 12 => finding.help("no step has a name like it"),
             None => {
@@ -93,6 +101,7 @@ fn needs(
     findings: &mut Findings,
 ) -> Vec<Vec<usize>> {
     let mut all = Vec::with_capacity(steps.len());
+    let mut unknown = 0;
     for step in steps {
         let mut own: Vec<usize> = Vec::with_capacity(step.needs.len());
         for need in &step.needs {
@@ -110,7 +119,10 @@ fn needs(
                     findings.push(needs_finally(step, need))
                 }
                 Some(&number) => own.push(number),
-                None => findings.push(unknown_need(steps, step, need)),
+                None => {
+                    unknown += 1;
+                    findings.push(unknown_need(steps, step, need, unknown <= MAX_GUESSES));
+                }
             }
         }
         all.push(own);
@@ -118,11 +130,16 @@ fn needs(
     all
 }
 
-fn unknown_need(steps: &[StepWritten<'_>], step: &StepWritten<'_>, need: &Spanned<&str>) -> Finding {
+fn unknown_need(
+    steps: &[StepWritten<'_>],
+    step: &StepWritten<'_>,
+    need: &Spanned<&str>,
+    guess: bool,
+) -> Finding {
     let message = format!("step `{}` needs `{}`, which is no step", step.name.value, need.value);
     let finding = Finding::error(codes::UNKNOWN_STEP, need.place, message).label("unknown");
     let others = || steps.iter().map(|other| other.name.value).filter(|other| *other != step.name.value);
-    match nearest(need.value, others()) {
+    match guess.then(|| nearest(need.value, others())).flatten() {
         Some(near) => finding.help(format!("did you mean `{near}`?")).suggestion(near),
         None => finding.help("remove it, or add a step of that name"),
     }
@@ -146,24 +163,23 @@ fn circles(steps: &[StepWritten<'_>], needs: &[Vec<usize>], graph: &Graph, findi
             let written = steps[step].needs.iter().find(|need| need.value == name(next));
             ix.and(written).map_or(steps[step].name.place, |need| need.place)
         };
-        if circle.len() == 1 {
-            findings.push(
-                Finding::error(codes::CIRCLE, edge(0), format!("step `{}` needs itself", name(first)))
-                    .label("itself")
-                    .help("remove it from `needs`"),
-            );
-            continue;
-        }
-        let drawn =
-            circle.iter().chain([&first]).map(|number| name(*number)).collect::<Vec<_>>().join(" -> ");
-        let mut finding = Finding::error(codes::CIRCLE, edge(0), "these steps wait for each other for ever")
-            .label(format!("`{}` needs `{}`", name(first), name(circle[1])))
-            .help(format!("each needs the next: {drawn}; remove one of these needs"));
-        for at in 1..circle.len() {
+        let place = steps[first].name.place;
+        let finding = if circle.len() == 1 {
+            Finding::error(codes::CIRCLE, place, format!("step `{}` needs itself", name(first)))
+                .label("waits for itself")
+                .help("remove it from its `needs`")
+        } else {
+            let drawn =
+                circle.iter().chain([&first]).map(|number| name(*number)).collect::<Vec<_>>().join(" -> ");
+            Finding::error(codes::CIRCLE, place, "these steps wait for each other for ever")
+                .label("the first of the circle")
+                .help(format!("each needs the next: {drawn}; remove one of these needs"))
+        };
+        let edges = (0..circle.len()).map(|at| {
             let next = circle[(at + 1) % circle.len()];
-            finding = finding.related(edge(at), format!("`{}` needs `{}`", name(circle[at]), name(next)));
-        }
-        findings.push(finding);
+            (edge(at), format!("`{}` needs `{}`", name(circle[at]), name(next)))
+        });
+        findings.push(edges.fold(finding, |finding, (place, words)| finding.related(place, words)));
     }
 }
 

@@ -157,7 +157,9 @@ impl Targets {
                 format!("the plan has no target `{}`", target.value),
             )
             .label("unknown");
-            findings.push(match nearest(target.value, self.by_name.keys().map(Name::as_str)) {
+            let near = nearest(target.value, self.by_name.keys().map(Name::as_str));
+            near.into_iter().for_each(|near| self.mark(near));
+            findings.push(match near {
                 Some(near) => finding.help(format!("did you mean `{near}`?")).suggestion(near),
                 None => {
                     let kind = kinds.and_then(|kinds| kinds.first()).unwrap_or(&"http");
@@ -171,12 +173,12 @@ impl Targets {
             let finding = Finding::error(
                 codes::TARGET_OF_OTHER_KIND,
                 target.place,
-                format!("{owner} works on {}, and `{name}` is `{kind}`", words(kinds)),
+                format!("{owner} works on a target of kind {}, and `{name}` is `{kind}`", words(kinds)),
             );
             let fitting = self.fitting(kinds);
             let help = if fitting.is_empty() {
                 format!(
-                    "declare a target of that kind under `targets`, for example `{}: {0}`",
+                    "declare a target of that kind: `targets: {{ main: {} }}`",
                     kinds.first().unwrap_or(&"")
                 )
             } else {
@@ -209,7 +211,7 @@ impl Targets {
     }
 
     fn missing(&self, kind: &KindShape, uses: Place, kinds: Option<&[&str]>) -> Finding {
-        let what = kinds.map_or("a target".to_owned(), |kinds| format!("a target: {}", words(kinds)));
+        let what = kinds.map_or("a target".to_owned(), |kinds| format!("a target of kind {}", words(kinds)));
         let fitting = kinds
             .map_or_else(|| self.by_name.keys().map(Name::as_str).collect(), |kinds| self.fitting(kinds));
         let help = match (fitting.as_slice(), kinds.and_then(|kinds| kinds.first())) {

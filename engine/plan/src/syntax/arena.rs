@@ -154,6 +154,7 @@ impl Rules<'_, '_> {
             ),
             Plain::NotFinite => findings.push(
                 Finding::error(codes::NUMBER, self.place(ix), format!("`{text}` is not a finite number"))
+                    .label("no number that can be kept")
                     .help(format!("write it as text: `\"{text}\"`"))
                     .suggestion(format!("\"{text}\"")),
             ),
@@ -170,7 +171,8 @@ impl Rules<'_, '_> {
                 if !self.source[place.span.range()].starts_with("{{") {
                     findings.push(
                         Finding::error(codes::KEY_NOT_TEXT, place, "a key must be text")
-                            .label("this is no text"),
+                            .label("this is no text")
+                            .help("write a name before the `:`"),
                     );
                 }
                 continue;

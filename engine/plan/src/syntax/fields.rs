@@ -46,7 +46,12 @@ impl<'n> Fields<'n> {
                     format!("{} must be a mapping", table.what),
                 )
                 .label(format!("this is {}", node.words()))
-                .help(format!("its keys are {}", list(table.names()))),
+                .help(match table.keys.iter().rfind(|key| key.required) {
+                    Some(key) => {
+                        format!("write at least `{}`, for example `{{ {} }}`", key.name, key.example)
+                    }
+                    None => format!("its keys are {}", list(table.names())),
+                }),
             );
             return None;
         };
@@ -100,7 +105,8 @@ impl<'n> Fields<'n> {
                     codes::NO_SUCH_WORD,
                     entry.value_place(),
                     format!("`{name}` must be {}", Shape::OneOf(words).words()),
-                );
+                )
+                .label("none of them");
                 if let Some(near) = nearest(text, words.iter().copied()) {
                     finding = finding.help(format!("did you mean `{near}`?")).suggestion(near);
                 }
@@ -129,9 +135,13 @@ impl<'n> Fields<'n> {
             }
             _ => None,
         };
-        match number {
-            Some(number) => Some(Spanned::new(number, entry.value.place)),
-            None => wrong_type(key, entry, findings),
+        match (number, &entry.value.value) {
+            (Some(number), _) => Some(Spanned::new(number, entry.value.place)),
+            (None, Value::Number(number)) => {
+                findings.push(wrong(key, entry).label(format!("this is {number}")));
+                None
+            }
+            _ => wrong_type(key, entry, findings),
         }
     }
 
@@ -176,7 +186,8 @@ impl<'n> Fields<'n> {
                                 at_value(item, entry.key_place),
                                 format!("`{name}` lists names"),
                             )
-                            .label(format!("this is {}", item.words())),
+                            .label(format!("this is {}", item.words()))
+                            .help("write a name of the plan, for example `[first, second]`"),
                         );
                         None
                     }
@@ -222,6 +233,18 @@ impl<'n> Fields<'n> {
         let (key, entry) = self.get(name)?;
         match &entry.value.value {
             Value::Text(_) | Value::Boolean(_) => Some(entry),
+            Value::List(_) => {
+                findings.push(
+                    Finding::error(
+                        codes::WRONG_TYPE,
+                        entry.value_place(),
+                        format!("`{name}` must be an expression"),
+                    )
+                    .label("this is a list")
+                    .help(format!("put it in quotes, and its texts too: `{name}: \"['a', 'b']\"`")),
+                );
+                None
+            }
             _ => wrong_type(key, entry, findings),
         }
     }
@@ -259,16 +282,14 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 /// Found: the value under a key is of another type. Always `None`.
 fn wrong_type<T>(key: &Key, entry: &Entry, findings: &mut Findings) -> Option<T> {
-    findings.push(
-        Finding::error(
-            codes::WRONG_TYPE,
-            entry.value_place(),
-            format!("`{}` must be {}", key.name, key.wanted.words()),
-        )
-        .label(format!("this is {}", entry.value.words()))
-        .help(format!("write for example `{}`", key.example)),
-    );
+    findings.push(wrong(key, entry).label(format!("this is {}", entry.value.words())));
     None
+}
+
+fn wrong(key: &Key, entry: &Entry) -> Finding {
+    let message = format!("`{}` must be {}", key.name, key.wanted.words());
+    Finding::error(codes::WRONG_TYPE, entry.value_place(), message)
+        .help(format!("write for example `{}`", key.example))
 }
 
 fn unknown_key(entry: &Entry, table: &Table) -> Finding {

@@ -316,6 +316,7 @@ fn retry(entry: &Entry, findings: &mut Findings) -> Retry {
                 format!("`max_delay` is shorter than `delay` ({})", delay.value),
             )
             .label("shorter than the first delay")
+            .help(format!("make it at least `{}`, or leave it out", delay.value))
             .related(delay.place, "the first delay"),
         );
     }

@@ -19,12 +19,18 @@ pub(super) struct Trouble {
 pub(super) fn diagnose(text: &str, arena: &Arena<'_>, at: usize, info: &str, index: u16) -> Trouble {
     let line = line_of(text, at);
     let next = line_of(text, line.end as usize + 1);
-    if let Some(span) = tab(text, line, at).or_else(|| tab(text, next, next.start as usize)) {
+    let found = tab(text, line, at)
+        .map(|span| (span, line))
+        .or_else(|| Some((tab(text, next, next.start as usize)?, next)));
+    if let Some((span, line)) = found {
+        // Nobody knows how deep a line with a tab was meant to be: it is covered whole.
+        let indents = text[line.start as usize..span.start as usize].trim().is_empty();
+        let covered = if indents { line } else { span };
         let finding =
             Finding::error(codes::TAB, Place::new(index, span), "a tab stands where YAML wants spaces")
                 .label("a tab")
                 .help("replace it with spaces; indentation is two spaces a level");
-        return Trouble { finding, mask: Some((span, " ")) };
+        return Trouble { finding, mask: Some((covered, " ")) };
     }
     if let Some(span) = braces(text, arena, line, at) {
         return Trouble { finding: unquoted_braces(text, Place::new(index, span)), mask: Some((span, "x")) };
@@ -170,6 +176,18 @@ const KNOWN: &[Known] = &[
         message: "a text cannot begin with this character",
         label: "this character",
         help: "put the text in quotes",
+    },
+    Known {
+        info: "invalid trailing content after",
+        message: "text goes on after its closing quote",
+        label: "after the quote",
+        help: "a `'` inside single quotes is written twice; or put the text in double quotes",
+    },
+    Known {
+        info: "invalid indentation in flow construct",
+        message: "a list or a mapping in brackets is not closed",
+        label: "before this, `]` or `}` is missing",
+        help: "close it, or indent this line deeper than the line where it was opened",
     },
     Known {
         info: "parsing a flow sequence",

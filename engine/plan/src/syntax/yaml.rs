@@ -276,7 +276,10 @@ impl<'t> Builder<'t> {
         let last = self.arena.nodes[ix..].iter().map(|node| node.span.end).max().unwrap_or(start);
         let node = &mut self.arena.nodes[ix];
         node.span.end = match end {
-            Some(end) if braces => end.end,
+            Some(end) if braces => {
+                let closed = &self.text[start as usize..end.end as usize];
+                start + Span::new(0, closed.trim_end().len()).end
+            }
             _ => last.max(start),
         };
         node.end = count;
