@@ -243,6 +243,8 @@ impl Machine {
     fn reopen(&mut self, reopened: &Reopened) {
         let Some(&ix) = self.by_name.get(&reopened.step) else { return };
         let (foreach, fresh) = (self.plan.step(ix).foreach.is_some(), reopened.fresh);
+        // What the run was started without is taken up only when it is named: from then on it belongs to the run.
+        self.left_out.remove(&ix);
         let state = &mut self.steps[ix.ix()];
         (state.status, state.error, state.why, state.outputs) = (None, None, None, None);
         if fresh && foreach && reopened.key.is_none() {

@@ -183,8 +183,10 @@ impl Instance {
     /// Take it up again; `fresh`: what its body did is done again.
     pub(crate) fn reopen(&mut self, fresh: bool) {
         (self.status, self.error, self.why, self.retry_at) = (None, None, None, None);
-        (self.tries, self.former_attempts) = (0, self.attempts.len());
+        self.tries = 0;
         self.judged.fill(None);
+        let goes_on = !fresh && self.live().is_some();
+        self.former_attempts = self.attempts.len() - usize::from(goes_on);
         if fresh {
             (self.body, self.body_datum, self.owes_outputs, self.progress) = (None, None, false, None);
             if let Some(attempt) = self.live_mut() {

@@ -35,7 +35,6 @@ impl Machine {
             Input::Tick => {}
         }
         if self.at_work {
-            self.timers(out);
             self.settle(out);
         }
     }

@@ -11,6 +11,7 @@ use crate::machine::{Emitter, Machine, Phase};
 impl Machine {
     pub(super) fn settle(&mut self, out: &mut Emitter) {
         while self.at_work {
+            self.timers(out);
             while let Some(ix) = self.agenda.dirty.pop_first() {
                 self.consider(ix, out);
             }

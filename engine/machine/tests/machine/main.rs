@@ -2,5 +2,10 @@
 
 mod plans;
 mod world;
+mod dice;
+mod random_plans;
+mod reference;
+mod witness;
 
 mod needs;
+mod random_runs;
