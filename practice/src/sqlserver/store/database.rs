@@ -175,6 +175,8 @@ pub struct Database {
     pub differential_base: Option<Base>,
     /// The checkpoint of its last full backup that was not copy-only.
     pub last_full: Option<Lsn>,
+    /// Its last checkpoint.
+    pub last_checkpoint: Lsn,
     /// The log that has not been backed up; nothing when no log backup is possible.
     pub chain: Option<Chain>,
     /// How far its restore has come.

@@ -68,6 +68,21 @@ pub fn redo(path: &Path, guids: &Guids, records: &[Record], through: Lsn) -> Res
     record::apply(&open_data(path, guids, OpenFlags::empty())?, records, through)
 }
 
+/// Changes a data file without a log: for the server's own tables in msdb.
+///
+/// # Errors
+/// What `change` returns, or SQLite's when the file cannot be opened.
+pub fn change_unlogged(
+    path: &Path,
+    guids: &Guids,
+    change: impl FnOnce(&Connection) -> Result<()>,
+) -> Result<()> {
+    let data = open_data(path, guids, OpenFlags::empty())?;
+    data.execute_batch("BEGIN IMMEDIATE")?;
+    change(&data)?;
+    data.execute_batch("COMMIT")
+}
+
 /// How far the log has been applied to a data file.
 ///
 /// # Errors

@@ -416,6 +416,7 @@ impl Instance {
             forks: vec![Fork { id: self.guids.next(), from: start }],
             differential_base: None,
             last_full: None,
+            last_checkpoint: start,
             chain: None,
             redo: None,
             generation: 0,
@@ -436,13 +437,14 @@ impl Instance {
     fn recover(&self) -> io::Result<()> {
         let mut catalog = self.catalog();
         let mut logs = BTreeMap::new();
-        for database in catalog.databases.values().filter(|database| database.state == State::Online) {
+        let online = |database: &Database| database.state == State::Online && database.standby.is_none();
+        for database in catalog.databases.values().filter(|database| online(database)) {
             if let Ok(log) = Log::open(&database.log_path()) {
                 logs.insert(database.id, log);
             }
         }
         drop_undecided(&mut logs)?;
-        for database in catalog.databases.values_mut().filter(|database| database.state == State::Online) {
+        for database in catalog.databases.values_mut().filter(|database| online(database)) {
             let path = database.data_path();
             let sound = logs.remove(&database.id).filter(|_| path.is_file()).and_then(|log| {
                 let applied = files::applied(&path, &self.guids).ok()?;

@@ -1,0 +1,529 @@
+//! BACKUP DATABASE and BACKUP LOG. Main function: [`backup`].
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::databases::checkpoint;
+use super::devices::{Device, cannot_open, devices};
+use super::halt::{Done, Halt, sql_error};
+use super::history;
+use super::output::Output;
+use super::session::Session;
+use crate::sqlserver::error::SqlError;
+use crate::sqlserver::lang::statement::{Backup, Body, RecoveryModel};
+use crate::sqlserver::store::database::{Base, Chain, DATABASE_VERSION, Database, Redo, State};
+use crate::sqlserver::store::files::Snapshot;
+use crate::sqlserver::store::log::Log;
+use crate::sqlserver::store::lsn::Lsn;
+use crate::sqlserver::store::media::{
+    Media, MediaError, MediaHeader, Payload, SetHeader, SetKind, SetWriter,
+};
+use crate::sqlserver::tds::tokens::Command;
+
+/// In so many steps a backup is written; between two it can be stopped.
+const STEPS: usize = 20;
+
+/// 3013, for the statements that it follows.
+#[must_use]
+pub fn terminating(body: &Body) -> Option<SqlError> {
+    let what = match body {
+        Body::Backup(backup) => {
+            if backup.log {
+                "BACKUP LOG"
+            } else {
+                "BACKUP DATABASE"
+            }
+        }
+        Body::Restore(restore) => {
+            if restore.log {
+                "RESTORE LOG"
+            } else {
+                "RESTORE DATABASE"
+            }
+        }
+        Body::ReadMedia(read) => match super::operation::reading(read.what) {
+            "FILELISTONLY" => "RESTORE FILELIST",
+            "VERIFYONLY" => "VERIFY DATABASE",
+            "LABELONLY" => "RESTORE LABELONLY",
+            _ => "RESTORE HEADERONLY",
+        },
+        _ => return None,
+    };
+    Some(SqlError::new(3013, format!("{what} is terminating abnormally.")))
+}
+
+/// The same halt with 3013 after its errors.
+pub fn terminated<T>(done: Done<T>, body: &Body) -> Done<T> {
+    done.map_err(|halt| match halt {
+        // What is found while compiling is not followed by it.
+        Halt::Errors(errors) if errors.iter().all(|error| error.class != 15) => {
+            Halt::Errors(errors.into_iter().chain(terminating(body)).collect())
+        }
+        other => other,
+    })
+}
+
+/// What is about to be backed up, fixed at one moment.
+struct Taken {
+    kind: SetKind,
+    database: Database,
+    payload: Payload,
+    first: Lsn,
+    last: Lsn,
+    started: DateTime<Utc>,
+    last_valid: Option<DateTime<Utc>>,
+}
+
+/// BACKUP DATABASE, BACKUP LOG.
+pub fn backup(session: &mut Session, options: &Backup, out: &mut Output) -> Done<()> {
+    let done = backed_up(session, options, out);
+    terminated(done, &Body::Backup(options.clone()))
+}
+
+fn backed_up(session: &mut Session, options: &Backup, out: &mut Output) -> Done<()> {
+    if session.transaction.depth > 0 {
+        let text = "Cannot perform a backup or restore operation within a transaction.";
+        return Err(SqlError::new(3021, text).state(0).into());
+    }
+    let name = options.database.as_ref().map(|name| session.text(name)).transpose()?.unwrap_or_default();
+    let kind = if options.log {
+        SetKind::Log
+    } else if options.differential {
+        SetKind::Differential
+    } else {
+        SetKind::Full
+    };
+    let database = checked(session, &name, kind, options)?;
+    let devices = devices(session, &options.devices)?;
+    let target = prepare(session, &devices, options)?;
+    if options.norecovery || options.standby.is_some() {
+        take_alone(session, database.id)?;
+    }
+    let written = taken(session, database, kind, options)
+        .map_err(Halt::from)
+        .and_then(|taken| write(session, &taken, &devices, target, options, out).map(|set| (taken, set)));
+    let (taken, (set, media)) = match written {
+        Ok(written) => written,
+        Err(halt) => {
+            release(session);
+            return Err(halt);
+        }
+    };
+    settle(session, &taken, &set, options)?;
+    let names: Vec<String> = devices.iter().map(|device| device.name.clone()).collect();
+    if let Err(error) = history::note_backup(&session.instance, &media, &names, &set) {
+        out.message(&error.class(10));
+    }
+    report(&taken, &set, options, out);
+    Ok(())
+}
+
+/// Whether this backup of this database is possible at all.
+fn checked(session: &Session, name: &str, kind: SetKind, options: &Backup) -> Result<Database, SqlError> {
+    let catalog = session.instance.catalog();
+    let database = catalog.named(name).ok_or_else(|| SqlError::no_database(name))?;
+    let salvage = options.no_truncate || (options.continue_after_error && options.norecovery);
+    let damaged = database.state == State::RecoveryPending || !database.data_path().is_file();
+    if !(salvage && damaged && options.log) {
+        session.may_use(&catalog, database)?;
+        if damaged {
+            return Err(database.inaccessible());
+        }
+    }
+    if database.id == 1 && kind != SetKind::Full {
+        let text = "You can only perform a full backup of the master database. Use BACKUP DATABASE to back up the entire master database.";
+        return Err(SqlError::new(3024, text));
+    }
+    match kind {
+        SetKind::Log if database.model == RecoveryModel::Simple => {
+            let text = "The statement BACKUP LOG is not allowed while the recovery model is SIMPLE. Use BACKUP DATABASE or change the recovery model using ALTER DATABASE.";
+            Err(SqlError::new(4208, text))
+        }
+        SetKind::Log if database.chain.is_none() => Err(SqlError::new(
+            4214,
+            "BACKUP LOG cannot be performed because there is no current database backup.",
+        )),
+        SetKind::Differential if database.differential_base.is_none() => {
+            let text = format!(
+                "Cannot perform a differential backup for database \"{}\", because a current database backup does not exist. Perform a full database backup by reissuing BACKUP DATABASE, omitting the WITH DIFFERENTIAL option.",
+                database.name
+            );
+            Err(SqlError::new(3035, text))
+        }
+        _ => Ok(database.clone()),
+    }
+}
+
+/// What the devices hold already, and the media headers to go on with.
+struct Prepared {
+    /// A header a device to begin a fresh file with; nothing where a set is appended.
+    fresh: Vec<Option<MediaHeader>>,
+    /// The headers that the devices will have.
+    headers: Vec<MediaHeader>,
+    position: usize,
+    compressed: bool,
+}
+
+fn prepare(session: &Session, devices: &[Device], options: &Backup) -> Result<Prepared, SqlError> {
+    let mut existing: Vec<Option<Media>> = Vec::new();
+    for device in devices {
+        if device.path.is_dir() || !device.path.parent().is_some_and(Path::is_dir) {
+            // As captured on Linux, where a folder that is not there is told like one that may not be entered.
+            return Err(cannot_open(device, &std::io::ErrorKind::PermissionDenied.into(), 1));
+        }
+        existing.push(match Media::open(&device.path) {
+            Ok(media) => Some(media),
+            Err(MediaError::Open(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(MediaError::Open(error)) => return Err(cannot_open(device, &error, 1)),
+            Err(MediaError::Empty) => None,
+            Err(MediaError::NotMedia) if options.format => None,
+            Err(MediaError::NotMedia) => {
+                let text = format!(
+                    "The file on device '{}' is not a valid Microsoft Tape Format backup set.",
+                    device.name
+                );
+                return Err(SqlError::new(3242, text));
+            }
+        });
+    }
+    let name = options.media_name.as_ref().map(|name| session.text(name)).transpose()?;
+    let description = options.media_description.as_ref().map(|text| session.text(text)).transpose()?;
+    let known =
+        existing.iter().flatten().next().map(|media| media.header.clone()).filter(|_| !options.format);
+    let Some(known) = known else {
+        let (media_set, made) = (session.instance.guids.next(), session.instance.clock.now());
+        let compressed = options.compression.unwrap_or(false);
+        let header = |at: usize| MediaHeader {
+            name: name.clone(),
+            description: description.clone(),
+            media_set,
+            family: session.instance.guids.next(),
+            family_count: devices.len(),
+            family_number: at + 1,
+            made,
+            compressed,
+        };
+        let headers: Vec<MediaHeader> = (0..devices.len()).map(header).collect();
+        return Ok(Prepared {
+            fresh: headers.iter().cloned().map(Some).collect(),
+            headers,
+            position: 1,
+            compressed,
+        });
+    };
+    continued(devices, existing, &known, options)
+}
+
+/// Goes on with media that have a header: a set is appended, or with INIT replaces those that are there.
+fn continued(
+    devices: &[Device],
+    existing: Vec<Option<Media>>,
+    known: &MediaHeader,
+    options: &Backup,
+) -> Result<Prepared, SqlError> {
+    if known.family_count != devices.len() {
+        let text = format!(
+            "The media loaded on \"{}\" is formatted to support {} media families, but {} media families are expected according to the backup device specification.",
+            devices[0].name,
+            known.family_count,
+            devices.len()
+        );
+        return Err(SqlError::new(3231, text));
+    }
+    let mut headers = Vec::new();
+    let mut position = 1;
+    for (device, media) in devices.iter().zip(existing) {
+        let media = media.filter(|media| media.header.media_set == known.media_set).ok_or_else(|| {
+            SqlError::new(3232, format!("The volume mounted on \"{}\" does not have the expected backup set identity. The volume may be obsolete due to a more recent overwrite of this media family.", device.name))
+        })?;
+        if media.has_torn_end && !options.init {
+            let text = format!(
+                "The backup data at the end of \"{}\" is incorrectly formatted. Backup sets on the media might be damaged and unusable. To determine the backup sets on the media, use RESTORE HEADERONLY. To determine the usability of the backup sets, run RESTORE VERIFYONLY. If all of the backup sets are incomplete, reformat the media using BACKUP WITH FORMAT, which destroys all the backup sets.",
+                device.name
+            );
+            return Err(SqlError::new(3266, text));
+        }
+        position = if options.init { 1 } else { media.sets.len() + 1 };
+        headers.push(media.header);
+    }
+    match options.compression {
+        Some(asked) if asked != known.compressed => {
+            let asked = if asked { "COMPRESSION" } else { "NO_COMPRESSION" };
+            let text = format!(
+                "The backup cannot be performed because '{asked}' was requested after the media was formatted with an incompatible structure. To append to this media set, either omit '{asked}' or specify the option that the media has."
+            );
+            Err(SqlError::new(3098, text))
+        }
+        _ => {
+            let fresh = headers.iter().map(|header| options.init.then(|| header.clone())).collect();
+            Ok(Prepared { fresh, headers, position, compressed: known.compressed })
+        }
+    }
+}
+
+/// Makes sure that nobody else is in a database that is about to go into the restoring state.
+fn take_alone(session: &mut Session, id: u32) -> Result<(), SqlError> {
+    session.detach_all()?;
+    let mut catalog = session.instance.catalog();
+    if !catalog.inside(id, 0).is_empty() {
+        return Err(SqlError::new(
+            3101,
+            "Exclusive access could not be obtained because the database is in use.",
+        ));
+    }
+    if let Some(database) = catalog.databases.get_mut(&id) {
+        database.taken_by = Some(session.id);
+    }
+    Ok(())
+}
+
+fn release(session: &Session) {
+    let mut catalog = session.instance.catalog();
+    for database in catalog.databases.values_mut().filter(|database| database.taken_by == Some(session.id)) {
+        database.taken_by = None;
+    }
+}
+
+/// Fixes the moment and reads what belongs to it; commits wait only until the moment is fixed.
+fn taken(session: &Session, database: Database, kind: SetKind, options: &Backup) -> Result<Taken, SqlError> {
+    let started = session.instance.clock.now();
+    let log = match database.open_log() {
+        Ok(log) => log,
+        // A database that could not be opened still has its log on disk.
+        Err(_) if options.log => {
+            Arc::new(Mutex::new(Log::open(&database.log_path()).map_err(|_| database.inaccessible())?))
+        }
+        Err(error) => return Err(error),
+    };
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    if kind == SetKind::Log {
+        let first = database.chain.as_ref().map_or(log.start(), |chain| chain.from);
+        let records = log.records().iter().filter(|record| record.lsn >= first);
+        let mut lines = Vec::new();
+        let mut last_valid = None;
+        for record in records {
+            serde_json::to_writer(&mut lines, record).map_err(SqlError::internal)?;
+            lines.push(b'\n');
+            last_valid = record.at.or(last_valid);
+        }
+        let payload = Payload { image: Vec::new(), records: lines };
+        let last = log.next();
+        drop(log);
+        return Ok(Taken { kind, database, payload, first, last, started, last_valid });
+    }
+    let first = checkpoint(&mut log)?;
+    let last = log.next();
+    let snapshot =
+        Snapshot::take(&database.data_path(), &session.instance.guids).map_err(|error| sql_error(&error))?;
+    let last_valid = Some(session.instance.clock.now());
+    // The end of a backup is in the log too, so a log that is backed up next always reaches beyond it.
+    checkpoint(&mut log)?;
+    drop(log);
+    let scratch = session.instance.setup.dir.join(format!("snapshot-{}.tmp", session.id));
+    let image = snapshot.image(&scratch).map_err(SqlError::internal)?;
+    let payload = Payload { image, records: Vec::new() };
+    Ok(Taken { kind, database, payload, first, last, started, last_valid })
+}
+
+fn header(
+    session: &Session,
+    taken: &Taken,
+    position: usize,
+    compressed: bool,
+    options: &Backup,
+) -> Result<SetHeader, SqlError> {
+    let database = &taken.database;
+    let text = |text: &Option<_>| text.as_ref().map(|text| session.text(text)).transpose();
+    let (first_fork, fork) = (database.fork_at(taken.first), database.forks.last());
+    let no_fork = || SqlError::internal("a database has no history");
+    let (first_fork, fork) = (first_fork.ok_or_else(no_fork)?, fork.ok_or_else(no_fork)?);
+    let first_fork = if taken.kind == SetKind::Log { first_fork } else { fork };
+    let file_size =
+        |file: &crate::sqlserver::store::database::DataFile| match (file.is_log, taken.payload.image.len()) {
+            (false, size @ 1..) => size as u64,
+            _ => std::fs::metadata(&file.path).map(|meta| meta.len()).unwrap_or(0),
+        };
+    Ok(SetHeader {
+        kind: taken.kind,
+        position,
+        name: text(&options.name)?,
+        description: text(&options.description)?,
+        user: session.client.login.clone(),
+        server: session.instance.setup.server_name.clone(),
+        database: database.name.clone(),
+        database_created: database.created,
+        size: (taken.payload.image.len() + taken.payload.records.len()) as u64,
+        first: taken.first,
+        last: taken.last,
+        checkpoint: if taken.kind == SetKind::Log { database.last_checkpoint } else { taken.first },
+        database_backup: database.last_full.unwrap_or(Lsn::ZERO),
+        started: taken.started,
+        finished: session.instance.clock.now(),
+        last_valid_restore: taken.last_valid,
+        guid: session.instance.guids.next(),
+        binding: database.binding,
+        family: database.family,
+        forks: database.forks.clone(),
+        first_fork: first_fork.id,
+        fork: fork.id,
+        fork_point: (first_fork.id != fork.id).then_some(fork.from),
+        model: database.model,
+        access: database.access,
+        read_only: database.read_only,
+        differential_base: database.differential_base.clone().filter(|_| taken.kind == SetKind::Differential),
+        has_checksums: options.checksum,
+        compressed,
+        copy_only: options.copy_only && !options.differential || options.no_truncate,
+        begins_chain: taken.kind == SetKind::Log && database.chain.as_ref().is_some_and(|chain| chain.begins),
+        tail: options.norecovery || options.no_truncate,
+        tail_with_norecovery: options.norecovery,
+        files: database.files.clone(),
+        file_sizes: database.files.iter().map(file_size).collect(),
+        database_version: DATABASE_VERSION,
+        created_by: statement(taken.kind).to_owned(),
+    })
+}
+
+/// The statement that makes a set of this kind, as messages name it.
+#[must_use]
+pub const fn statement(kind: SetKind) -> &'static str {
+    match kind {
+        SetKind::Full => "BACKUP DATABASE",
+        SetKind::Log => "BACKUP LOG",
+        SetKind::Differential => "BACKUP DATABASE WITH DIFFERENTIAL",
+    }
+}
+
+fn write(
+    session: &Session,
+    taken: &Taken,
+    devices: &[Device],
+    target: Prepared,
+    options: &Backup,
+    out: &mut Output,
+) -> Done<(SetHeader, Vec<MediaHeader>)> {
+    let set = header(session, taken, target.position, target.compressed, options)?;
+    let bytes = taken.payload.joined();
+    let part = bytes.len().div_ceil(devices.len().max(1)).max(1);
+    let mut parts = bytes.chunks(part).map(<[u8]>::to_vec);
+    let mut writers = Vec::new();
+    for (device, fresh) in devices.iter().zip(&target.fresh) {
+        let data = parts.next().unwrap_or_default();
+        let writer = SetWriter::begin(&device.path, fresh.as_ref(), &set, data);
+        writers.push((device, writer.map_err(|error| cannot_open(device, &error, 1))?));
+    }
+    let mut told = 0;
+    for step in 1..=STEPS {
+        session.check_stop()?;
+        for (device, writer) in &mut writers {
+            if session.disk_is_full && step > STEPS / 2 {
+                let text = format!(
+                    "Write on \"{}\" failed: 112(There is not enough space on the disk.)",
+                    device.name
+                );
+                return Err(SqlError::new(3202, text).into());
+            }
+            let failed = |error| SqlError::new(3202, format!("Write on \"{}\" failed: {error}", device.name));
+            writer.write_part(step, STEPS).map_err(failed)?;
+        }
+        let percent = u32::try_from(step * 100 / STEPS).unwrap_or(100);
+        session.progress(f64::from(percent));
+        told = tell_progress(options.stats, told, percent, command_of(options), out);
+    }
+    for (device, writer) in writers {
+        writer
+            .finish()
+            .map_err(|error| SqlError::new(3202, format!("Write on \"{}\" failed: {error}", device.name)))?;
+    }
+    Ok((set, target.headers))
+}
+
+const fn command_of(options: &Backup) -> Command {
+    if options.log { Command::BackupLog } else { Command::BackupDatabase }
+}
+
+/// Sends 3211 whenever another `stats` percent are done; what has been told.
+pub fn tell_progress(stats: Option<u32>, told: u32, percent: u32, command: Command, out: &mut Output) -> u32 {
+    let Some(stats) = stats else { return told };
+    if percent < told + stats && !(percent == 100 && told < 100) {
+        return told;
+    }
+    out.step_now(&SqlError::new(3211, format!("{percent} percent processed.")).class(10), command);
+    percent
+}
+
+/// What the backup changes: the base of differentials, the chain of logs, the state after a tail.
+fn settle(session: &Session, taken: &Taken, set: &SetHeader, options: &Backup) -> Result<(), SqlError> {
+    let mut catalog = session.instance.catalog();
+    let Some(database) = catalog.databases.get_mut(&taken.database.id) else { return Ok(()) };
+    if taken.kind != SetKind::Log {
+        database.last_checkpoint = set.checkpoint;
+    }
+    if taken.kind == SetKind::Full && !options.copy_only {
+        database.differential_base = Some(Base { lsn: set.checkpoint, guid: set.guid });
+        database.last_full = Some(set.checkpoint);
+    }
+    let begins = database.chain.is_none() && database.model != RecoveryModel::Simple && !options.copy_only;
+    if taken.kind != SetKind::Log && begins {
+        database.chain = Some(Chain { from: set.first, begins: true, last: None });
+        truncate(database, set.first)?;
+    }
+    let moves_on = !options.copy_only && !options.no_truncate;
+    if let (SetKind::Log, true) = (taken.kind, moves_on) {
+        database.chain = Some(Chain { from: set.last, begins: false, last: Some(set.last) });
+        truncate(database, set.last)?;
+    }
+    if options.norecovery || options.standby.is_some() {
+        let redo = Redo { lsn: set.last, last_commit: taken.last_valid, rolled_forward: true };
+        database.redo = Some(redo);
+        database.log = None;
+        database.generation += 1;
+        database.taken_by = None;
+        match &options.standby {
+            Some(file) => database.standby = Some(session.text(file)?),
+            None => database.state = State::Restoring,
+        }
+    }
+    session.instance.save(&catalog)
+}
+
+fn truncate(database: &Database, before: Lsn) -> Result<(), SqlError> {
+    let Some(log) = &database.log else { return Ok(()) };
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    log.truncate_to(before).map_err(SqlError::internal)
+}
+
+fn report(taken: &Taken, set: &SetHeader, options: &Backup, out: &mut Output) {
+    let command = command_of(options);
+    let mut total = 0;
+    for (file, size) in set.files.iter().zip(&set.file_sizes) {
+        if taken.kind == SetKind::Log && !file.is_log {
+            continue;
+        }
+        let pages = match (taken.kind, file.is_log) {
+            (SetKind::Log, _) => set.size.div_ceil(8192),
+            (_, true) => 2,
+            (_, false) => size.div_ceil(8192),
+        };
+        total += pages;
+        let text = format!(
+            "Processed {pages} pages for database '{}', file '{}' on file {}.",
+            set.database, file.logical, set.position
+        );
+        out.step(&SqlError::new(4035, text).class(10), command);
+    }
+    out.message(&finished(statement(taken.kind), total, set.started, set.finished));
+    out.done(0, command, 0);
+}
+
+/// 3014.
+#[must_use]
+pub fn finished(what: &str, pages: u64, started: DateTime<Utc>, ended: DateTime<Utc>) -> SqlError {
+    let seconds = (ended - started).num_milliseconds().max(1) as f64 / 1000.0;
+    let speed = pages as f64 / 128.0 / seconds;
+    let text =
+        format!("{what} successfully processed {pages} pages in {seconds:.3} seconds ({speed:.3} MB/sec).");
+    SqlError::new(3014, text).class(10)
+}

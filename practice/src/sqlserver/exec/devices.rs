@@ -1,0 +1,204 @@
+//! Backup devices: files that are opened together and must belong together. Main type: [`Opened`].
+
+use std::io;
+use std::path::PathBuf;
+
+use super::session::Session;
+use crate::sqlserver::error::SqlError;
+use crate::sqlserver::lang::statement::Text;
+use crate::sqlserver::store::media::{DataError, Media, MediaError, MediaHeader, Payload, SetHeader};
+
+/// A device as it was written and where it lies.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// As it stands in messages and in msdb.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// The devices of a statement; a relative path lies in the server's backup folder.
+///
+/// # Errors
+/// 137 for a variable that is not declared.
+pub fn devices(session: &Session, texts: &[Text]) -> Result<Vec<Device>, SqlError> {
+    let base = session.instance.setup.backup_dir();
+    let mut devices = Vec::new();
+    for text in texts {
+        let written = session.text(text)?;
+        let path = base.join(&written);
+        devices.push(Device { name: path.to_string_lossy().into_owned(), path });
+    }
+    Ok(devices)
+}
+
+/// 3201; the state tells writing from reading.
+#[must_use]
+pub fn cannot_open(device: &Device, error: &io::Error, state: u8) -> SqlError {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "2(The system cannot find the file specified.)".to_owned(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => "5(Access is denied.)".to_owned(),
+        _ => format!("{}({error})", error.raw_os_error().unwrap_or(0)),
+    };
+    let text = format!("Cannot open backup device '{}'. Operating system error {why}.", device.name);
+    SqlError::new(3201, text).state(state)
+}
+
+/// A device's media.
+///
+/// # Errors
+/// 3201, 3254, 3241.
+pub fn read_media(device: &Device) -> Result<Media, SqlError> {
+    Media::open(&device.path).map_err(|error| match error {
+        MediaError::Open(error) => cannot_open(device, &error, 2),
+        MediaError::Empty => SqlError::new(3254, format!("The volume on device '{}' is empty.", device.name)),
+        MediaError::NotMedia => {
+            let text = format!(
+                "The media family on device '{}' is incorrectly formed. SQL Server cannot process this media family.",
+                device.name
+            );
+            SqlError::new(3241, text).state(0)
+        }
+    })
+}
+
+/// The media of a statement, in the order of their families.
+#[derive(Debug)]
+pub struct Opened {
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// What is on them.
+    pub media: Vec<Media>,
+}
+
+/// Opens devices that must form one media set; `all` demands every family of it.
+///
+/// # Errors
+/// Those of [`read_media`]; 3227, 3132, 3231, 3232 for files that do not belong together.
+pub fn open(devices: Vec<Device>, all: bool) -> Result<Opened, SqlError> {
+    let mut pairs = Vec::new();
+    for device in devices {
+        let media = read_media(&device)?;
+        pairs.push((device, media));
+    }
+    pairs.sort_by_key(|(_, media)| media.header.family_number);
+    let Some((_, first)) = pairs.first() else { return Err(SqlError::internal("no device")) };
+    let (set, count) = (first.header.media_set, first.header.family_count);
+    for window in pairs.windows(2) {
+        let [(one, a), (other, b)] = window else { continue };
+        if a.header.family == b.header.family {
+            let text = format!(
+                "The media family on \"{}\" is part of media family {} which has already been processed on \"{}\".",
+                other.name, b.header.family_number, one.name
+            );
+            return Err(SqlError::new(3227, text));
+        }
+    }
+    if let Some((device, _)) = pairs.iter().find(|(_, media)| media.header.media_set != set) {
+        let text = format!(
+            "The volume mounted on \"{}\" does not have the expected backup set identity. The volume may be obsolete due to a more recent overwrite of this media family.",
+            device.name
+        );
+        return Err(SqlError::new(3232, text));
+    }
+    if all && pairs.len() < count {
+        let text = format!(
+            "The media set has {count} media families but only {} are provided. All members must be provided.",
+            pairs.len()
+        );
+        return Err(SqlError::new(3132, text));
+    }
+    let (devices, media) = pairs.into_iter().unzip();
+    Ok(Opened { devices, media })
+}
+
+impl Opened {
+    /// The media headers, as msdb notes them.
+    #[must_use]
+    pub fn headers(&self) -> Vec<MediaHeader> {
+        self.media.iter().map(|media| media.header.clone()).collect()
+    }
+
+    /// The devices' names, in the same order.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.devices.iter().map(|device| device.name.clone()).collect()
+    }
+
+    fn first_device(&self) -> &str {
+        self.devices.first().map_or("", |device| &device.name)
+    }
+
+    /// The header of the set at a position, which counts from 1.
+    ///
+    /// # Errors
+    /// 3287 when there is none, 3256 when it was not written to its end, 3232 when the files disagree.
+    pub fn set(&self, position: usize) -> Result<&SetHeader, SqlError> {
+        let mut header: Option<&SetHeader> = None;
+        for (device, media) in self.devices.iter().zip(&self.media) {
+            let set = position.checked_sub(1).and_then(|at| media.sets.get(at)).ok_or_else(|| {
+                let text = format!(
+                    "The file ID {position} on device '{}' is incorrectly formed and can not be read.",
+                    device.name
+                );
+                SqlError::new(3287, text)
+            })?;
+            if !set.whole {
+                let text = format!(
+                    "The backup set on device '{}' was terminated while it was being created and is incomplete. RESTORE sequence is terminated abnormally.",
+                    device.name
+                );
+                return Err(SqlError::new(3256, text));
+            }
+            if header.is_some_and(|header| header.guid != set.header.guid) {
+                let text = format!(
+                    "The volume mounted on \"{}\" does not have the expected backup set identity.",
+                    device.name
+                );
+                return Err(SqlError::new(3232, text));
+            }
+            header = Some(&set.header);
+        }
+        header.ok_or_else(|| SqlError::internal("no device"))
+    }
+
+    /// The data of the set at a position.
+    ///
+    /// # Errors
+    /// 3203 when a file is cut; 3183 or, without checksums or while verifying, 3189 when it is damaged.
+    pub fn payload(
+        &self,
+        position: usize,
+        header: &SetHeader,
+        verify: bool,
+        target: &str,
+    ) -> Result<Payload, SqlError> {
+        let mut bytes = Vec::new();
+        for (device, media) in self.devices.iter().zip(&self.media) {
+            let set = position.checked_sub(1).and_then(|at| media.sets.get(at));
+            let part = set.map_or(Err(DataError::Cut), |set| media.data(set, verify));
+            match part {
+                Ok(part) => bytes.extend_from_slice(part),
+                Err(DataError::Cut) => {
+                    let text =
+                        format!("Read on \"{}\" failed: 38(Reached the end of the file.)", device.name);
+                    return Err(SqlError::new(3203, text));
+                }
+                Err(DataError::Damaged(page)) if header.has_checksums && !target.is_empty() => {
+                    let text = format!(
+                        "RESTORE detected an error on page (1:{page}) in database \"{target}\" as read from the backup set."
+                    );
+                    return Err(SqlError::new(3183, text));
+                }
+                Err(DataError::Damaged(_)) => {
+                    return Err(SqlError::new(3189, "Damage to the backup set was detected."));
+                }
+            }
+        }
+        Payload::parse(&bytes).ok_or_else(|| {
+            let text =
+                format!("Read on \"{}\" failed: 38(Reached the end of the file.)", self.first_device());
+            SqlError::new(3203, text)
+        })
+    }
+}

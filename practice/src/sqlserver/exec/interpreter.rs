@@ -1,0 +1,530 @@
+//! Batches: statement by statement, with faults, the ledger, and what an error ends. Main function: [`Session::run`].
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::databases::plain_text;
+use super::halt::{Done, Halt};
+use super::operation::{command, operation, request_command};
+use super::output::{Ending, Output};
+use super::procedures::Given;
+use super::session::Session;
+use super::{backup, databases, ddl, procedures, read_media, restore, rows, tables};
+use crate::faults::Fault;
+use crate::ledger::Line;
+use crate::sqlserver::error::SqlError;
+use crate::sqlserver::lang::batch::parse_batch;
+use crate::sqlserver::lang::statement::{Body, Mark, SetOption, Statement, TableChange, Text};
+use crate::sqlserver::query::change::{compile_delete, compile_insert, compile_update};
+use crate::sqlserver::query::names::Names;
+use crate::sqlserver::sql_type::SqlType;
+use crate::sqlserver::store::instance::Reason;
+use crate::sqlserver::store::record;
+use crate::sqlserver::tds::request::Request;
+use crate::sqlserver::tds::tokens::{Change, Command};
+use crate::sqlserver::value::Value;
+
+/// What the ledger and the fault rules call this server.
+const SERVER: &str = "sqlserver";
+
+/// Where the batch goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+    Return,
+}
+
+/// Errors after which the rest of a batch does not run, though their severity would allow it.
+const ENDS_BATCH: [i32; 7] = [207, 208, 209, 241, 245, 1205, 4104];
+
+impl Session {
+    /// Answers a request.
+    pub fn run(&mut self, request: &Request, mut out: Output) {
+        self.now = self.instance.clock.now();
+        let done = match request {
+            Request::Batch(text) => {
+                self.variables.clear();
+                self.request_digest = Some(digest(text));
+                self.run_text(text, &mut out)
+            }
+            Request::Call { procedure, parameters } => {
+                let given: Vec<Given> = parameters
+                    .iter()
+                    .map(|p| Given { name: p.name.to_lowercase(), value: (p.value.clone(), p.ty) })
+                    .collect();
+                let text = given.first().map(|first| plain_text(&first.value.0)).unwrap_or_default();
+                self.request_digest = Some(digest(&text));
+                // The first two are the statement and its declarations, whatever they are called.
+                let given = given
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, g)| if at < 2 { Given { name: String::new(), ..g } } else { g });
+                procedures::call(self, procedure, given.collect(), &mut out).map(|_| ())
+            }
+            Request::Begin => self.begin(None, None, &mut out),
+            Request::Commit => self.end(true, &mut out),
+            Request::Rollback => self.end(false, &mut out),
+            Request::Attention => Ok(()),
+        };
+        let ending = self.ending(done, &mut out);
+        self.tries = 0;
+        self.caught = None;
+        self.idle();
+        out.finish(ending);
+    }
+
+    fn ending(&mut self, done: Done<()>, out: &mut Output) -> Ending {
+        match done {
+            Ok(()) => Ending::Message,
+            Err(Halt::Errors(errors)) => {
+                let fatal = errors.iter().any(|error| error.class >= 20);
+                errors.iter().for_each(|error| out.message(error));
+                let compile = errors.first().is_some_and(|error| error.class == 15);
+                out.failed(if compile { Command::Compile } else { Command::None });
+                if fatal { Ending::Close } else { Ending::Message }
+            }
+            Err(Halt::Cut | Halt::Stopped(Reason::Gone)) => Ending::Cut,
+            Err(Halt::Hold) => Ending::Hold,
+            Err(Halt::Stopped(Reason::Attention)) => {
+                out.failed(Command::None);
+                Ending::Message
+            }
+            Err(Halt::Stopped(Reason::Killed)) => {
+                let text = "Cannot continue the execution because the session is in the kill state.";
+                out.message(&SqlError::new(596, text).class(21));
+                out.failed(Command::None);
+                Ending::Close
+            }
+        }
+    }
+
+    /// Runs a text as statements; when it cannot be read, none of them runs.
+    pub fn run_text(&mut self, text: &str, out: &mut Output) -> Done<()> {
+        let statements = parse_batch(text)?;
+        self.run_all(&statements, out).map(|_| ())
+    }
+
+    fn run_all(&mut self, statements: &[Statement], out: &mut Output) -> Done<Flow> {
+        for statement in statements {
+            let flow = self.run_one(statement, out)?;
+            if flow != Flow::Next {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Runs a statement; an error that nobody catches is answered here, and says whether the batch goes on.
+    fn run_one(&mut self, statement: &Statement, out: &mut Output) -> Done<Flow> {
+        self.check_stop()?;
+        self.now = self.instance.clock.now();
+        self.working(request_command(&statement.body));
+        let errors = match self.guarded(&statement.body, out) {
+            Ok(flow) => {
+                if !matches!(statement.body, Body::If { .. } | Body::Block(_) | Body::Try { .. }) {
+                    self.last_error = 0;
+                }
+                return Ok(flow);
+            }
+            Err(Halt::Errors(errors)) => errors,
+            Err(halt) => return Err(halt),
+        };
+        let errors: Vec<SqlError> = errors.into_iter().map(|error| error.at(statement.line)).collect();
+        self.last_error = errors.iter().rev().find(|error| error.class > 10).map_or(0, |error| error.number);
+        let is_deadlock = errors.iter().any(|error| error.number == 1205);
+        if self.options.xact_abort || is_deadlock {
+            self.abandon(out);
+        }
+        let fatal = errors.iter().any(|error| error.class >= 20);
+        if self.tries > 0 || fatal {
+            return Err(Halt::Errors(errors));
+        }
+        errors.iter().for_each(|error| out.message(error));
+        out.failed(command(&statement.body));
+        let thrown = matches!(statement.body, Body::Throw(_));
+        let compile = errors.iter().any(|error| error.class == 15 || ENDS_BATCH.contains(&error.number));
+        Ok(if self.options.xact_abort || thrown || compile { Flow::Return } else { Flow::Next })
+    }
+
+    /// Rolls an open transaction back and tells the client.
+    fn abandon(&mut self, out: &mut Output) {
+        if self.transaction.depth > 0 {
+            let id = self.transaction.id;
+            self.rollback();
+            out.change(&Change::RolledBack(id));
+        }
+    }
+
+    /// Runs a statement under the fault rules and enters it in the ledger.
+    fn guarded(&mut self, body: &Body, out: &mut Output) -> Done<Flow> {
+        let Some((op, writes)) = operation(self, body) else { return self.execute(body, out) };
+        let attempt = self.attempt().map(str::to_owned);
+        let fault = self.instance.faults.hit(SERVER, attempt.as_deref(), &op);
+        match &fault {
+            Some(Fault::CutBefore) => return Err(Halt::Cut),
+            Some(Fault::Error { code, message }) => {
+                let number = i32::try_from(*code).unwrap_or(50_000);
+                let mut errors = vec![SqlError::new(number, message.clone())];
+                errors.extend(backup::terminating(body));
+                return Err(Halt::Errors(errors));
+            }
+            Some(Fault::Slow { ms }) => self.pause(Duration::from_millis(*ms))?,
+            Some(Fault::DiskFull) if writes && !matches!(body, Body::Backup(_)) => {
+                let text = "Could not allocate space because the filegroup is full. Create disk space by deleting unneeded files.";
+                return Err(SqlError::new(1105, text).state(2).class(17).into());
+            }
+            _ => {}
+        }
+        self.disk_is_full = fault == Some(Fault::DiskFull);
+        let done = self.execute(body, out);
+        self.disk_is_full = false;
+        if matches!(done, Err(Halt::Cut | Halt::Hold)) {
+            return done;
+        }
+        let held = fault == Some(Fault::Hold);
+        let sha256 = self.request_digest.clone();
+        let server = SERVER.to_owned();
+        self.instance.ledger.record(Line {
+            server,
+            attempt,
+            op,
+            writes: writes && done.is_ok(),
+            sha256,
+            held,
+        });
+        match fault {
+            Some(Fault::CutAfter) => Err(Halt::Cut),
+            Some(Fault::Hold) => Err(Halt::Hold),
+            _ => done,
+        }
+    }
+
+    fn execute(&mut self, body: &Body, out: &mut Output) -> Done<Flow> {
+        let plain = |done: Done<()>| done.map(|()| Flow::Next);
+        match body {
+            Body::Select(query) => plain(rows::select(self, query, out)),
+            Body::Insert(insert) => {
+                let compiled = compile_insert(self, insert)?;
+                plain(rows::change(self, &compiled, Command::Insert, out))
+            }
+            Body::Update(update) => {
+                let compiled = compile_update(self, update)?;
+                plain(rows::change(self, &compiled, Command::Update, out))
+            }
+            Body::Delete(delete) => {
+                let compiled = compile_delete(self, delete)?;
+                plain(rows::change(self, &compiled, Command::Delete, out))
+            }
+            Body::CreateTable(_)
+            | Body::AlterTable { .. }
+            | Body::CreateIndex(_)
+            | Body::DropTables { .. }
+            | Body::DropIndex { .. }
+            | Body::Truncate(_)
+            | Body::CreateSchema(_) => {
+                self.atomically(|session| session.define(body))?;
+                out.done(0, command(body), 0);
+                Ok(Flow::Next)
+            }
+            Body::CreateDatabase { .. }
+            | Body::DropDatabases { .. }
+            | Body::AlterDatabase { .. }
+            | Body::Use(_)
+            | Body::Kill { .. }
+            | Body::CheckDatabase { .. } => plain(self.administer(body, out)),
+            Body::Backup(options) => plain(backup::backup(self, options, out)),
+            Body::Restore(options) => plain(restore::restore(self, options, out)),
+            Body::ReadMedia(read) => plain(read_media::read(self, read, out)),
+            Body::Begin { name, mark } => plain(self.begin(name.as_ref(), mark.as_ref(), out)),
+            Body::Commit => plain(self.end(true, out)),
+            Body::Rollback => plain(self.end(false, out)),
+            Body::Declare(_) | Body::SetVariable(..) | Body::SetOption(_) => plain(self.set(body)),
+            Body::Execute(execute) => plain(procedures::execute(self, execute, out)),
+            Body::Print(_) | Body::RaiseError { .. } | Body::Throw(_) | Body::WaitFor(_) => {
+                plain(self.speak(body, out))
+            }
+            _ => self.steer(body, out),
+        }
+    }
+
+    /// Statements that hold others.
+    fn steer(&mut self, body: &Body, out: &mut Output) -> Done<Flow> {
+        match body {
+            Body::Block(statements) => self.run_all(statements, out),
+            Body::If { condition, then, otherwise } => match (self.holds(condition)?, otherwise) {
+                (true, _) => self.run_one(then, out),
+                (false, Some(otherwise)) => self.run_one(otherwise, out),
+                (false, None) => Ok(Flow::Next),
+            },
+            Body::While { condition, body } => {
+                while self.holds(condition)? {
+                    match self.run_one(body, out)? {
+                        Flow::Break => break,
+                        Flow::Return => return Ok(Flow::Return),
+                        Flow::Next | Flow::Continue => {}
+                    }
+                }
+                Ok(Flow::Next)
+            }
+            Body::Try { body, catch } => {
+                self.tries += 1;
+                let done = self.run_all(body, out);
+                self.tries -= 1;
+                match done {
+                    Err(Halt::Errors(errors)) if errors.iter().all(|error| error.class < 20) => {
+                        // What CATCH sees is the last error, as on the real server.
+                        let last = errors.into_iter().rev().find(|error| error.class > 10);
+                        let before = std::mem::replace(&mut self.caught, last);
+                        let done = self.run_all(catch, out);
+                        self.caught = before;
+                        done
+                    }
+                    done => done,
+                }
+            }
+            Body::Break => Ok(Flow::Break),
+            Body::Continue => Ok(Flow::Continue),
+            _ => Ok(Flow::Return),
+        }
+    }
+
+    fn define(&mut self, body: &Body) -> Done<()> {
+        match body {
+            Body::CreateTable(create) => ddl::create_table(self, create),
+            Body::AlterTable { table, change } => {
+                let mut found = tables::expect(self, table)?;
+                match change {
+                    TableChange::Add { columns, constraints } => {
+                        for column in columns {
+                            ddl::add_column(self, &mut found, column)?;
+                        }
+                        constraints
+                            .iter()
+                            .try_for_each(|constraint| ddl::add_constraint(self, &found, constraint))
+                    }
+                    TableChange::AlterColumn { name, ty, nullable } => {
+                        ddl::alter_column(self, &found, name, *ty, *nullable)
+                    }
+                    TableChange::DropColumns { names, if_exists } => {
+                        let there = |name: &&String| {
+                            !*if_exists || found.fields.iter().any(|f| f.name.eq_ignore_ascii_case(name))
+                        };
+                        names.iter().filter(there).try_for_each(|name| ddl::drop_column(self, &found, name))
+                    }
+                    TableChange::DropConstraints { names, if_exists } => {
+                        names.iter().try_for_each(|name| ddl::drop_constraint(self, &found, name, *if_exists))
+                    }
+                }
+            }
+            Body::CreateIndex(create) => ddl::create_index(self, create),
+            Body::DropTables { names, if_exists } => {
+                names.iter().try_for_each(|name| ddl::drop_table(self, name, *if_exists))
+            }
+            Body::DropIndex { table, index, if_exists } => ddl::drop_index(self, table, index, *if_exists),
+            Body::Truncate(table) => ddl::truncate(self, table),
+            Body::CreateSchema(name) => ddl::create_schema(self, name),
+            _ => Ok(()),
+        }
+    }
+
+    fn administer(&mut self, body: &Body, out: &mut Output) -> Done<()> {
+        match body {
+            Body::CreateDatabase { name, files } => {
+                databases::create(self, name, files)?;
+                out.done(0, Command::CreateDatabase, 0);
+                Ok(())
+            }
+            Body::DropDatabases { names, if_exists } => {
+                names.iter().try_for_each(|name| databases::drop_database(self, name, *if_exists))?;
+                out.done(0, Command::DropDatabase, 0);
+                Ok(())
+            }
+            Body::AlterDatabase { name, change, termination } => {
+                databases::alter(self, name.as_deref(), change, *termination, out)
+            }
+            Body::Use(name) => databases::enter(self, name, out),
+            Body::Kill { session, status_only } => databases::kill(self, *session, *status_only, out),
+            Body::CheckDatabase { name, no_messages } => {
+                databases::check(self, name.as_ref(), *no_messages, out)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn set(&mut self, body: &Body) -> Done<()> {
+        match body {
+            Body::Declare(variables) => {
+                for (name, ty, value) in variables {
+                    self.variables.insert(name.clone(), (Value::Null, *ty));
+                    if let Some(expression) = value {
+                        let (value, from) = self.value_of(expression)?;
+                        self.assign(name, value, from)?;
+                    }
+                }
+            }
+            Body::SetVariable(name, expression) => {
+                let (value, from) = self.value_of(expression)?;
+                self.assign(name, value, from)?;
+            }
+            Body::SetOption(option) => match option {
+                SetOption::NoCount(on) => self.options.no_count = *on,
+                SetOption::XactAbort(on) => self.options.xact_abort = *on,
+                SetOption::LockTimeout(millis) => self.options.lock_timeout = Some(*millis),
+                SetOption::IdentityInsert(name, on) => {
+                    let table = Names::table(self, name, None)?;
+                    self.options.identity_insert = table.database.filter(|_| *on).map(|id| (id, table.sql));
+                }
+                SetOption::Ignored => {}
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn speak(&mut self, body: &Body, out: &mut Output) -> Done<()> {
+        match body {
+            Body::Print(expression) => {
+                let (value, ty) = self.value_of(expression)?;
+                let text = crate::sqlserver::store::functions::shown(&value, ty);
+                out.message(&SqlError::new(0, text).class(0));
+                Ok(())
+            }
+            Body::Throw(None) => Err(match self.caught.clone() {
+                Some(error) => error.into(),
+                None => SqlError::new(
+                    10704,
+                    "To rethrow an error, a THROW statement must be used inside a CATCH block.",
+                )
+                .class(15)
+                .into(),
+            }),
+            Body::Throw(Some((number, message, state))) => {
+                let number = self.number(number)?;
+                let (message, _) = self.value_of(message)?;
+                let state = u8::try_from(self.number(state)?).unwrap_or(1);
+                let number = i32::try_from(number).unwrap_or(50_000);
+                Err(SqlError::new(number, plain_text(&message)).state(state).into())
+            }
+            Body::RaiseError { message, severity, state, arguments } => {
+                let (text, _) = self.value_of(message)?;
+                let severity = u8::try_from(self.number(severity)?.clamp(0, 18)).unwrap_or(16);
+                let state = u8::try_from(self.number(state)?.clamp(0, 255)).unwrap_or(1);
+                let mut parts = Vec::new();
+                for argument in arguments {
+                    parts.push(plain_text(&self.value_of(argument)?.0));
+                }
+                let error =
+                    SqlError::new(50_000, filled(&plain_text(&text), &parts)).class(severity).state(state);
+                if severity > 10 {
+                    return Err(error.into());
+                }
+                out.message(&error);
+                Ok(())
+            }
+            Body::WaitFor(delay) => {
+                let (text, _) = self.value_of(delay)?;
+                let text = plain_text(&text);
+                let read = crate::sqlserver::moment::parse(&text).map(|read| read.local.time());
+                let time = read.ok_or_else(|| {
+                    SqlError::new(
+                        148,
+                        format!("Incorrect time syntax in time string '{text}' used with WAITFOR."),
+                    )
+                    .class(15)
+                })?;
+                let time = time.signed_duration_since(chrono::NaiveTime::MIN).to_std().unwrap_or_default();
+                self.pause(time)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn number(&mut self, expression: &sqlparser::ast::Expr) -> Result<i64, SqlError> {
+        let (value, ty) = self.value_of(expression)?;
+        match self.converted(value, ty, SqlType::BigInt)? {
+            Value::Integer(number) => Ok(number),
+            _ => Ok(0),
+        }
+    }
+
+    /// `BEGIN TRANSACTION`.
+    fn begin(&mut self, name: Option<&Text>, mark: Option<&Mark>, out: &mut Output) -> Done<()> {
+        let name = name.map(|name| self.text(name)).transpose()?;
+        if let Some(name) = name.as_deref().filter(|name| name.encode_utf16().count() > 32) {
+            let text = format!("The identifier that starts with '{name}' is too long. Maximum length is 32.");
+            return Err(SqlError::new(103, text).state(3).class(15).into());
+        }
+        if self.transaction.depth == 0 {
+            self.transaction.id = u64::try_from(self.now.timestamp_micros()).unwrap_or(1);
+            out.change(&Change::Begun(self.transaction.id));
+            if let Some(description) = mark {
+                let name = name.ok_or_else(|| SqlError::syntax("WITH"))?;
+                let user = self.client.login.clone();
+                self.transaction.mark = Some(record::Mark { name, description: description.clone(), user });
+            }
+        } else if mark.is_some() {
+            let text =
+                "WITH MARK option only applies to the first BEGIN TRAN WITH MARK. The option is ignored.";
+            out.message(&SqlError::new(3920, text).class(10));
+        }
+        self.transaction.depth += 1;
+        out.done(0, Command::Begin, 0);
+        Ok(())
+    }
+
+    /// `COMMIT` and `ROLLBACK`.
+    fn end(&mut self, commit: bool, out: &mut Output) -> Done<()> {
+        let (number, word) = if commit { (3902, "COMMIT") } else { (3903, "ROLLBACK") };
+        let id = self.transaction.id;
+        match (self.transaction.depth, commit) {
+            (0, _) => {
+                let text = format!("The {word} TRANSACTION request has no corresponding BEGIN TRANSACTION.");
+                return Err(SqlError::new(number, text).into());
+            }
+            (1, true) => {
+                self.commit()?;
+                out.change(&Change::Committed(id));
+            }
+            (_, true) => self.transaction.depth -= 1,
+            (_, false) => {
+                self.rollback();
+                out.change(&Change::RolledBack(id));
+            }
+        }
+        out.done(0, if commit { Command::Commit } else { Command::Rollback }, 0);
+        Ok(())
+    }
+}
+
+/// RAISERROR's text with `%s` and `%d` replaced in order.
+fn filled(text: &str, arguments: &[String]) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    let mut arguments = arguments.iter();
+    while let Some(at) = rest.find('%') {
+        let (before, after) = rest.split_at(at);
+        filled += before;
+        rest = match after.as_bytes().get(1) {
+            Some(b's' | b'd' | b'i') => {
+                filled += arguments.next().map_or("(null)", String::as_str);
+                &after[2..]
+            }
+            Some(b'%') => {
+                filled.push('%');
+                &after[2..]
+            }
+            _ => {
+                filled.push('%');
+                &after[1..]
+            }
+        };
+    }
+    filled + rest
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,39 @@
+//! Statements at work: sessions, transactions, backups and restores. Main type: [`session::Session`].
+
+pub mod output;
+
+pub mod halt;
+
+pub mod transaction;
+
+pub mod history;
+
+pub mod session;
+
+pub mod tables;
+
+pub mod views;
+
+pub mod server_functions;
+
+pub mod rows;
+
+pub mod ddl;
+
+pub mod operation;
+
+pub mod devices;
+
+pub mod databases;
+
+pub mod roll_forward;
+
+pub mod backup;
+
+pub mod restore;
+
+pub mod read_media;
+
+pub mod procedures;
+
+pub mod interpreter;

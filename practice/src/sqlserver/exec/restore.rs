@@ -1,0 +1,615 @@
+//! RESTORE DATABASE and RESTORE LOG. Main function: [`restore`].
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use super::backup::{finished, statement, tell_progress, terminated};
+use super::databases::checkpoint;
+use super::devices::{Opened, devices, open};
+use super::halt::{Done, Halt, sql_error};
+use super::history::{Restored, note_restore};
+use super::output::Output;
+use super::roll_forward::{Plan, Target, beyond_target, datetime, history, plan};
+use super::session::Session;
+use crate::sqlserver::error::SqlError;
+use crate::sqlserver::lang::statement::{Body, Ending, RecoveryModel, Restore, Stop};
+use crate::sqlserver::store::database::{
+    Access, Base, Chain, DATABASE_VERSION, DataFile, Database, Fork, Redo, State,
+};
+use crate::sqlserver::store::files;
+use crate::sqlserver::store::functions::compare;
+use crate::sqlserver::store::instance::no_directory;
+use crate::sqlserver::store::log::Log;
+use crate::sqlserver::store::media::{SetHeader, SetKind};
+use crate::sqlserver::store::record::Record;
+use crate::sqlserver::tds::tokens::Command;
+use crate::sqlserver::value::moment_text;
+
+/// In so many steps a restore is told.
+const STEPS: u32 = 20;
+
+/// RESTORE DATABASE, RESTORE LOG.
+pub fn restore(session: &mut Session, options: &Restore, out: &mut Output) -> Done<()> {
+    let done = restored(session, options, out);
+    {
+        let mut catalog = session.instance.catalog();
+        for database in
+            catalog.databases.values_mut().filter(|database| database.taken_by == Some(session.id))
+        {
+            database.taken_by = None;
+        }
+    }
+    terminated(done, &Body::Restore(options.clone()))
+}
+
+fn restored(session: &mut Session, options: &Restore, out: &mut Output) -> Done<()> {
+    if session.transaction.depth > 0 {
+        let text = "Cannot perform a backup or restore operation within a transaction.";
+        return Err(SqlError::new(3021, text).state(0).into());
+    }
+    let name = options.database.as_ref().map(|name| session.text(name)).transpose()?.unwrap_or_default();
+    if options.devices.is_empty() {
+        return recover_only(session, &name, options, out);
+    }
+    if let (Some(keep), Some(Ending::NoRecovery)) = (options.keep, &options.ending) {
+        return Err(conflict(keep, "NORECOVERY").into());
+    }
+    if let (true, Some(Ending::NoRecovery)) = (options.restricted_user, &options.ending) {
+        return Err(conflict("RESTRICTED_USER", "NORECOVERY").into());
+    }
+    let target = target(session, options)?;
+    let opened = open(devices(session, &options.devices)?, true)?;
+    let position = position(session, options)?;
+    let set = opened.set(position)?.clone();
+    check_set(&set, &opened, options, target.as_ref())?;
+    session.detach_all()?;
+    let job = Job { name, options, opened: &opened, position, set, target };
+    match job.set.kind {
+        SetKind::Full => job.full(session, out),
+        SetKind::Differential => job.differential(session, out),
+        SetKind::Log => job.log(session, out),
+    }
+}
+
+fn conflict(option: &str, with: &str) -> SqlError {
+    let (option, with) = (option.to_lowercase(), with.to_lowercase());
+    SqlError::new(
+        3031,
+        format!(
+            "Option '{option}' conflicts with option(s) '{with}'. Remove the conflicting option and reissue the statement."
+        ),
+    )
+}
+
+/// FILE, 1 by default.
+pub(super) fn position(session: &Session, options: &Restore) -> Result<usize, SqlError> {
+    let Some(file) = &options.file else { return Ok(1) };
+    let text = session.text(file)?;
+    text.parse().map_err(|_| SqlError::not_understood(format_args!("FILE = {text}")))
+}
+
+fn target(session: &Session, options: &Restore) -> Result<Option<Target>, SqlError> {
+    match &options.stop {
+        None => Ok(None),
+        Some(Stop::At(time)) => datetime(&session.text(time)?).map(|time| Some(Target::Time(time))),
+        Some(Stop::Mark { name, after, before }) => {
+            let target = Target::mark(name, after.as_deref(), *before)?;
+            if !options.log && !matches!(target, Target::Lsn { .. }) {
+                let text = "The point-in-time clause of this RESTORE statement is for use by RESTORE LOG statements only. Omit the clause or use a clause that includes a timestamp.";
+                return Err(SqlError::new(4340, text));
+            }
+            Ok(Some(target))
+        }
+    }
+}
+
+/// Whether the set is of the kind that the statement restores, and carries what it demands.
+fn check_set(
+    set: &SetHeader,
+    opened: &Opened,
+    options: &Restore,
+    target: Option<&Target>,
+) -> Result<(), SqlError> {
+    if options.log != (set.kind == SetKind::Log) {
+        let device = opened.names().into_iter().next().unwrap_or_default();
+        let made_by = statement(set.kind);
+        return Err(SqlError::new(
+            3135,
+            format!(
+                "The backup set in file '{device}' was created by {made_by} and cannot be used for this restore operation."
+            ),
+        ));
+    }
+    if options.checksum == Some(true) && !set.has_checksums {
+        let text = "RESTORE WITH CHECKSUM cannot be specified because the backup set does not contain checksum information.";
+        return Err(SqlError::new(3187, text));
+    }
+    if set.database_version > DATABASE_VERSION {
+        let text = format!(
+            "The database was backed up on a server running database version {}. That version is incompatible with this server, which supports version {DATABASE_VERSION}. Either restore the database on a server that supports the backup, or use a backup that is compatible with this server.",
+            set.database_version
+        );
+        return Err(SqlError::new(3169, text));
+    }
+    if set.kind != SetKind::Log {
+        let end = set.last_valid_restore.map(|at| at.naive_utc());
+        match target {
+            Some(Target::Time(_)) if set.model == RecoveryModel::Simple => {
+                return Err(SqlError::new(
+                    3145,
+                    "The STOPAT option is not supported for databases that use the SIMPLE recovery model.",
+                ));
+            }
+            Some(Target::Time(time)) if end.is_some_and(|end| *time < end) => return Err(beyond_target()),
+            Some(Target::Lsn { lsn, .. }) if *lsn < set.last => return Err(beyond_target()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// One restore from media.
+struct Job<'a> {
+    name: String,
+    options: &'a Restore,
+    opened: &'a Opened,
+    position: usize,
+    set: SetHeader,
+    target: Option<Target>,
+}
+
+impl Job<'_> {
+    fn ending(&self) -> &Ending {
+        self.options.ending.as_ref().unwrap_or(&Ending::Recovery)
+    }
+
+    fn payload(&self) -> Result<crate::sqlserver::store::media::Payload, SqlError> {
+        let verify = self.options.checksum != Some(false);
+        self.opened.payload(self.position, &self.set, verify, &self.name)
+    }
+
+    /// Tells progress and looks whether to stop.
+    fn steps(&self, session: &Session, out: &mut Output) -> Done<()> {
+        let mut told = 0;
+        for step in 1..=STEPS {
+            session.check_stop()?;
+            let percent = step * 100 / STEPS;
+            session.progress(f64::from(percent));
+            told = tell_progress(self.options.stats, told, percent, Command::RestoreDatabase, out);
+        }
+        Ok(())
+    }
+
+    fn full(&self, session: &mut Session, out: &mut Output) -> Done<()> {
+        let files = self.plan_full(session)?;
+        let id = claim(session, &self.name, &self.set, &files)?;
+        self.steps(session, out)?;
+        let payload = self.payload()?;
+        let path = files.iter().find(|file| !file.is_log).map(|file| file.path.clone()).unwrap_or_default();
+        files::write_image(&path, &payload.image).map_err(SqlError::internal)?;
+        let redo = Redo { lsn: self.set.last, last_commit: None, rolled_forward: false };
+        files::redo(&path, &session.instance.guids, &[], self.set.last)
+            .map_err(|error| self.damaged(&error))?;
+        self.update(session, id, |database, set| {
+            database.redo = Some(redo);
+            database.forks.clone_from(&set.forks);
+            let base = Base { lsn: set.checkpoint, guid: set.guid };
+            database.differential_base = Some(base).filter(|_| !set.copy_only);
+            database.last_full =
+                Some(set.checkpoint).filter(|_| !set.copy_only).or(Some(set.database_backup));
+            database.last_checkpoint = set.checkpoint;
+        })?;
+        self.finish(session, id, payload.image.len().div_ceil(8192) as u64, true, out)
+    }
+
+    fn damaged(&self, error: &rusqlite::Error) -> SqlError {
+        tracing::debug!(%error, "a restored image is no database");
+        SqlError::new(3189, "Damage to the backup set was detected.")
+    }
+
+    /// Everything that can be refused before the target is touched; the files that it will have.
+    fn plan_full(&self, session: &Session) -> Result<Vec<DataFile>, Halt> {
+        let catalog = session.instance.catalog();
+        let existing = catalog.named(&self.name);
+        if let Some(database) = existing {
+            self.check_access(session, database, &catalog.inside(database.id, session.id))?;
+            if database.family != self.set.family && !self.options.replace {
+                let text = format!(
+                    "The backup set holds a backup of a database other than the existing '{}' database.",
+                    self.name
+                );
+                return Err(SqlError::new(3154, text).state(4).into());
+            }
+            if database.state == State::Online
+                && self.target.is_none()
+                && !self.options.replace
+                && has_unsaved_tail(database)
+            {
+                let text = format!(
+                    "The tail of the log for the database \"{}\" has not been backed up. Use BACKUP LOG WITH NORECOVERY to backup the log if it contains work you do not want to lose. Use the WITH REPLACE or WITH STOPAT clause of the RESTORE statement to just overwrite the contents of the log.",
+                    self.name
+                );
+                return Err(SqlError::new(3159, text).into());
+            }
+        }
+        let moves = self.moved_files()?;
+        let own_id = existing.map_or(0, |database| database.id);
+        let mut errors = Vec::new();
+        for (at, file) in moves.iter().enumerate() {
+            let path = file.path.display();
+            if let Some(other) = moves[..at].iter().find(|other| other.path == file.path) {
+                errors.push(SqlError::new(3176, format!("File '{path}' is claimed by '{}'({}) and '{}'({}). The WITH MOVE clause can be used to relocate one or more files.", file.logical, file.id, other.logical, other.id)));
+                continue;
+            }
+            let owner = catalog.owner_of(&file.path, own_id);
+            let own =
+                existing.is_some_and(|database| database.files.iter().any(|other| other.path == file.path));
+            let cause = match owner {
+                Some(owner) => Some(SqlError::new(
+                    1834,
+                    format!(
+                        "The file '{path}' cannot be overwritten.  It is being used by database '{}'.",
+                        owner.name
+                    ),
+                )),
+                None if !file.path.parent().is_some_and(std::path::Path::is_dir) => {
+                    Some(no_directory(&file.path))
+                }
+                None if file.path.exists() && !own && !self.options.replace => Some(SqlError::new(
+                    3142,
+                    format!(
+                        "File \"{path}\" cannot be restored over the existing \"{path}\". Reissue the RESTORE statement using WITH REPLACE to overwrite pre-existing files, or WITH MOVE to identify an alternate location."
+                    ),
+                )),
+                None => None,
+            };
+            if let Some(cause) = cause {
+                errors.push(cause);
+                errors.push(SqlError::new(3156, format!("File '{}' cannot be restored to '{path}'. Use WITH MOVE to identify a valid location for the file.", file.logical)).state(4));
+            }
+        }
+        if errors.is_empty() {
+            return Ok(moves);
+        }
+        errors.push(SqlError::new(3119, "Problems were identified while planning for the RESTORE statement. Previous messages provide details."));
+        Err(Halt::Errors(errors))
+    }
+
+    fn moved_files(&self) -> Result<Vec<DataFile>, SqlError> {
+        let mut files = self.set.files.clone();
+        for (logical, path) in &self.options.moves {
+            let file = files.iter_mut().find(|file| compare(&file.logical, logical).is_eq()).ok_or_else(|| {
+                let text = format!("Logical file '{logical}' is not part of database '{}'. Use RESTORE FILELISTONLY to list the logical file names.", self.name);
+                SqlError::new(3234, text).state(2)
+            })?;
+            file.path = PathBuf::from(path);
+        }
+        Ok(files)
+    }
+
+    fn check_access(&self, session: &Session, database: &Database, inside: &[i16]) -> Result<(), SqlError> {
+        if database.id == session.current {
+            let text = format!(
+                "RESTORE cannot process database '{}' because it is in use by this session. It is recommended that the master database be used when performing this operation.",
+                database.name
+            );
+            return Err(SqlError::new(3102, text));
+        }
+        if !inside.is_empty() || database.taken_by.is_some_and(|taker| taker != session.id) {
+            return Err(SqlError::new(
+                3101,
+                "Exclusive access could not be obtained because the database is in use.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The database that a differential or a log goes onto, taken for this session, and how far it has come.
+    fn ready(&self, session: &Session) -> Result<(Database, Redo), SqlError> {
+        let mut catalog = session.instance.catalog();
+        let Some(database) = catalog.named(&self.name).cloned() else {
+            let text = format!(
+                "The database \"{}\" does not exist. RESTORE can only create a database when restoring either a full backup or a file backup of the primary file.",
+                self.name
+            );
+            return Err(SqlError::new(3118, text));
+        };
+        let inside = catalog.inside(database.id, session.id);
+        let open = database.state == State::Restoring || database.standby.is_some();
+        let redo = database.redo.clone().filter(|_| open).ok_or_else(|| {
+            SqlError::new(3117, "The log or differential backup cannot be restored because no files are ready to rollforward.")
+        })?;
+        self.check_access(session, &database, &inside)?;
+        if database.family != self.set.family {
+            let text = format!(
+                "The backup set holds a backup of a database other than the existing '{}' database.",
+                self.name
+            );
+            return Err(SqlError::new(3154, text).state(4));
+        }
+        self.moved_files()?;
+        if let Some(database) = catalog.databases.get_mut(&database.id) {
+            database.taken_by = Some(session.id);
+            database.generation += 1;
+        }
+        Ok((database, redo))
+    }
+
+    fn differential(&self, session: &mut Session, out: &mut Output) -> Done<()> {
+        let (database, redo) = self.ready(session)?;
+        if database.differential_base.is_none() || database.differential_base != self.set.differential_base {
+            let text = "This differential backup cannot be restored because the database has not been restored to the correct earlier state.";
+            return Err(SqlError::new(3136, text).into());
+        }
+        if self.set.last <= redo.lsn {
+            let text = "This backup set will not be restored because all data has already been restored to a point beyond the time covered by this backup set.";
+            return Err(SqlError::new(3120, text).into());
+        }
+        if redo.rolled_forward {
+            // The real server's answer here is not known; this is the stricter of the two possible.
+            let text = "This differential backup cannot be restored because the database has not been restored to the correct earlier state.";
+            return Err(SqlError::new(3136, text).into());
+        }
+        self.steps(session, out)?;
+        let payload = self.payload()?;
+        let path = database.data_path();
+        files::write_image(&path, &payload.image).map_err(SqlError::internal)?;
+        files::redo(&path, &session.instance.guids, &[], self.set.last)
+            .map_err(|error| self.damaged(&error))?;
+        let redo = Redo { lsn: self.set.last, last_commit: None, rolled_forward: false };
+        self.update(session, database.id, |database, set| {
+            database.redo = Some(redo);
+            database.forks.clone_from(&set.forks);
+            database.last_checkpoint = set.checkpoint;
+        })?;
+        self.finish(session, database.id, payload.image.len().div_ceil(8192) as u64, true, out)
+    }
+
+    fn log(&self, session: &mut Session, out: &mut Output) -> Done<()> {
+        let (database, redo) = self.ready(session)?;
+        let payload = self.payload()?;
+        let lines = payload.records.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let records: Vec<Record> = lines
+            .map(serde_json::from_slice)
+            .collect::<Result<_, _>>()
+            .map_err(|_| SqlError::new(3189, "Damage to the backup set was detected."))?;
+        let Plan { end, through, reached } =
+            plan(&self.set, &records, &redo, &database.forks, self.target.as_ref())?;
+        self.steps(session, out)?;
+        let ahead: Vec<Record> =
+            records[..end].iter().filter(|record| record.lsn >= redo.lsn).cloned().collect();
+        let path = database.data_path();
+        files::redo(&path, &session.instance.guids, &ahead, through).map_err(|error| sql_error(&error))?;
+        let last_commit = ahead.iter().rev().find_map(|record| record.at).or(redo.last_commit);
+        self.update(session, database.id, |database, set| {
+            database.redo = Some(Redo { lsn: through, last_commit, rolled_forward: true });
+            // What was restored before the fork may lie beyond what a longer history says.
+            database.forks = history(&set.forks, through);
+            database.model = set.model;
+        })?;
+        self.finish(session, database.id, payload.records.len().div_ceil(8192) as u64, reached, out)
+    }
+
+    fn update(
+        &self,
+        session: &Session,
+        id: u32,
+        change: impl FnOnce(&mut Database, &SetHeader),
+    ) -> Result<(), SqlError> {
+        let mut catalog = session.instance.catalog();
+        if let Some(database) = catalog.databases.get_mut(&id) {
+            change(database, &self.set);
+        }
+        session.instance.save(&catalog)
+    }
+
+    /// Leaves the database as the statement says, and says what was done.
+    fn finish(
+        &self,
+        session: &mut Session,
+        id: u32,
+        pages: u64,
+        reached: bool,
+        out: &mut Output,
+    ) -> Done<()> {
+        let started = session.now;
+        // A data set never reaches a point in time by itself: the log after it has to be there.
+        let reached = reached && (self.set.kind == SetKind::Log || self.target.is_none());
+        let recovers = matches!(self.ending(), Ending::Recovery) && reached;
+        if !reached && !matches!(self.ending(), Ending::NoRecovery) {
+            let (number, point) = match self.target {
+                Some(Target::Time(_)) | None => (4322, "point in time"),
+                _ => (4329, "mark"),
+            };
+            let text = format!(
+                "This backup set contains records that were logged before the designated {point}. The database is being left in the restoring state so that more roll forward can be performed."
+            );
+            out.step(&SqlError::new(number, text).class(10), Command::RestoreDatabase);
+        }
+        let standby = match self.ending() {
+            Ending::Standby(file) if reached => Some(session.text(file)?),
+            _ => None,
+        };
+        leave(session, id, recovers, standby, self.options.restricted_user)?;
+        self.note(session, id, recovers, out);
+        let is_log = self.set.kind == SetKind::Log;
+        let mut total = 0;
+        for file in &self.set.files {
+            let pages = match (is_log, file.is_log) {
+                (true, false) => 0,
+                (true, true) | (false, false) => pages,
+                (false, true) => 2,
+            };
+            total += pages;
+            let text = format!(
+                "Processed {pages} pages for database '{}', file '{}' on file {}.",
+                self.name, file.logical, self.position
+            );
+            out.step(&SqlError::new(4035, text).class(10), Command::RestoreDatabase);
+        }
+        let what = if is_log { "RESTORE LOG" } else { "RESTORE DATABASE" };
+        out.message(&finished(what, total, started, session.instance.clock.now()));
+        out.done(0, Command::RestoreDatabase, 0);
+        Ok(())
+    }
+
+    fn note(&self, session: &Session, id: u32, recovery: bool, out: &mut Output) {
+        let files = session.instance.catalog().databases.get(&id).map(|database| database.files.clone());
+        let restored = Restored {
+            database: &self.name,
+            user: &session.client.login,
+            replace: self.options.replace,
+            recovery,
+            stop_at: match &self.target {
+                Some(Target::Time(time)) => Some(moment_text(*time, 3)),
+                _ => None,
+            },
+            mark: match &self.target {
+                Some(Target::Mark { name, before, .. }) => Some((name.clone(), *before)),
+                Some(Target::Lsn { lsn, before }) => Some((format!("lsn:{lsn}"), *before)),
+                _ => None,
+            },
+            files: files.as_deref().unwrap_or_default(),
+        };
+        let noted = note_restore(
+            &session.instance,
+            &self.opened.headers(),
+            &self.opened.names(),
+            &self.set,
+            &restored,
+        );
+        if let Err(error) = noted {
+            out.message(&error.class(10));
+        }
+    }
+}
+
+/// Whether a database has committed what no log backup holds.
+fn has_unsaved_tail(database: &Database) -> bool {
+    let (Some(chain), Some(log)) = (&database.chain, &database.log) else { return false };
+    if database.model == RecoveryModel::Simple {
+        return false;
+    }
+    let log = log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    log.records().iter().any(|record| record.lsn >= chain.from && record.at.is_some())
+}
+
+/// Makes or takes over the database of that name: from here on the old one is lost.
+fn claim(session: &Session, name: &str, set: &SetHeader, files: &[DataFile]) -> Result<u32, SqlError> {
+    let mut catalog = session.instance.catalog();
+    let existing = catalog.named(name).cloned();
+    let id = existing.as_ref().map(|database| database.id);
+    let id = id.or_else(|| (5..).find(|id| !catalog.databases.contains_key(id))).unwrap_or(u32::MAX);
+    let old_files = existing.iter().flat_map(|database| &database.files).map(|file| file.path.clone());
+    let stale: Vec<PathBuf> = old_files.chain(files.iter().map(|file| file.path.clone())).collect();
+    let database = Database {
+        id,
+        name: existing.as_ref().map_or(name, |database| &database.name).to_owned(),
+        created: set.database_created,
+        files: files.to_vec(),
+        state: State::Restoring,
+        standby: None,
+        read_only: set.read_only,
+        access: set.access,
+        model: set.model,
+        family: set.family,
+        binding: session.instance.guids.next(),
+        forks: set.forks.clone(),
+        differential_base: None,
+        last_full: None,
+        last_checkpoint: set.checkpoint,
+        chain: None,
+        redo: None,
+        generation: existing.as_ref().map_or(0, |database| database.generation + 1),
+        log: None,
+        writer: None,
+        taken_by: Some(session.id),
+    };
+    catalog.databases.insert(id, database);
+    session.instance.save(&catalog)?;
+    drop(catalog);
+    stale.iter().try_for_each(|path| files::remove_data(path)).map_err(SqlError::internal)?;
+    Ok(id)
+}
+
+/// Leaves a database recovered, readable between two restores, or restoring.
+fn leave(
+    session: &Session,
+    id: u32,
+    recovers: bool,
+    standby: Option<String>,
+    restricted: bool,
+) -> Result<(), SqlError> {
+    let instance = &session.instance;
+    let mut catalog = instance.catalog();
+    let Some(database) = catalog.databases.get_mut(&id) else {
+        return Err(SqlError::internal("a database is gone"));
+    };
+    database.generation += 1;
+    if let Some(file) = standby {
+        database.standby = Some(file);
+        database.state = State::Online;
+        return instance.save(&catalog);
+    }
+    database.standby = None;
+    database.state = State::Restoring;
+    if recovers {
+        recover(session, database)?;
+        if restricted {
+            database.access = Access::RestrictedUser;
+        }
+    }
+    instance.save(&catalog)
+}
+
+/// Brings a database online where its redo has come to: a new stretch of its history begins.
+fn recover(session: &Session, database: &mut Database) -> Result<(), SqlError> {
+    let Some(redo) = database.redo.take() else {
+        return Err(SqlError::new(
+            4333,
+            "The database cannot be recovered because the log was not restored.",
+        ));
+    };
+    let mut log = Log::create(&database.log_path(), redo.lsn).map_err(SqlError::internal)?;
+    checkpoint(&mut log)?;
+    files::redo(&database.data_path(), &session.instance.guids, &[], log.next())
+        .map_err(|error| sql_error(&error))?;
+    database.log = Some(Arc::new(Mutex::new(log)));
+    database.forks.push(Fork { id: session.instance.guids.next(), from: redo.lsn });
+    database.binding = session.instance.guids.next();
+    let keeps = database.model != RecoveryModel::Simple;
+    database.chain = keeps.then(|| Chain { from: redo.lsn, begins: false, last: None });
+    database.state = State::Online;
+    Ok(())
+}
+
+/// `RESTORE DATABASE x WITH RECOVERY`, without media.
+fn recover_only(session: &mut Session, name: &str, options: &Restore, out: &mut Output) -> Done<()> {
+    let Some(ending) = &options.ending else { return Err(SqlError::syntax(name).into()) };
+    session.detach_all()?;
+    let started = session.instance.clock.now();
+    let (id, open) = {
+        let catalog = session.instance.catalog();
+        let database = catalog.named(name).ok_or_else(|| SqlError::no_database(name))?;
+        if database.id == session.current || !catalog.inside(database.id, session.id).is_empty() {
+            return Err(SqlError::new(
+                3101,
+                "Exclusive access could not be obtained because the database is in use.",
+            )
+            .into());
+        }
+        (database.id, database.state == State::Restoring || database.standby.is_some())
+    };
+    if !open {
+        return Err(SqlError::new(3153, "The database is already fully recovered.").into());
+    }
+    let standby = match ending {
+        Ending::Standby(file) => Some(session.text(file)?),
+        _ => None,
+    };
+    leave(session, id, *ending == Ending::Recovery, standby, options.restricted_user)?;
+    let what = if options.log { "RESTORE LOG" } else { "RESTORE DATABASE" };
+    out.message(&finished(what, 0, started, session.instance.clock.now()));
+    out.done(0, Command::RestoreDatabase, 0);
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Which records of a log backup a restore applies, and where it stops. Main function: [`plan`].
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+use crate::sqlserver::error::SqlError;
+use crate::sqlserver::moment;
+use crate::sqlserver::store::database::{Fork, Redo};
+use crate::sqlserver::store::lsn::Lsn;
+use crate::sqlserver::store::media::SetHeader;
+use crate::sqlserver::store::record::Record;
+use crate::sqlserver::value::datetime_rounded;
+
+/// Where a restore stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// With the last transaction committed by then, in the server's local time, as `datetime` keeps it.
+    Time(NaiveDateTime),
+    /// At the first mark of that name, at or after a time if one is given.
+    Mark {
+        /// The mark; its case counts.
+        name: String,
+        /// See above.
+        after: Option<NaiveDateTime>,
+        /// Without the marked transaction.
+        before: bool,
+    },
+    /// At the record of that LSN.
+    Lsn {
+        /// The LSN.
+        lsn: Lsn,
+        /// Without the record.
+        before: bool,
+    },
+}
+
+impl Target {
+    /// Reads a mark: a name, or `lsn:` and a number.
+    ///
+    /// # Errors
+    /// 4334 for an LSN that is none, 241 for an AFTER that is no datetime.
+    pub fn mark(name: &str, after: Option<&str>, before: bool) -> Result<Self, SqlError> {
+        if let Some(digits) = name.strip_prefix("lsn:") {
+            let lsn = Lsn::parse(digits.trim());
+            let lsn =
+                lsn.ok_or_else(|| SqlError::new(4334, "The named mark does not identify a valid LSN."))?;
+            return Ok(Self::Lsn { lsn, before });
+        }
+        let after = after.map(datetime).transpose()?;
+        Ok(Self::Mark { name: name.to_owned(), after, before })
+    }
+}
+
+/// A STOPAT time: at most milliseconds and no zone, as `datetime` is read.
+///
+/// # Errors
+/// 241.
+pub fn datetime(text: &str) -> Result<NaiveDateTime, SqlError> {
+    let read = moment::parse(text).filter(|read| read.decimals <= 3 && read.offset.is_none());
+    let failed =
+        || SqlError::new(241, "Conversion failed when converting date and/or time from character string.");
+    read.map(|read| datetime_rounded(read.local)).ok_or_else(failed)
+}
+
+fn kept(at: DateTime<Utc>) -> NaiveDateTime {
+    datetime_rounded(at.naive_utc())
+}
+
+/// What of a log is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The first of the log's records that is not applied any more.
+    pub end: usize,
+    /// Where roll forward has come to.
+    pub through: Lsn,
+    /// Whether the target was there; true when none was given.
+    pub reached: bool,
+}
+
+/// What of a log backup is applied to a database that has come to `redo`.
+///
+/// # Errors
+/// 4330, 4335, 4338, 4305, 4326.
+pub fn plan(
+    set: &SetHeader,
+    records: &[Record],
+    redo: &Redo,
+    forks: &[Fork],
+    target: Option<&Target>,
+) -> Result<Plan, SqlError> {
+    if let (Some(Target::Time(time)), Some(last)) = (target, redo.last_commit) {
+        if kept(last) > *time {
+            return Err(too_early(4335));
+        }
+    }
+    if let Some(Target::Lsn { lsn, .. }) = target {
+        if *lsn < redo.lsn {
+            return Err(too_early(4335));
+        }
+    }
+    if set.first > redo.lsn {
+        let first_commit = records.iter().find_map(|record| record.at);
+        return Err(match (target, first_commit) {
+            (Some(Target::Time(time)), Some(first)) if *time < kept(first) => too_early(4338),
+            _ => {
+                let (first, redo) = (set.first, redo.lsn);
+                SqlError::new(
+                    4305,
+                    format!(
+                        "The log in this backup set begins at LSN {first}, which is too recent to apply to the database. An earlier log backup that includes LSN {redo} can be restored."
+                    ),
+                )
+            }
+        });
+    }
+    let is_empty = set.first == set.last && set.last == redo.lsn;
+    if set.last <= redo.lsn && !is_empty {
+        let (last, redo) = (set.last, redo.lsn);
+        return Err(SqlError::new(
+            4326,
+            format!(
+                "The log in this backup set terminates at LSN {last}, which is too early to apply to the database. A more recent log backup that includes LSN {redo} can be restored."
+            ),
+        ));
+    }
+    check_forks(set, redo.lsn, forks)?;
+    Ok(stop(set, records, redo, target))
+}
+
+fn too_early(number: i32) -> SqlError {
+    SqlError::new(
+        number,
+        if number == 4335 {
+            "The specified STOPAT time is too early. All or part of the database is already rolled forward beyond that point."
+        } else {
+            "The STOPAT clause specifies a point too early to allow this backup set to be restored. Choose a different stop point or use RESTORE DATABASE WITH RECOVERY to recover at the current point."
+        },
+    )
+}
+
+/// The error for a full or differential backup whose end lies after the point to stop at.
+#[must_use]
+pub fn beyond_target() -> SqlError {
+    too_early(4338)
+}
+
+/// A log belongs to a stretch of history; a database that went another way must not get it.
+fn check_forks(set: &SetHeader, redo: Lsn, forks: &[Fork]) -> Result<(), SqlError> {
+    let current = forks.last().map(|fork| fork.id);
+    let before_the_fork = set.fork_point.is_none_or(|point| redo <= point);
+    let fits = (current == Some(set.first_fork) && before_the_fork) || current == Some(set.fork);
+    if fits {
+        return Ok(());
+    }
+    let text = "This backup set cannot be applied because it is on a recovery path that is inconsistent with the database. The recovery path is the sequence of data and log backups that have brought the database to a particular recovery point. Find a compatible backup to restore, or restore the rest of the database to match a recovery point within this backup set.";
+    Err(SqlError::new(4330, text))
+}
+
+fn stop(set: &SetHeader, records: &[Record], redo: &Redo, target: Option<&Target>) -> Plan {
+    let all = |reached| Plan { end: records.len(), through: set.last, reached };
+    let at = |end: usize| Plan {
+        end,
+        through: records.get(end).map_or(set.last, |record| record.lsn),
+        reached: true,
+    };
+    let ahead = |record: &Record| record.lsn >= redo.lsn;
+    match target {
+        None => all(true),
+        Some(Target::Time(time)) => {
+            let later = records.iter().position(|r| ahead(r) && r.at.is_some_and(|at| kept(at) > *time));
+            let last = records.iter().rev().find_map(|record| record.at).map(kept);
+            later.map_or_else(|| all(last == Some(*time)), at)
+        }
+        Some(Target::Mark { name, after, before }) => {
+            let is_it = |record: &Record| {
+                let named = record.mark.as_ref().is_some_and(|mark| mark.name == *name);
+                let late_enough = record.at.is_some_and(|at| after.is_none_or(|after| kept(at) >= after));
+                ahead(record) && named && late_enough
+            };
+            records
+                .iter()
+                .position(is_it)
+                .map_or_else(|| all(false), |found| at(found + usize::from(!before)))
+        }
+        Some(Target::Lsn { lsn, before }) => {
+            let found = records.iter().position(|record| (record.lsn..record.next).contains(lsn));
+            found.map_or_else(|| all(false), |found| at(found + usize::from(!before)))
+        }
+    }
+}
+
+/// The history of a database that has been rolled forward to `through` along a set's history.
+#[must_use]
+pub fn history(forks: &[Fork], through: Lsn) -> Vec<Fork> {
+    let mut history: Vec<Fork> = forks.iter().filter(|fork| fork.from < through).cloned().collect();
+    if history.is_empty() {
+        history.extend(forks.first().cloned());
+    }
+    history
+}

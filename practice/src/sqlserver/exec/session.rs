@@ -1,0 +1,548 @@
+//! A session: its connection to the data, its variables, its transaction. Main type: [`Session`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, Statement};
+
+use super::halt::{Done, Halt, deadlock, sql_error, was_interrupted};
+use super::history::note_marks;
+use super::transaction::{Touched, Transaction};
+use crate::sqlserver::error::SqlError;
+use crate::sqlserver::lang::statement::{RecoveryModel, Text};
+use crate::sqlserver::query::names::TypedValue;
+use crate::sqlserver::store::database::{Access, Database};
+use crate::sqlserver::store::instance::{Catalog, Instance, SessionEntry, Stop, Work};
+use crate::sqlserver::store::log::{Entry, Log};
+use crate::sqlserver::store::lsn::Lsn;
+use crate::sqlserver::store::record::note_applied;
+use crate::sqlserver::store::{files, functions};
+use crate::sqlserver::value::Value;
+
+/// How long a lock is waited for when the session says nothing about it.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How many databases SQLite holds open at once.
+const ATTACHED: usize = 10;
+/// A log that nobody backs up is emptied when it has grown to so many records.
+const LOG_LIMIT: usize = 256;
+
+/// Options of SET.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// No counts in DONE tokens.
+    pub no_count: bool,
+    /// An error ends the batch and rolls back.
+    pub xact_abort: bool,
+    /// Milliseconds to wait for a lock; negative for as long as the server allows.
+    pub lock_timeout: Option<i64>,
+    /// The table, with its database, whose IDENTITY may be given.
+    pub identity_insert: Option<(u32, String)>,
+}
+
+/// Who logged in, from where, with what.
+#[derive(Debug, Clone, Default)]
+pub struct Client {
+    /// The login's name.
+    pub login: String,
+    /// The client's machine.
+    pub host: String,
+    /// The program's name; `drydock <attempt>` names an attempt.
+    pub program: String,
+}
+
+/// A session.
+pub struct Session {
+    /// Its number.
+    pub id: i16,
+    /// The server.
+    pub instance: Arc<Instance>,
+    /// How others stop it.
+    pub stop: Arc<Stop>,
+    /// Who it belongs to.
+    pub client: Client,
+    /// The current database.
+    pub current: u32,
+    /// What SET has set.
+    pub options: Options,
+    /// Variables of the batch by lower-case name.
+    pub variables: BTreeMap<String, TypedValue>,
+    /// What it has not committed.
+    pub transaction: Transaction,
+    /// `@@ROWCOUNT`.
+    pub row_count: i64,
+    /// `@@ERROR`.
+    pub last_error: i32,
+    /// `SCOPE_IDENTITY()`.
+    pub identity: Option<i64>,
+    /// The error that a CATCH block deals with.
+    pub caught: Option<SqlError>,
+    /// The time of the statement.
+    pub now: DateTime<Utc>,
+    /// A fault: what the statement writes to disk fails.
+    pub disk_is_full: bool,
+    /// SHA-256 of the request's text, for the ledger.
+    pub request_digest: Option<String>,
+    /// How many TRY blocks stand around the statement.
+    pub tries: u32,
+    pub(super) connection: Connection,
+    pub(super) touched: Touched,
+    attached: BTreeMap<u32, u64>,
+}
+
+impl Session {
+    /// Opens a session in `master` and lists it; the program's name is as the client gave it.
+    ///
+    /// # Errors
+    /// When SQLite cannot be opened.
+    pub fn open(instance: &Arc<Instance>, client: Client) -> Result<Self, SqlError> {
+        let open = || -> rusqlite::Result<(Connection, Touched)> {
+            let mut connection = Connection::open_in_memory()?;
+            functions::install(&connection, &instance.guids)?;
+            connection.busy_timeout(files::PATIENCE)?;
+            connection.set_prepared_statement_cache_capacity(64);
+            files::lay_out(&connection)?;
+            let touched = Touched::default();
+            touched.listen(&mut connection)?;
+            Ok((connection, touched))
+        };
+        let (connection, touched) = open().map_err(|error| sql_error(&error))?;
+        let stop = Arc::new(Stop::default());
+        stop.interrupts(connection.get_interrupt_handle());
+        let now = instance.clock.now();
+        let mut catalog = instance.catalog();
+        let id = (51..).find(|id| !catalog.sessions.contains_key(id)).unwrap_or(i16::MAX);
+        let entry = SessionEntry {
+            login: client.login.clone(),
+            host: client.host.clone(),
+            program: client.program.clone(),
+            since: now,
+            database: 1,
+            open_transactions: 0,
+            work: None,
+            stop: Arc::clone(&stop),
+        };
+        catalog.sessions.insert(id, entry);
+        drop(catalog);
+        Ok(Self {
+            id,
+            instance: Arc::clone(instance),
+            stop,
+            client,
+            current: 1,
+            options: Options::default(),
+            variables: BTreeMap::new(),
+            transaction: Transaction::default(),
+            row_count: 0,
+            last_error: 0,
+            identity: None,
+            caught: None,
+            now,
+            disk_is_full: false,
+            request_digest: None,
+            tries: 0,
+            connection,
+            touched,
+            attached: BTreeMap::new(),
+        })
+    }
+
+    /// Ends the session: what is open is rolled back, its locks are freed.
+    pub fn close(mut self) {
+        self.rollback();
+        let mut catalog = self.instance.catalog();
+        catalog.sessions.remove(&self.id);
+        catalog.locks.retain(|lock| lock.session != self.id);
+        for database in catalog.databases.values_mut().filter(|database| database.taken_by == Some(self.id)) {
+            database.taken_by = None;
+        }
+        drop(catalog);
+        self.instance.wake();
+    }
+
+    /// The attempt that the program's name tells.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&str> {
+        self.client.program.strip_prefix("drydock ")
+    }
+
+    /// Fails when the session is to be stopped.
+    pub fn check_stop(&self) -> Done<()> {
+        self.stop.reason().map_or(Ok(()), |reason| Err(Halt::Stopped(reason)))
+    }
+
+    /// A name or text, read from its variable where it stands in one.
+    ///
+    /// # Errors
+    /// 137 for a variable that is not declared.
+    pub fn text(&self, text: &Text) -> Result<String, SqlError> {
+        match text {
+            Text::Literal(text) => Ok(text.clone()),
+            Text::Variable(name) => {
+                let (value, ty) = self.variables.get(name).ok_or_else(|| {
+                    let text = format!("Must declare the scalar variable \"{name}\".");
+                    SqlError::new(137, text).state(2).class(15)
+                })?;
+                Ok(functions::shown(value, *ty))
+            }
+        }
+    }
+
+    /// Whether this session may use a database, single and restricted users considered.
+    ///
+    /// # Errors
+    /// As [`Database::usable_by`]; 924 when someone else is its single user.
+    pub fn may_use(&self, catalog: &Catalog, database: &Database) -> Result<(), SqlError> {
+        database.usable_by(self.id)?;
+        if database.access == Access::SingleUser && !catalog.inside(database.id, self.id).is_empty() {
+            let text =
+                format!("Database '{}' is already open and can only have one user at a time.", database.name);
+            return Err(SqlError::new(924, text).class(14));
+        }
+        Ok(())
+    }
+
+    /// Makes a database's rows reachable under its alias.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn attach(&mut self, id: u32) -> Result<(), SqlError> {
+        let (path, generation) = {
+            let catalog = self.instance.catalog();
+            let database =
+                catalog.databases.get(&id).ok_or_else(|| SqlError::internal("a database is gone"))?;
+            self.may_use(&catalog, database)?;
+            (database.data_path(), database.generation)
+        };
+        if self.attached.get(&id) == Some(&generation) {
+            return Ok(());
+        }
+        self.detach(id)?;
+        if self.attached.len() == ATTACHED {
+            if self.transaction.open {
+                return Err(SqlError::not_understood("a transaction over more than ten databases"));
+            }
+            let other = self.attached.keys().copied().find(|other| *other != self.current);
+            other.map_or(Ok(()), |other| self.detach(other))?;
+        }
+        if !path.is_file() {
+            let catalog = self.instance.catalog();
+            return Err(catalog
+                .databases
+                .get(&id)
+                .map_or_else(|| SqlError::internal("no file"), Database::inaccessible));
+        }
+        self.connection
+            .execute(&format!("ATTACH DATABASE ? AS d{id}"), [path.to_string_lossy()])
+            .and_then(|_| self.connection.execute_batch(&format!("PRAGMA d{id}.synchronous = OFF")))
+            .map_err(|error| sql_error(&error))?;
+        self.attached.insert(id, generation);
+        Ok(())
+    }
+
+    fn detach(&mut self, id: u32) -> Result<(), SqlError> {
+        if self.attached.remove(&id).is_some() {
+            self.connection.flush_prepared_statement_cache();
+            self.connection
+                .execute_batch(&format!("DETACH DATABASE d{id}"))
+                .map_err(|error| sql_error(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of all data files, so that they can be replaced.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn detach_all(&mut self) -> Result<(), SqlError> {
+        let ids: Vec<u32> = self.attached.keys().copied().collect();
+        ids.into_iter().try_for_each(|id| self.detach(id))
+    }
+
+    /// Says what the session is doing.
+    pub fn working(&self, command: &'static str) {
+        let work = Work { command, since: self.now, percent: 0.0, blocked_by: 0 };
+        if let Some(entry) = self.instance.catalog().sessions.get_mut(&self.id) {
+            entry.work = Some(work);
+        }
+    }
+
+    /// Says how much of it is done.
+    pub fn progress(&self, percent: f64) {
+        if let Some(work) =
+            self.instance.catalog().sessions.get_mut(&self.id).and_then(|entry| entry.work.as_mut())
+        {
+            work.percent = percent;
+        }
+    }
+
+    /// Says that it is done.
+    pub fn idle(&self) {
+        if let Some(entry) = self.instance.catalog().sessions.get_mut(&self.id) {
+            entry.work = None;
+            entry.open_transactions = self.transaction.depth;
+        }
+    }
+
+    /// Waits in small steps that a stop ends.
+    pub fn pause(&self, time: Duration) -> Done<()> {
+        self.instance.wait_for(&self.stop, time, |_| None::<()>)?;
+        Ok(())
+    }
+
+    /// How long a lock may be waited for.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        match self.options.lock_timeout {
+            Some(millis) if millis >= 0 => Duration::from_millis(millis.unsigned_abs()),
+            _ => PATIENCE,
+        }
+    }
+
+    /// What is said when the patience is over.
+    #[must_use]
+    pub fn lock_timeout(&self) -> SqlError {
+        match self.options.lock_timeout {
+            Some(0..) => SqlError::new(1222, "Lock request time out period exceeded.").state(45),
+            _ => deadlock(),
+        }
+    }
+
+    /// Gets a database ready to be changed: one writer at a time, within a transaction of SQLite's.
+    pub fn lock_for_writing(&mut self, id: u32) -> Done<()> {
+        self.attach(id)?;
+        {
+            let catalog = self.instance.catalog();
+            if let Some(database) = catalog.databases.get(&id).filter(|d| d.read_only || d.standby.is_some())
+            {
+                let text = format!(
+                    "Failed to update database \"{}\" because the database is read-only.",
+                    database.name
+                );
+                return Err(SqlError::new(3906, text).into());
+            }
+        }
+        if !self.transaction.locked.contains(&id) {
+            let me = self.id;
+            let got = self.instance.wait_for(&self.stop, self.patience(), |catalog| {
+                let database = catalog.databases.get_mut(&id)?;
+                if database.writer.is_some_and(|writer| writer != me) {
+                    return None;
+                }
+                database.writer = Some(me);
+                Some(())
+            })?;
+            if got.is_none() {
+                return Err(self.lock_timeout().into());
+            }
+            self.transaction.locked.insert(id);
+        }
+        if !self.transaction.open {
+            self.sqlite("BEGIN")?;
+            self.transaction.open = true;
+        }
+        Ok(())
+    }
+
+    /// Runs statements of SQLite's without a result.
+    pub fn sqlite(&self, sql: &str) -> Done<()> {
+        self.connection.execute_batch(sql).map_err(|error| self.halted(&error))
+    }
+
+    /// SQLite's error, or the stop that caused it.
+    pub fn halted(&self, error: &rusqlite::Error) -> Halt {
+        match self.stop.reason() {
+            Some(reason) if was_interrupted(error) => Halt::Stopped(reason),
+            _ => sql_error(error).into(),
+        }
+    }
+
+    /// Runs a change of the schema and notes it for the log. `statements` gives SQLite's text for a database alias.
+    pub fn change_schema(&mut self, id: u32, statements: impl Fn(&str) -> Vec<String>) -> Done<()> {
+        if id == 0 {
+            return statements("main").iter().try_for_each(|sql| self.sqlite(sql));
+        }
+        self.lock_for_writing(id)?;
+        self.transaction
+            .read_rows(&self.connection, &self.touched)
+            .map_err(|error| Halt::from(sql_error(&error)))?;
+        statements(&format!("d{id}")).iter().try_for_each(|sql| self.sqlite(sql))?;
+        self.touched.clear();
+        let noted = self.transaction.schema_changed(&self.connection, &self.touched, id, statements("main"));
+        noted.map_err(|error| sql_error(&error).into())
+    }
+
+    /// Runs the changes of one statement: all of them or none, and committed unless a transaction is open.
+    pub fn atomically<T>(&mut self, work: impl FnOnce(&mut Self) -> Done<T>) -> Done<T> {
+        let explicit = self.transaction.depth > 0;
+        if explicit && self.transaction.open {
+            self.sqlite("SAVEPOINT statement")?;
+        }
+        let inside = explicit && self.transaction.open;
+        let done = work(self);
+        match &done {
+            Ok(_) if explicit => {
+                if inside {
+                    self.sqlite("RELEASE statement")?;
+                }
+            }
+            Ok(_) => self.commit()?,
+            Err(_) if inside => self.sqlite("ROLLBACK TO statement; RELEASE statement")?,
+            // Nothing was changed before this statement, so the whole of SQLite's transaction is its own.
+            Err(_) => self.roll_back_rows(),
+        }
+        done
+    }
+
+    fn roll_back_rows(&mut self) {
+        if self.transaction.open {
+            let _ = self.connection.execute_batch("ROLLBACK");
+            self.transaction.open = false;
+        }
+        self.touched.clear();
+        let _ = self.transaction.take_changes();
+        self.release_writers();
+    }
+
+    fn release_writers(&mut self) {
+        let locked = std::mem::take(&mut self.transaction.locked);
+        if locked.is_empty() {
+            return;
+        }
+        let mut catalog = self.instance.catalog();
+        for id in locked {
+            if let Some(database) = catalog.databases.get_mut(&id).filter(|d| d.writer == Some(self.id)) {
+                database.writer = None;
+            }
+        }
+        drop(catalog);
+        self.instance.wake();
+    }
+
+    /// Rolls everything back; locks of the transaction are freed.
+    pub fn rollback(&mut self) {
+        self.roll_back_rows();
+        self.end_transaction();
+    }
+
+    fn end_transaction(&mut self) {
+        self.transaction.depth = 0;
+        self.transaction.mark = None;
+        let mut catalog = self.instance.catalog();
+        catalog.locks.retain(|lock| !(lock.of_transaction && lock.session == self.id));
+        if let Some(entry) = catalog.sessions.get_mut(&self.id) {
+            entry.open_transactions = 0;
+        }
+    }
+
+    /// Commits: every database's log first, then the rows; one time for all.
+    pub fn commit(&mut self) -> Done<()> {
+        let committed = self.commit_rows();
+        if committed.is_err() {
+            self.roll_back_rows();
+        }
+        self.release_writers();
+        self.end_transaction();
+        committed
+    }
+
+    fn commit_rows(&mut self) -> Done<()> {
+        if !self.transaction.open {
+            return Ok(());
+        }
+        let read = self.transaction.read_rows(&self.connection, &self.touched);
+        read.map_err(|error| Halt::from(sql_error(&error)))?;
+        let changes = self.transaction.take_changes();
+        let mut logs = Vec::new();
+        let shared = {
+            let mut catalog = self.instance.catalog();
+            for id in changes.keys() {
+                let database =
+                    catalog.databases.get(id).ok_or_else(|| SqlError::internal("a database is gone"))?;
+                logs.push((*id, database.open_log()?, database.model != RecoveryModel::Simple));
+            }
+            catalog.shared_transactions += u64::from(logs.len() > 1);
+            // The log that is written last decides whether a transaction over several databases happened.
+            logs.last().filter(|_| logs.len() > 1).map(|(id, ..)| (catalog.shared_transactions, *id))
+        };
+        let mut held: Vec<_> =
+            logs.iter().map(|(_, log, _)| log.lock().unwrap_or_else(PoisonError::into_inner)).collect();
+        let at = self.instance.clock.now();
+        let mut marked = Vec::new();
+        let mut appended = 0;
+        let logged = held.iter_mut().zip(changes).try_for_each(|(log, (id, changes))| {
+            let entry = Entry { at: Some(at), mark: self.transaction.mark.clone(), shared, changes };
+            let lsn = append(log, entry)?;
+            appended += 1;
+            marked.push((id, lsn));
+            note_applied(&self.connection, &format!("d{id}"), log.next()).map_err(|error| sql_error(&error))
+        });
+        let committed =
+            logged.and_then(|()| self.connection.execute_batch("COMMIT").map_err(|error| sql_error(&error)));
+        if let Err(error) = committed {
+            for log in held.iter_mut().take(appended) {
+                log.take_back().map_err(SqlError::internal)?;
+            }
+            return Err(error.into());
+        }
+        self.transaction.open = false;
+        for (log, (_, _, keeps)) in held.iter_mut().zip(&logs) {
+            if !keeps && log.records().len() > LOG_LIMIT {
+                let next = log.next();
+                log.truncate_to(next).map_err(SqlError::internal)?;
+            }
+        }
+        drop(held);
+        match self.transaction.mark.take() {
+            Some(mark) => Ok(note_marks(&self.instance, &mark, &marked, at)?),
+            None => Ok(()),
+        }
+    }
+
+    /// One value of a query of ours.
+    ///
+    /// # Errors
+    /// SQLite's, in the server's words.
+    pub fn single(&self, sql: &str, parameters: &[Value]) -> Result<Option<Value>, SqlError> {
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut select| {
+                let parameters = bound(&select, parameters);
+                let mut rows = select.query(rusqlite::params_from_iter(parameters))?;
+                rows.next()?.map(|row| row.get(0)).transpose()
+            })
+            .map_err(|error| sql_error(&error))?;
+        Ok(found)
+    }
+
+    /// The rows of a query of ours.
+    ///
+    /// # Errors
+    /// SQLite's, in the server's words.
+    pub fn all(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Vec<Value>>, SqlError> {
+        let read = || -> rusqlite::Result<Vec<Vec<Value>>> {
+            let mut select = self.connection.prepare_cached(sql)?;
+            let width = select.column_count();
+            let parameters = bound(&select, parameters);
+            let rows = select.query_map(rusqlite::params_from_iter(parameters), |row| {
+                (0..width).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()
+            })?;
+            rows.collect()
+        };
+        read().map_err(|error| sql_error(&error))
+    }
+}
+
+/// As many parameters as a statement names: compiling may number some that only its names needed.
+pub(super) fn bound<'a>(statement: &Statement<'_>, parameters: &'a [Value]) -> &'a [Value] {
+    &parameters[..statement.parameter_count().min(parameters.len())]
+}
+
+fn append(log: &mut Log, entry: Entry) -> Result<Lsn, SqlError> {
+    log.append(entry).map_err(|error| {
+        let text = format!("The transaction log for the database is full or cannot be written: {error}.");
+        SqlError::new(9002, text).class(17)
+    })
+}

@@ -1,0 +1,747 @@
+//! The server's views of its own state. Main function: [`find`].
+
+use chrono::{DateTime, Utc};
+
+use super::session::Session;
+use super::tables::alias;
+use crate::sqlserver::error::SqlError;
+use crate::sqlserver::lang::statement::ObjectName;
+use crate::sqlserver::query::names::{Field, Table};
+use crate::sqlserver::sql_type::parse_text;
+use crate::sqlserver::store::database::{COLLATION, DataFile, Database, State, model_shown};
+use crate::sqlserver::store::functions::compare;
+use crate::sqlserver::store::lsn::Lsn;
+use crate::sqlserver::store::record::quoted;
+use crate::sqlserver::value::{Value, datetime_rounded, moment_text};
+
+/// A row of a view.
+pub type Row = Vec<Value>;
+
+/// Where a view's rows come from.
+enum Rows {
+    /// From the server's state.
+    State(fn(&Session) -> Vec<Row>),
+    /// From the tables of the database it is asked in; `{d}` stands for its alias.
+    Stored(&'static str),
+    /// From a query that is made up for the database.
+    Made(fn(&Session, u32) -> Result<String, SqlError>),
+    /// From a function's arguments.
+    Arguments(fn(&[Value]) -> Vec<Row>),
+}
+
+/// A view: its name with its schema, its columns, its rows.
+struct View {
+    name: &'static str,
+    /// `name type` with `!` after the type when it cannot be NULL, separated by `;`.
+    columns: &'static str,
+    rows: Rows,
+    /// For a function that is joined, what its arguments are compared with.
+    keys: &'static [&'static str],
+}
+
+const fn view(name: &'static str, columns: &'static str, rows: Rows) -> View {
+    View { name, columns, rows, keys: &[] }
+}
+
+const VIEWS: &[View] = &[
+    view(
+        "sys.databases",
+        "name sysname!; database_id int!; source_database_id int; owner_sid varbinary(85); create_date datetime!; \
+         compatibility_level tinyint!; collation_name nvarchar(128); user_access tinyint; user_access_desc nvarchar(60); \
+         is_read_only bit; is_auto_close_on bit!; is_auto_shrink_on bit; state tinyint; state_desc nvarchar(60); \
+         is_in_standby bit; snapshot_isolation_state tinyint; is_read_committed_snapshot_on bit; recovery_model tinyint; \
+         recovery_model_desc nvarchar(60); page_verify_option tinyint; page_verify_option_desc nvarchar(60); \
+         is_published bit!; is_broker_enabled bit!; is_cdc_enabled bit!; is_encrypted bit; is_trustworthy_on bit; \
+         log_reuse_wait tinyint; log_reuse_wait_desc nvarchar(60); replica_id uniqueidentifier; group_database_id uniqueidentifier",
+        Rows::State(databases),
+    ),
+    view(
+        "sys.master_files",
+        "database_id int!; file_id int!; file_guid uniqueidentifier; type tinyint!; type_desc nvarchar(60); data_space_id int!; \
+         name sysname!; physical_name nvarchar(260)!; state tinyint; state_desc nvarchar(60); size int!; max_size int!; growth int!; \
+         is_read_only bit!; create_lsn numeric(25,0); redo_start_lsn numeric(25,0); redo_start_fork_guid uniqueidentifier; \
+         redo_target_lsn numeric(25,0); redo_target_fork_guid uniqueidentifier; differential_base_lsn numeric(25,0); \
+         differential_base_guid uniqueidentifier; differential_base_time datetime; backup_lsn numeric(25,0)",
+        Rows::State(|session| files(session, None)),
+    ),
+    view(
+        "sys.database_files",
+        "file_id int!; file_guid uniqueidentifier; type tinyint!; type_desc nvarchar(60); data_space_id int!; name sysname!; \
+         physical_name nvarchar(260); state tinyint; state_desc nvarchar(60); size int!; max_size int!; growth int!; is_read_only bit!; \
+         create_lsn numeric(25,0); redo_start_lsn numeric(25,0); redo_start_fork_guid uniqueidentifier; \
+         redo_target_lsn numeric(25,0); redo_target_fork_guid uniqueidentifier; differential_base_lsn numeric(25,0); \
+         differential_base_guid uniqueidentifier; differential_base_time datetime; backup_lsn numeric(25,0)",
+        Rows::State(|session| {
+            files(session, Some(session.current)).into_iter().map(|row| row[1..].to_vec()).collect()
+        }),
+    ),
+    view(
+        "sys.database_recovery_status",
+        "database_id int!; database_guid uniqueidentifier; family_guid uniqueidentifier; last_log_backup_lsn numeric(25,0); \
+         recovery_fork_guid uniqueidentifier; first_recovery_fork_guid uniqueidentifier; fork_point_lsn numeric(25,0)",
+        Rows::State(recovery_status),
+    ),
+    view(
+        "sys.database_mirroring",
+        "database_id int!; mirroring_guid uniqueidentifier; mirroring_state tinyint; mirroring_role tinyint; mirroring_role_desc nvarchar(60)",
+        Rows::State(|session| {
+            let catalog = session.instance.catalog();
+            catalog.databases.keys().map(|id| with_nulls(vec![int(*id)], 5)).collect()
+        }),
+    ),
+    view(
+        "sys.dm_exec_sessions",
+        "session_id smallint!; login_time datetime!; host_name nvarchar(128); program_name nvarchar(128); host_process_id int; \
+         client_interface_name nvarchar(32); login_name nvarchar(128)!; status nvarchar(30)!; database_id smallint!; \
+         open_transaction_count int!; is_user_process bit!; original_login_name nvarchar(128)!; lock_timeout int!; row_count bigint!",
+        Rows::State(sessions),
+    ),
+    view(
+        "sys.dm_exec_requests",
+        "session_id smallint!; request_id int!; start_time datetime!; status nvarchar(30)!; command nvarchar(32)!; database_id smallint!; \
+         blocking_session_id smallint; wait_type nvarchar(60); wait_time int!; wait_resource nvarchar(256)!; percent_complete real!; \
+         estimated_completion_time bigint!; total_elapsed_time int!; cpu_time int!; open_transaction_count int!",
+        Rows::State(requests),
+    ),
+    view(
+        "sys.dm_exec_connections",
+        "session_id int; connect_time datetime!; net_transport nvarchar(40)!; protocol_type nvarchar(40); encrypt_option nvarchar(40)!; \
+         auth_scheme nvarchar(40)!; client_net_address varchar(48)",
+        Rows::State(|session| {
+            let catalog = session.instance.catalog();
+            let row = |(id, entry): (&i16, &crate::sqlserver::store::instance::SessionEntry)| {
+                let words = [text("TCP"), text("TSQL"), text("TRUE"), text("SQL"), text("127.0.0.1")];
+                [vec![Value::Integer(i64::from(*id)), date(entry.since)], words.to_vec()].concat()
+            };
+            catalog.sessions.iter().map(row).collect()
+        }),
+    ),
+    view(
+        "sys.dm_tran_locks",
+        "resource_type nvarchar(60)!; resource_subtype nvarchar(60)!; resource_database_id int!; resource_description nvarchar(256)!; \
+         request_mode nvarchar(60)!; request_type nvarchar(60)!; request_status nvarchar(60)!; request_session_id int!; request_owner_type nvarchar(60)!",
+        Rows::State(locks),
+    ),
+    view(
+        "sys.server_principals",
+        "name sysname!; principal_id int!; sid varbinary(85); type char(1)!; type_desc nvarchar(60); is_disabled bit",
+        Rows::State(|session| {
+            let sid = |n: u8| Value::Blob(vec![n]);
+            let row = |name: &str, id: i64, kind: &str, desc: &str| {
+                let sid = sid(u8::try_from(id).unwrap_or(0));
+                vec![text(name), Value::Integer(id), sid, text(kind), text(desc), Value::Integer(0)]
+            };
+            let login = &session.instance.setup.login;
+            let mut rows = vec![row("sa", 1, "S", "SQL_LOGIN"), row("sysadmin", 3, "R", "SERVER_ROLE")];
+            if login != "sa" {
+                rows.push(row(login, 5, "S", "SQL_LOGIN"));
+            }
+            rows
+        }),
+    ),
+    view(
+        "sys.database_principals",
+        "name sysname!; principal_id int!; type char(1)!; type_desc nvarchar(60); sid varbinary(85); authentication_type int!; authentication_type_desc nvarchar(60)",
+        Rows::State(|_| {
+            let row =
+                |name: &str, id: i64, kind: &str, desc: &str, sid: Value, auth: i64, auth_desc: &str| {
+                    vec![
+                        text(name),
+                        Value::Integer(id),
+                        text(kind),
+                        text(desc),
+                        sid,
+                        Value::Integer(auth),
+                        text(auth_desc),
+                    ]
+                };
+            vec![
+                row("public", 0, "R", "DATABASE_ROLE", Value::Null, 0, "NONE"),
+                row("dbo", 1, "S", "SQL_USER", Value::Blob(vec![1]), 1, "INSTANCE"),
+                row("guest", 2, "S", "SQL_USER", Value::Blob(vec![0]), 0, "NONE"),
+                row("db_owner", 16_384, "R", "DATABASE_ROLE", Value::Null, 0, "NONE"),
+            ]
+        }),
+    ),
+    view(
+        "sys.certificates",
+        "name sysname!; certificate_id int!; principal_id int; pvt_key_encryption_type char(2)!; thumbprint varbinary(32)!; subject nvarchar(4000); expiry_date datetime; pvt_key_last_backup_date datetime",
+        Rows::State(|_| Vec::new()),
+    ),
+    view(
+        "sys.dm_database_encryption_keys",
+        "database_id int!; encryption_state int; key_algorithm nvarchar(32); encryptor_thumbprint varbinary(20); encryptor_type nvarchar(32)",
+        Rows::State(|_| Vec::new()),
+    ),
+    view(
+        "sys.dm_db_persisted_sku_features",
+        "feature_name sysname; feature_id int",
+        Rows::State(|_| Vec::new()),
+    ),
+    view(
+        "sys.backup_devices",
+        "name sysname!; type tinyint; physical_name nvarchar(260)",
+        Rows::State(|_| Vec::new()),
+    ),
+    view(
+        "sys.configurations",
+        "configuration_id int!; name nvarchar(35)!; value sql_variant; value_in_use sql_variant",
+        Rows::State(|_| {
+            let row =
+                |id, name: &str| vec![Value::Integer(id), text(name), Value::Integer(0), Value::Integer(0)];
+            vec![
+                row(1579, "backup compression default"),
+                row(1584, "backup checksum default"),
+                row(1597, "backup compression algorithm"),
+            ]
+        }),
+    ),
+    View {
+        name: "sys.dm_os_volume_stats",
+        columns: "database_id int; file_id int; volume_mount_point nvarchar(256); volume_id nvarchar(256); logical_volume_name nvarchar(256); \
+                  file_system_type nvarchar(256); total_bytes bigint; available_bytes bigint",
+        rows: Rows::State(volumes),
+        keys: &["database_id", "file_id"],
+    },
+    view(
+        "sys.dm_os_file_exists",
+        "file_exists tinyint!; file_is_a_directory tinyint!; parent_directory_exists tinyint!",
+        Rows::Arguments(|arguments| vec![file_exists(argument(arguments, 0))]),
+    ),
+    view(
+        "sys.dm_os_enumerate_filesystem",
+        "full_filesystem_path nvarchar(256); parent_directory nvarchar(256); file_or_directory_name nvarchar(256); level int; is_directory bit; \
+         is_read_only bit; is_system bit; is_hidden bit; has_integrity_stream bit; is_temporary bit; is_sparse bit; \
+         creation_time datetime2(7); last_access_time datetime2(7); last_write_time datetime2(7); size_in_bytes bigint",
+        Rows::Arguments(enumerated),
+    ),
+    view(
+        "sys.schemas",
+        "name sysname!; schema_id int!; principal_id int",
+        Rows::Stored("SELECT name, schema_id, 1 FROM {d}.__schemas"),
+    ),
+    view("sys.objects", OBJECT_COLUMNS, Rows::Stored(OBJECTS)),
+    view("sys.all_objects", OBJECT_COLUMNS, Rows::Stored(OBJECTS)),
+    view(
+        "sys.tables",
+        OBJECT_COLUMNS,
+        Rows::Stored(
+            "SELECT name, object_id, NULL, schema_id, 0, type, 'USER_TABLE', created, modified, 0 FROM {d}.__objects WHERE type = 'U '",
+        ),
+    ),
+    view(
+        "sys.columns",
+        "object_id int!; name sysname; column_id int!; system_type_id tinyint!; user_type_id int!; max_length smallint!; precision tinyint!; \
+         scale tinyint!; collation_name sysname; is_nullable bit; is_identity bit!; is_computed bit!; default_object_id int!",
+        Rows::Stored(
+            "SELECT object_id, name, column_id, 0, 0, 0, 0, 0, NULL, nullable, seed IS NOT NULL, 0, coalesce(default_id, 0) FROM {d}.__columns",
+        ),
+    ),
+    view(
+        "sys.indexes",
+        "object_id int!; name sysname; index_id int!; type tinyint!; type_desc nvarchar(60); is_unique bit; is_primary_key bit; \
+         is_unique_constraint bit; has_filter bit",
+        Rows::Stored(
+            "SELECT object_id, name, index_id, CASE index_id WHEN 1 THEN 1 ELSE 2 END, CASE index_id WHEN 1 THEN 'CLUSTERED' ELSE 'NONCLUSTERED' END, \
+             is_unique, is_primary, constraint_id IS NOT NULL AND NOT is_primary, filter IS NOT NULL FROM {d}.__indexes \
+             UNION ALL SELECT object_id, NULL, 0, 0, 'HEAP', 0, 0, 0, 0 FROM {d}.__objects o WHERE type = 'U ' AND NOT EXISTS \
+             (SELECT 1 FROM {d}.__indexes i WHERE i.object_id = o.object_id AND i.index_id = 1)",
+        ),
+    ),
+    view(
+        "sys.default_constraints",
+        "name sysname!; object_id int!; schema_id int!; parent_object_id int!; parent_column_id int!; type char(2)!; definition nvarchar(max)",
+        Rows::Stored(
+            "SELECT o.name, o.object_id, o.schema_id, o.parent, c.column_id, o.type, c.default_text FROM {d}.__objects o \
+             JOIN {d}.__columns c ON c.default_id = o.object_id WHERE o.type = 'D '",
+        ),
+    ),
+    view(
+        "sys.foreign_keys",
+        "name sysname!; object_id int!; schema_id int!; parent_object_id int!; type char(2)!; referenced_object_id int",
+        Rows::Stored(
+            "SELECT name, object_id, schema_id, parent, type, json_extract(detail, '$.referenced') FROM {d}.__objects WHERE type = 'F '",
+        ),
+    ),
+    view(
+        "sys.key_constraints",
+        "name sysname!; object_id int!; schema_id int!; parent_object_id int!; type char(2)!",
+        Rows::Stored(
+            "SELECT name, object_id, schema_id, parent, type FROM {d}.__objects WHERE type IN ('PK', 'UQ')",
+        ),
+    ),
+    view(
+        "sys.dm_db_partition_stats",
+        "partition_id bigint; object_id int!; index_id int!; partition_number int!; used_page_count bigint; reserved_page_count bigint; row_count bigint",
+        Rows::Made(|session, database| {
+            counted(session, database, "0, {o}, {i}, 1, 1, 1, (SELECT count(*) FROM {t})")
+        }),
+    ),
+    view(
+        "sys.partitions",
+        "partition_id bigint!; object_id int!; index_id int!; partition_number int!; rows bigint",
+        Rows::Made(|session, database| {
+            counted(session, database, "0, {o}, {i}, 1, (SELECT count(*) FROM {t})")
+        }),
+    ),
+    view(
+        "INFORMATION_SCHEMA.TABLES",
+        "TABLE_CATALOG nvarchar(128); TABLE_SCHEMA nvarchar(128); TABLE_NAME sysname!; TABLE_TYPE varchar(10)",
+        Rows::Made(|session, database| {
+            let d = alias(database);
+            let name = database_name(session, database).replace('\'', "''");
+            Ok(format!(
+                "SELECT '{name}', s.name, o.name, 'BASE TABLE' FROM {d}.__objects o JOIN {d}.__schemas s USING (schema_id) WHERE o.type = 'U '"
+            ))
+        }),
+    ),
+    view(
+        "INFORMATION_SCHEMA.COLUMNS",
+        "TABLE_CATALOG nvarchar(128); TABLE_SCHEMA nvarchar(128); TABLE_NAME nvarchar(128)!; COLUMN_NAME sysname; ORDINAL_POSITION int; \
+         COLUMN_DEFAULT nvarchar(4000); IS_NULLABLE varchar(3); DATA_TYPE nvarchar(128)",
+        Rows::Made(|session, database| {
+            let d = alias(database);
+            let name = database_name(session, database).replace('\'', "''");
+            Ok(format!(
+                "SELECT '{name}', s.name, o.name, c.name, c.column_id, c.default_text, CASE c.nullable WHEN 0 THEN 'NO' ELSE 'YES' END, \
+                 CASE instr(c.type, '(') WHEN 0 THEN c.type ELSE substr(c.type, 1, instr(c.type, '(') - 1) END FROM {d}.__columns c \
+                 JOIN {d}.__objects o USING (object_id) JOIN {d}.__schemas s USING (schema_id)"
+            ))
+        }),
+    ),
+];
+
+const OBJECT_COLUMNS: &str = "name sysname!; object_id int!; principal_id int; schema_id int!; parent_object_id int!; type char(2); \
+                              type_desc nvarchar(60); create_date datetime!; modify_date datetime!; is_ms_shipped bit!";
+const OBJECTS: &str = "SELECT name, object_id, NULL, schema_id, coalesce(parent, 0), type, CASE type WHEN 'U ' THEN 'USER_TABLE' WHEN 'PK' THEN \
+                       'PRIMARY_KEY_CONSTRAINT' WHEN 'UQ' THEN 'UNIQUE_CONSTRAINT' WHEN 'F ' THEN 'FOREIGN_KEY_CONSTRAINT' ELSE \
+                       'DEFAULT_CONSTRAINT' END, created, modified, 0 FROM {d}.__objects";
+
+/// The view of that name, filled; nothing when there is none.
+///
+/// # Errors
+/// 229-like refusals never; SQLite's when it cannot be filled.
+pub fn find(
+    session: &mut Session,
+    name: &ObjectName,
+    arguments: Option<&[Value]>,
+) -> Result<Option<Table>, SqlError> {
+    let Some(schema) = &name.schema else { return Ok(None) };
+    let full = format!("{schema}.{}", name.name);
+    // Many scripts reach the procedures and views of the server through master's own schema.
+    let Some(view) = VIEWS.iter().find(|view| compare(view.name, &full).is_eq()) else { return Ok(None) };
+    let fields = fields(view.columns)?;
+    let rows = match view.rows {
+        Rows::State(rows) => rows(session),
+        Rows::Arguments(rows) => match arguments {
+            Some(arguments) => rows(arguments),
+            None => {
+                return Err(SqlError::new(
+                    313,
+                    format!(
+                        "An insufficient number of arguments were supplied for the procedure or function {full}."
+                    ),
+                ));
+            }
+        },
+        Rows::Stored(_) | Rows::Made(_) => {
+            let database =
+                super::tables::database_of(session, &ObjectName { name: String::new(), ..name.clone() })?;
+            let select = match view.rows {
+                Rows::Stored(select) => select.replace("{d}", &alias(database)),
+                Rows::Made(make) => make(session, database)?,
+                _ => String::new(),
+            };
+            let sql = format!("(SELECT {} WHERE 0 UNION ALL {select})", empty(&fields));
+            let table = Table {
+                sql,
+                name: full,
+                fields,
+                database: (database != 0).then_some(database),
+                keys: Vec::new(),
+                writable: false,
+            };
+            return Ok(Some(table));
+        }
+    };
+    let stored = filled(session, view, &fields, &rows)?;
+    let mut sql = format!("main.{}", quoted(&stored));
+    if let (Some(arguments), false) = (arguments, view.keys.is_empty()) {
+        let matches: Vec<String> =
+            view.keys.iter().zip(arguments).map(|(key, value)| format!("{key} = {}", shown(value))).collect();
+        sql = format!("(SELECT * FROM {sql} WHERE {})", matches.join(" AND "));
+    }
+    Ok(Some(Table { sql, name: full, fields, database: None, keys: view.keys.to_vec(), writable: false }))
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Integer(number) => number.to_string(),
+        _ => "NULL".to_owned(),
+    }
+}
+
+fn empty(fields: &[Field]) -> String {
+    let parts: Vec<String> =
+        fields.iter().map(|field| format!("NULL COLLATE ci AS {}", quoted(&field.name))).collect();
+    parts.join(", ")
+}
+
+fn fields(columns: &str) -> Result<Vec<Field>, SqlError> {
+    let mut fields = Vec::new();
+    for column in columns.split(';') {
+        let (name, ty) =
+            column.trim().split_once(' ').ok_or_else(|| SqlError::internal("a view's column has no type"))?;
+        let nullable = !ty.ends_with('!');
+        fields.push(Field::new(name, parse_text(ty.trim_end_matches('!').trim())?, nullable));
+    }
+    Ok(fields)
+}
+
+/// Fills a table of the session's own with a view's rows; its name.
+fn filled(session: &Session, view: &View, fields: &[Field], rows: &[Row]) -> Result<String, SqlError> {
+    let name = view.name.to_owned();
+    let table = quoted(&name);
+    let columns: Vec<String> =
+        fields.iter().map(|field| format!("{} COLLATE ci", quoted(&field.name))).collect();
+    let fill = || -> rusqlite::Result<()> {
+        let connection = &session.connection;
+        connection.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS main.{table} ({}); DELETE FROM main.{table}",
+            columns.join(", ")
+        ))?;
+        let holders = vec!["?"; fields.len()].join(", ");
+        let mut insert =
+            connection.prepare_cached(&format!("INSERT INTO main.{table} VALUES ({holders})"))?;
+        rows.iter().try_for_each(|row| insert.execute(rusqlite::params_from_iter(row)).map(|_| ()))
+    };
+    fill().map_err(|error| super::halt::sql_error(&error))?;
+    Ok(name)
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+fn int(number: u32) -> Value {
+    Value::Integer(i64::from(number))
+}
+
+fn bit(value: bool) -> Value {
+    Value::Integer(i64::from(value))
+}
+
+fn guid(value: uuid::Uuid) -> Value {
+    Value::Text(value.hyphenated().to_string().to_uppercase())
+}
+
+fn lsn(value: Option<Lsn>) -> Value {
+    value.map_or(Value::Null, |lsn| Value::Text(lsn.decimal().kept()))
+}
+
+fn date(moment: DateTime<Utc>) -> Value {
+    Value::Text(moment_text(datetime_rounded(moment.naive_utc()), 3))
+}
+
+fn with_nulls(mut row: Row, width: usize) -> Row {
+    row.resize(width, Value::Null);
+    row
+}
+
+fn database_name(session: &Session, id: u32) -> String {
+    session.instance.catalog().databases.get(&id).map(|database| database.name.clone()).unwrap_or_default()
+}
+
+fn databases(session: &Session) -> Vec<Row> {
+    let catalog = session.instance.catalog();
+    let row = |database: &Database| {
+        let (access, access_name) = database.access.shown();
+        let (model, model_name) = model_shown(database.model);
+        let online = database.state == State::Online;
+        let waits = if database.keeps_log() { (2, "LOG_BACKUP") } else { (0, "NOTHING") };
+        let fixed = |is: i64| Value::Integer(is);
+        vec![
+            text(&database.name),
+            int(database.id),
+            Value::Null,
+            Value::Blob(vec![1]),
+            date(database.created),
+            fixed(160),
+            if online { text(COLLATION) } else { Value::Null },
+            fixed(access),
+            text(access_name),
+            bit(database.read_only || database.standby.is_some()),
+            fixed(0),
+            fixed(0),
+            fixed(database.state.number()),
+            text(database.state.name()),
+            bit(database.standby.is_some()),
+            fixed(0),
+            fixed(0),
+            fixed(model),
+            text(model_name),
+            fixed(2),
+            text("CHECKSUM"),
+            fixed(0),
+            fixed(0),
+            fixed(0),
+            fixed(0),
+            fixed(0),
+            fixed(waits.0),
+            text(waits.1),
+            Value::Null,
+            Value::Null,
+        ]
+    };
+    catalog.databases.values().map(row).collect()
+}
+
+/// How many pages of 8 KiB a file has.
+fn pages(file: &DataFile) -> Value {
+    let size = std::fs::metadata(&file.path).map(|meta| meta.len()).unwrap_or(0);
+    Value::Integer(i64::try_from(size.div_ceil(8192)).unwrap_or(i64::MAX))
+}
+
+fn files(session: &Session, only: Option<u32>) -> Vec<Row> {
+    let catalog = session.instance.catalog();
+    let mut rows = Vec::new();
+    for database in catalog.databases.values().filter(|database| only.is_none_or(|id| id == database.id)) {
+        let redo = database
+            .redo
+            .as_ref()
+            .filter(|_| database.state == State::Restoring || database.standby.is_some());
+        let fork = database.forks.last().map_or(Value::Null, |fork| guid(fork.id));
+        let base = database.differential_base.as_ref();
+        for file in &database.files {
+            let base = base.filter(|_| !file.is_log);
+            rows.push(vec![
+                int(database.id),
+                int(file.id),
+                guid(file.guid),
+                bit(file.is_log),
+                text(if file.is_log { "LOG" } else { "ROWS" }),
+                bit(!file.is_log),
+                text(&file.logical),
+                text(&file.path.to_string_lossy()),
+                Value::Integer(database.state.number()),
+                text(database.state.name()),
+                pages(file),
+                Value::Integer(if file.is_log { 268_435_456 } else { -1 }),
+                Value::Integer(8192),
+                Value::Integer(0),
+                Value::Null,
+                lsn(redo.map(|redo| redo.lsn)),
+                if redo.is_some() { fork.clone() } else { Value::Null },
+                Value::Null,
+                Value::Null,
+                lsn(base.map(|base| base.lsn)),
+                base.map_or(Value::Null, |base| guid(base.guid)),
+                Value::Null,
+                lsn(database.last_full),
+            ]);
+        }
+    }
+    rows
+}
+
+fn recovery_status(session: &Session) -> Vec<Row> {
+    let catalog = session.instance.catalog();
+    let row = |database: &Database| {
+        let last_log = database.chain.as_ref().map(|chain| chain.from);
+        let forks = (database.forks.first(), database.forks.last());
+        let fork = |fork: Option<&crate::sqlserver::store::database::Fork>| {
+            fork.map_or(Value::Null, |fork| guid(fork.id))
+        };
+        let point = forks.1.filter(|_| database.forks.len() > 1).map(|fork| fork.from);
+        let online = database.state == State::Online;
+        vec![
+            int(database.id),
+            if online { guid(database.binding) } else { Value::Null },
+            guid(database.family),
+            lsn(last_log.filter(|_| online)),
+            fork(forks.1),
+            if point.is_some() { fork(forks.0) } else { Value::Null },
+            lsn(point),
+        ]
+    };
+    catalog.databases.values().map(row).collect()
+}
+
+fn sessions(session: &Session) -> Vec<Row> {
+    let catalog = session.instance.catalog();
+    let row = |(id, entry): (&i16, &crate::sqlserver::store::instance::SessionEntry)| {
+        let login = text(&entry.login);
+        let running = entry.work.is_some() || *id == session.id;
+        vec![
+            Value::Integer(i64::from(*id)),
+            date(entry.since),
+            text(&entry.host),
+            text(&entry.program),
+            Value::Null,
+            text("TDS"),
+            login.clone(),
+            text(if running { "running" } else { "sleeping" }),
+            int(entry.database),
+            int(entry.open_transactions),
+            bit(true),
+            login,
+            Value::Integer(-1),
+            Value::Integer(0),
+        ]
+    };
+    catalog.sessions.iter().map(row).collect()
+}
+
+fn requests(session: &Session) -> Vec<Row> {
+    let catalog = session.instance.catalog();
+    let mut rows = Vec::new();
+    for (id, entry) in &catalog.sessions {
+        let Some(work) = &entry.work else { continue };
+        let elapsed = (session.now - work.since).num_milliseconds().clamp(0, i64::from(i32::MAX));
+        let left = if work.percent > 0.0 {
+            (elapsed as f64 * (100.0 - work.percent) / work.percent) as i64
+        } else {
+            0
+        };
+        let is_media = work.command.starts_with("BACKUP") || work.command.starts_with("RESTORE");
+        rows.push(vec![
+            Value::Integer(i64::from(*id)),
+            Value::Integer(0),
+            date(work.since),
+            text(if work.blocked_by == 0 { "running" } else { "suspended" }),
+            text(work.command),
+            int(entry.database),
+            Value::Integer(i64::from(work.blocked_by)),
+            if is_media { text("BACKUPIO") } else { Value::Null },
+            Value::Integer(0),
+            text(""),
+            Value::Real(work.percent),
+            Value::Integer(left),
+            Value::Integer(elapsed),
+            Value::Integer(0),
+            int(entry.open_transactions),
+        ]);
+    }
+    rows
+}
+
+fn locks(session: &Session) -> Vec<Row> {
+    let catalog = session.instance.catalog();
+    let mut rows: Vec<Row> = catalog
+        .locks
+        .iter()
+        .map(|lock| {
+            let short: String = lock.resource.chars().take(32).collect();
+            let mode = match lock.mode.as_str() {
+                "Exclusive" => "X",
+                "Shared" => "S",
+                "Update" => "U",
+                "IntentExclusive" => "IX",
+                _ => "IS",
+            };
+            vec![
+                text("APPLICATION"),
+                text(""),
+                int(lock.database),
+                text(&format!("0:[{short}]:(0)")),
+                text(mode),
+                text("LOCK"),
+                text("GRANT"),
+                Value::Integer(i64::from(lock.session)),
+                text(if lock.of_transaction { "TRANSACTION" } else { "SESSION" }),
+            ]
+        })
+        .collect();
+    for (id, entry) in &catalog.sessions {
+        let holder = Value::Integer(i64::from(*id));
+        let words = [text("S"), text("LOCK"), text("GRANT"), holder, text("SHARED_TRANSACTION_WORKSPACE")];
+        rows.push([vec![text("DATABASE"), text(""), int(entry.database), text("")], words.to_vec()].concat());
+    }
+    rows
+}
+
+/// A volume of a size of its own: a practice server does not tell of this machine's disks.
+fn volumes(session: &Session) -> Vec<Row> {
+    let catalog = session.instance.catalog();
+    let mut rows = Vec::new();
+    for database in catalog.databases.values() {
+        for file in &database.files {
+            let root = file
+                .path
+                .ancestors()
+                .last()
+                .map(|root| root.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            let words = [text(&root), text("practice"), text("practice"), text("practice")];
+            let sizes = [Value::Integer(512 << 30), Value::Integer(256 << 30)];
+            rows.push([vec![int(database.id), int(file.id)], words.to_vec(), sizes.to_vec()].concat());
+        }
+    }
+    rows
+}
+
+fn argument(arguments: &[Value], at: usize) -> &str {
+    if let Some(Value::Text(text)) = arguments.get(at) { text } else { "" }
+}
+
+/// Whether a path is a file, whether a folder, whether its parent is there.
+#[must_use]
+pub fn file_exists(path: &str) -> Row {
+    let path = std::path::Path::new(path);
+    vec![bit(path.is_file()), bit(path.is_dir()), bit(path.parent().is_some_and(std::path::Path::is_dir))]
+}
+
+fn enumerated(arguments: &[Value]) -> Vec<Row> {
+    let (dir, pattern) = (argument(arguments, 0), argument(arguments, 1));
+    let pattern = pattern.replace('*', "%").replace('?', "_");
+    let mut rows = Vec::new();
+    for (name, is_directory, size, modified) in listed(dir) {
+        if !crate::sqlserver::store::functions::like(&name, &pattern, None) {
+            continue;
+        }
+        let path = std::path::Path::new(dir).join(&name);
+        let at = modified.map_or(Value::Null, |at| Value::Text(moment_text(at.naive_utc(), 7)));
+        let flags = vec![bit(false); 6];
+        let head =
+            vec![text(&path.to_string_lossy()), text(dir), text(&name), Value::Integer(0), bit(is_directory)];
+        let tail = vec![at.clone(), at.clone(), at, Value::Integer(i64::try_from(size).unwrap_or(i64::MAX))];
+        rows.push([head, flags, tail].concat());
+    }
+    rows
+}
+
+/// What lies in a folder, by name: whether it is a folder, its size, when it was changed.
+#[must_use]
+pub fn listed(dir: &str) -> Vec<(String, bool, u64, Option<DateTime<Utc>>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let Ok(meta) = entry.metadata() else { continue };
+        let name = entry.file_name().to_string_lossy().into_owned();
+        found.push((name, meta.is_dir(), meta.len(), meta.modified().ok().map(DateTime::from)));
+    }
+    found.sort();
+    found
+}
+
+/// A query over all tables of a database: `{o}` is the object, `{i}` the index, `{t}` the table.
+fn counted(session: &Session, database: u32, columns: &str) -> Result<String, SqlError> {
+    let d = alias(database);
+    let sql = format!(
+        "SELECT o.object_id, s.name || '.' || o.name, EXISTS (SELECT 1 FROM {d}.__indexes i WHERE i.object_id = o.object_id AND index_id = 1) \
+         FROM {d}.__objects o JOIN {d}.__schemas s USING (schema_id) WHERE o.type = 'U '"
+    );
+    let mut parts = Vec::new();
+    for row in session.all(&sql, &[])? {
+        if let [Value::Integer(object), Value::Text(name), Value::Integer(clustered)] = row.as_slice() {
+            let table = format!("{d}.{}", quoted(name));
+            let columns = columns.replace("{o}", &object.to_string()).replace("{i}", &clustered.to_string());
+            parts.push(format!("SELECT {}", columns.replace("{t}", &table)));
+        }
+    }
+    if parts.is_empty() {
+        let width = columns.split(", ").count();
+        let nothing = vec!["NULL"; width].join(", ");
+        return Ok(format!("SELECT {nothing} WHERE 0"));
+    }
+    Ok(parts.join(" UNION ALL "))
+}

@@ -1,0 +1,13 @@
+//! From T-SQL's queries and changes of rows to SQLite's. Main type: [`compiler::Compiler`].
+
+pub mod names;
+
+pub mod compiler;
+
+pub mod expression;
+
+pub mod functions;
+
+pub mod select;
+
+pub mod change;
