@@ -1,14 +1,13 @@
 //! Executing attempts: [`Executor`] calls kinds on the runtime's workers and sends what they say to the loop.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use drydock_machine::{Ended, Failure, Verdict, Work};
 use drydock_plan::duration::Millis;
-use drydock_step::kind::{Fill, OwnedGiven};
+use drydock_step::kind::OwnedGiven;
 use drydock_step::{Ctx, Kind, Reconciled, StepError};
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -47,7 +46,7 @@ impl Executor {
             let result = AssertUnwindSafe(this.call(&work, &cancel, &inbox)).catch_unwind().await;
             let ended = match result {
                 Ok(Ok(drydock_step::Ended::Outputs(outputs))) => this.outputs(outputs),
-                Ok(Ok(drydock_step::Ended::Waits(message))) => Ended::Waits(this.services.secrets.redact_text(&message)),
+                Ok(Ok(drydock_step::Ended::Waits(message))) => Ended::Waits(this.services.redact_text(&message)),
                 Ok(Err(error)) => this.failure(error, &cancel),
                 Err(panic) => Ended::Failed(Failure::new("panic", format!("the kind panicked: {}", panic_words(panic.as_ref())))),
             };
@@ -85,7 +84,7 @@ impl Executor {
                 kind.cancel(&ctx, given).await
             };
             if let Ok(Err(error)) = AssertUnwindSafe(asked).catch_unwind().await {
-                let line = format!("it could not be asked to stop: {}", this.services.secrets.redact_text(&error.message));
+                let line = format!("it could not be asked to stop: {}", this.services.redact_text(&error.message));
                 let _ = inbox.send(Message::Sample(work.attempt, drydock_step::Sample::Log(line)));
             }
         });
@@ -109,16 +108,8 @@ impl Executor {
             .registry
             .kind_named(work.kind)
             .ok_or_else(|| StepError::internal(format!("there is no kind {}", work.kind)))?;
-        let mut values = HashMap::new();
-        for rendered in work.inputs.values() {
-            for name in rendered.secrets() {
-                if !values.contains_key(&name) {
-                    let value = self.services.secrets.value(&name).await?;
-                    values.insert(name, value);
-                }
-            }
-        }
-        let fill: Fill = Arc::new(move |name| values.get(name).cloned());
+        let names: Vec<String> = work.inputs.values().flat_map(drydock_plan::rendered::Rendered::secrets).collect();
+        let fill = self.services.secret_values(&names).await?.fill();
         let attempt: Arc<str> = format!("{}/{}", self.services.site.run, work.attempt.id()).into();
         let host = AttemptHost {
             services: self.services.clone(),
@@ -142,7 +133,7 @@ impl Executor {
     }
 
     fn outputs(&self, outputs: Value) -> Ended {
-        let outputs = self.services.secrets.redact_json(outputs);
+        let outputs = self.services.redact_json(outputs);
         match serde_json::to_vec(&outputs).map(|bytes| bytes.len()) {
             Ok(len) if len <= OUTPUT_LIMIT => Ended::Outputs(outputs),
             Ok(len) => {
@@ -163,20 +154,16 @@ impl Executor {
     }
 
     fn redacted(&self, error: StepError) -> StepError {
-        StepError {
-            message: self.services.secrets.redact_text(&error.message),
-            help: error.help.map(|help| self.services.secrets.redact_text(&help)),
-            ..error
-        }
+        self.services.redact_error(error)
     }
 
     fn verdict(&self, reconciled: Reconciled) -> Verdict {
         match reconciled {
-            Reconciled::Done(outputs) => Verdict::Done(self.services.secrets.redact_json(outputs)),
+            Reconciled::Done(outputs) => Verdict::Done(self.services.redact_json(outputs)),
             Reconciled::NotDone => Verdict::NotDone,
-            Reconciled::Partly(progress) => Verdict::Partly(self.services.secrets.redact_json(progress)),
+            Reconciled::Partly(progress) => Verdict::Partly(self.services.redact_json(progress)),
             Reconciled::Busy(ms) => Verdict::Busy(Millis(ms)),
-            Reconciled::Unknown(why) => Verdict::Unknown(self.services.secrets.redact_text(&why)),
+            Reconciled::Unknown(why) => Verdict::Unknown(self.services.redact_text(&why)),
         }
     }
 }

@@ -35,7 +35,7 @@ impl Host for AttemptHost {
 
     async fn note(&self, value: Value) -> Result<(), StepError> {
         let (done, durable) = oneshot::channel();
-        let value = self.services.secrets.redact_json(value);
+        let value = self.services.redact_json(value);
         let message = Message::Note { attempt: self.attempt.clone(), value, done };
         self.inbox.send(message).map_err(|_| gone())?;
         durable.await.map_err(|_| gone())
@@ -43,7 +43,7 @@ impl Host for AttemptHost {
 
     fn sample(&self, sample: Sample) {
         let sample = match sample {
-            Sample::Log(line) => Sample::Log(self.services.secrets.redact_text(&line)),
+            Sample::Log(line) => Sample::Log(self.services.redact_text(&line)),
             progress @ Sample::Progress { .. } => progress,
         };
         // Samples may be lost: a run that is over does not need them.

@@ -1,13 +1,15 @@
 //! What every attempt of a run shares: [`Services`], which connects to targets, starts programs and knows the secrets.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use drydock_plan::model::{Plan, Setting};
+use drydock_plan::model::{Plan, SecretSource, Setting};
 use drydock_step::{ChildEnd, ChildSpec, Connection, Settings, StepError};
 use serde_json::{Map, Value};
 
 use crate::children::{CancelSignal, ChildEnv, Children};
-use crate::secrets::RunSecrets;
+use crate::secrets::{SecretValues, Secrets};
 use crate::world::{RunSite, World};
 
 /// The engine's services for one sitting of one run.
@@ -15,20 +17,56 @@ pub struct Services {
     pub(crate) world: Arc<World>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) site: RunSite,
-    pub(crate) secrets: RunSecrets,
-    children: Children,
+    /// Secrets of parameters; files are relative to the plan's folder.
+    params: Secrets,
+    /// Secrets of targets' settings; files are relative to the environment's folder.
+    settings: Secrets,
+    children: Arc<Children>,
     inherited: ChildEnv,
 }
 
 impl Services {
     /// For one sitting of one run.
     pub fn new(world: Arc<World>, plan: Arc<Plan>, site: RunSite) -> Arc<Self> {
-        let children = Children::new(world.reaper.clone(), &site.run);
-        let secrets = RunSecrets::new(&plan, &site, world.variable.clone());
-        let hidden = secrets.variables();
+        let children = Arc::new(Children::new(world.reaper.clone(), &site.run));
+        let hidden = variables_of(&plan);
         let visible = world.environment.iter().filter(|(name, _)| !hidden.iter().any(|hidden| name == hidden.as_str()));
         let inherited = ChildEnv::new(visible.cloned());
-        Arc::new(Self { world, plan, site, secrets, children, inherited })
+        let sources = plan.secrets.iter().map(|(name, source)| (format!("params.{name}"), source.clone())).collect();
+        let secrets = |sources, folder: &Path| {
+            Secrets::new(sources, folder.to_owned(), world.variable.clone()).with_programs(children.clone(), inherited.clone())
+        };
+        let params = secrets(sources, &site.plan_folder);
+        let settings = secrets(settings_of(&plan), &site.environment_folder);
+        Arc::new(Self { params, settings, plan, site, children, inherited, world })
+    }
+
+    /// The secrets of the plan and its targets that cannot be read, with the reasons.
+    pub async fn missing_secrets(&self) -> Vec<(String, StepError)> {
+        let mut missing = self.params.missing().await;
+        missing.extend(self.settings.missing().await);
+        missing
+    }
+
+    /// The values of these secrets, asked for now.
+    pub(crate) async fn secret_values(&self, names: &[String]) -> Result<SecretValues, StepError> {
+        self.params.values(names).await
+    }
+
+    /// Without the value of any secret that was asked for so far.
+    pub(crate) fn redact_text(&self, text: &str) -> String {
+        let (params, settings) = (self.params.redactor(), self.settings.redactor());
+        settings.text(&params.text(text)).into_owned()
+    }
+
+    /// Without the value of any secret that was asked for so far.
+    pub(crate) fn redact_json(&self, value: Value) -> Value {
+        self.settings.redactor().json(self.params.redactor().json(value))
+    }
+
+    /// Without the value of any secret that was asked for so far.
+    pub(crate) fn redact_error(&self, error: StepError) -> StepError {
+        self.settings.redactor().error(self.params.redactor().error(error))
     }
 
     /// End whatever the run's programs have left.
@@ -64,7 +102,7 @@ impl Services {
     async fn setting(&self, setting: &Setting) -> Result<Value, StepError> {
         match setting {
             Setting::Plain(value) => Ok(value.clone()),
-            Setting::Secret(source) => self.secrets.value_of(source).await.map(Value::String),
+            Setting::Secret(source) => self.settings.value_of(source).await.map(Value::String),
             Setting::List(items) => {
                 let mut list = Vec::with_capacity(items.len());
                 for item in items {
@@ -81,4 +119,31 @@ impl Services {
             }
         }
     }
+}
+
+/// The secrets in targets' settings, by where they stand: `targets.sql.password`.
+fn settings_of(plan: &Plan) -> BTreeMap<String, SecretSource> {
+    let mut found = BTreeMap::new();
+    for (name, target) in &plan.targets {
+        if let Some(settings) = &target.settings {
+            collect(settings, format!("targets.{name}"), &mut found);
+        }
+    }
+    found
+}
+
+fn collect(setting: &Setting, at: String, found: &mut BTreeMap<String, SecretSource>) {
+    match setting {
+        Setting::Plain(_) => {}
+        Setting::Secret(source) => drop(found.insert(at, source.clone())),
+        Setting::List(items) => items.iter().enumerate().for_each(|(n, item)| collect(item, format!("{at}.{n}"), found)),
+        Setting::Map(entries) => entries.iter().for_each(|(key, value)| collect(value, format!("{at}.{key}"), found)),
+    }
+}
+
+/// The variables that secrets are read from: children do not inherit them.
+fn variables_of(plan: &Plan) -> Vec<String> {
+    let of_targets = settings_of(plan);
+    let sources = plan.secrets.values().chain(of_targets.values());
+    sources.filter_map(|source| if let SecretSource::Env(name) = source { Some(name.clone()) } else { None }).collect()
 }

@@ -246,7 +246,12 @@ impl StateDir {
     /// When it cannot be read.
     pub fn start(&self, id: &str) -> Result<Start, StateError> {
         let path = self.run_folder(id)?.join("start.json");
-        let bytes = std::fs::read(&path).map_err(io("cannot read", &path))?;
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StateError::Absent { id: id.to_owned(), root: self.root.clone() });
+            }
+            bytes => bytes.map_err(io("cannot read", &path))?,
+        };
         serde_json::from_slice(&bytes).map_err(|error| io("cannot read", &path)(error.into()))
     }
 

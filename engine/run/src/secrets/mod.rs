@@ -94,9 +94,9 @@ impl Secrets {
     /// `secret`, when it cannot be read.
     pub async fn value_of(&self, source: &SecretSource) -> Result<String, StepError> {
         let value = match source {
-            SecretSource::Env(name) => self.from_variable(name)?,
-            SecretSource::File(path) => self.from_file(path).await?,
-            SecretSource::Command(argv) => self.from_command(argv).await?,
+            SecretSource::Env(name) => self.variable_value(name)?,
+            SecretSource::File(path) => self.file_value(path).await?,
+            SecretSource::Command(argv) => self.command_value(argv).await?,
         };
         if value.is_empty() {
             return Err(refused(format!("{} is empty", source_words(source))));
@@ -130,14 +130,14 @@ impl Secrets {
         *redactor = Arc::new(Redactor::new(values));
     }
 
-    fn from_variable(&self, name: &str) -> Result<String, StepError> {
+    fn variable_value(&self, name: &str) -> Result<String, StepError> {
         (self.environment)(name).ok_or_else(|| {
             refused(format!("the environment variable {name} is not set"))
                 .help(format!("set {name} where Drydock is started"))
         })
     }
 
-    async fn from_file(&self, path: &str) -> Result<String, StepError> {
+    async fn file_value(&self, path: &str) -> Result<String, StepError> {
         let path = self.folder.join(path);
         let failed = |why: &str| refused(format!("the file {} {why}", path.display()));
         let bytes =
@@ -145,7 +145,7 @@ impl Secrets {
         value_in(bytes).map_err(failed)
     }
 
-    async fn from_command(&self, argv: &[String]) -> Result<String, StepError> {
+    async fn command_value(&self, argv: &[String]) -> Result<String, StepError> {
         let program = argv.first().map_or("", String::as_str);
         let failed = |why: &str| refused(format!("the program `{program}` {why}"));
         let (children, env) = self.programs.as_ref().ok_or_else(|| failed("cannot be started here"))?;

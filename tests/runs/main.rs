@@ -1,0 +1,11 @@
+//! Whole runs, from the command line to the journal, as a user has them.
+
+mod world;
+mod first;
+mod crashes;
+mod resuming;
+mod exits;
+mod shapes;
+mod disk;
+mod secrets;
+mod signals;
