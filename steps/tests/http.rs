@@ -1,4 +1,5 @@
 //! The kinds `http.request` and `http.wait` and the target kind `http`, against a small server in this process.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,7 @@
 //! Children of a run, started for real: what they read, write and leave behind.
 //!
 //! Whether something lives is asked of a named pipe that every process of a test holds open: its end comes when the last of them is gone.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 #![cfg(unix)]
 
 use std::ffi::OsString;
