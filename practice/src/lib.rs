@@ -22,3 +22,5 @@ pub mod sqlserver;
 pub mod qdrant;
 
 pub mod octopus;
+
+pub mod server;
