@@ -3,10 +3,12 @@
 
 pub mod described;
 pub mod word;
+pub mod rehash;
 pub mod flow;
 pub mod process;
 pub mod http;
 pub mod target;
+pub mod artifact;
 
 use drydock_step::Registry;
 
@@ -23,4 +25,6 @@ pub fn register(registry: &mut Registry) {
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);
     registry.target(http::target::HttpTarget);
+    registry.kind(artifact::verify::Verify);
+    registry.target(artifact::target::ArtifactsTarget);
 }

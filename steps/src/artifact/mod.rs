@@ -1,0 +1,6 @@
+//! The artifact store that is a folder, and the kinds that work on artifact stores.
+
+mod durable;
+pub mod folder;
+pub mod target;
+pub mod verify;
