@@ -22,3 +22,5 @@ pub mod environment;
 pub mod digest;
 pub mod check;
 pub mod show;
+pub mod schema;
+pub mod reference;

@@ -9,12 +9,25 @@ pub struct SourceFile {
     pub name: Arc<str>,
     /// The whole text, UTF-8.
     pub text: Arc<str>,
+    /// The byte of the text where the file's bytes are no UTF-8; what stands there is shown as the replacement character.
+    invalid_at: Option<usize>,
 }
 
 impl SourceFile {
     /// A source of this name and text.
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self { name: name.into(), text: text.into(), invalid_at: None }
+    }
+
+    /// A source of this name with the text that these bytes are. Bytes that are no UTF-8 are found when it is read.
+    pub fn of_bytes(name: impl Into<Arc<str>>, bytes: &[u8]) -> Self {
+        let invalid_at = std::str::from_utf8(bytes).err().map(|error| error.valid_up_to());
+        Self { invalid_at, ..Self::new(name, String::from_utf8_lossy(bytes)) }
+    }
+
+    /// Where the bytes of the file are no UTF-8, when they are not.
+    pub fn invalid_at(&self) -> Option<Span> {
+        self.invalid_at.map(|at| Span::new(at, at + char::REPLACEMENT_CHARACTER.len_utf8()))
     }
 
     /// Line and column of a byte offset, both from 1; the column counts characters. Offsets past the end, or inside a character,

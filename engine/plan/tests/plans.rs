@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use drydock_plan::check::{CheckInput, Checked, Demand, Files, check};
+use drydock_plan::codes;
 use drydock_plan::params::GivenParams;
 use drydock_plan::show::{Look, text};
 use drydock_plan::source::SourceFile;
@@ -37,7 +38,7 @@ impl Files for Folder {
 
 fn source(path: &Path) -> SourceFile {
     let name = path.file_name().unwrap().to_str().unwrap();
-    SourceFile::new(name, std::fs::read_to_string(path).unwrap())
+    SourceFile::of_bytes(name, &std::fs::read(path).unwrap())
 }
 
 /// A plan is checked with the arguments that its first lines name after `# with:`, and its `.env.yaml` when there is one.
@@ -113,4 +114,22 @@ fn bad_plans_have_exactly_the_findings_expected() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Codes that no small file can show: a file of 10 MiB, a plan of 50,001 steps, readers that disagree, an expression too large.
+const NOT_BY_A_PLAN: [&str; 4] = ["DD101", "DD114", "DD211", "DD306"];
+
+#[test]
+fn every_code_of_check_has_a_bad_plan() {
+    let shown: String = plans("bad")
+        .into_iter()
+        .map(|path| std::fs::read_to_string(path.with_extension("expect")).unwrap_or_default())
+        .collect();
+    // From DD321 on, codes are of values, which only a run has.
+    let of_check = codes::CODES.iter().chain(drydock_plan::expr::CODES).map(|page| page.code);
+    let without: Vec<&str> = of_check
+        .filter(|code| !("DD321".."DD400").contains(code) && !NOT_BY_A_PLAN.contains(code))
+        .filter(|code| !shown.contains(&format!("[{code}]")))
+        .collect();
+    assert!(without.is_empty(), "without a bad plan: {without:?}");
 }

@@ -36,6 +36,8 @@ pub(super) struct Flat<'t> {
     pub(super) tag: Option<Span>,
     /// The index after its last descendant; 0 while it is open.
     pub(super) end: usize,
+    /// How many children it has; keys and values count each.
+    pub(super) children: usize,
 }
 
 /// What a node is.

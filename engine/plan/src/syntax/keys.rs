@@ -6,6 +6,8 @@ use crate::shape::Shape;
 /// The keys of one mapping of the language.
 #[derive(Debug)]
 pub struct Table {
+    /// What the schema calls it.
+    pub name: &'static str,
     /// What the mapping is, with its article: `a step`.
     pub what: &'static str,
     /// One sentence.
@@ -85,7 +87,8 @@ impl Wanted {
             Self::Settings => "a mapping of target names to settings".into(),
             Self::ParamValues => "a mapping of parameters to values".into(),
             Self::RetryErrors => "a list of error classes or codes".into(),
-            Self::Mapping(table) | Self::MapOf(table) => format!("a mapping: {}", table.doc),
+            Self::Mapping(table) => format!("{}, as a mapping", table.what),
+            Self::MapOf(table) => format!("a mapping of names, each to {}", table.what),
             Self::ListOf(_) | Self::Requests => "a list of mappings".into(),
         }
     }
@@ -114,6 +117,7 @@ const DESCRIPTION: Key = key(
 
 /// The top of a plan.
 pub static PLAN: Table = Table {
+    name: "plan",
     what: "a plan",
     doc: "what to do, in which order, and what must hold afterwards",
     keys: &[
@@ -174,6 +178,7 @@ pub static PLAN: Table = Table {
 
 /// A parameter's declaration.
 pub static PARAM: Table = Table {
+    name: "param",
     what: "a parameter",
     doc: "the type of a value that is given from outside, and its bounds",
     keys: &[
@@ -221,6 +226,7 @@ pub static PARAM_TYPES: [&str; 12] = [
 
 /// The objectives of a plan.
 pub static OBJECTIVES: Table = Table {
+    name: "objectives",
     what: "objectives",
     doc: "how much may be lost and how long a recovery may take",
     keys: &[
@@ -241,6 +247,7 @@ pub static OBJECTIVES: Table = Table {
 
 /// A step.
 pub static STEP: Table = Table {
+    name: "step",
     what: "a step",
     doc: "one call of a kind, with what it needs and what must hold afterwards",
     keys: &[
@@ -320,6 +327,7 @@ pub static STEP: Table = Table {
 
 /// When to try a step again.
 pub static RETRY: Table = Table {
+    name: "retry",
     what: "a retry",
     doc: "how often to try, after how long, and after which errors",
     keys: &[
@@ -348,6 +356,7 @@ pub static RETRY: Table = Table {
 
 /// A validation.
 pub static VALIDATION: Table = Table {
+    name: "validation",
     what: "a validation",
     doc: "a question to a server, or to the step's own outputs, and the answer that must come",
     keys: &[
@@ -381,6 +390,7 @@ pub static VALIDATION: Table = Table {
 
 /// The top of an environment.
 pub static ENVIRONMENT: Table = Table {
+    name: "environment",
     what: "an environment",
     doc: "the real servers behind a plan's targets, and values of its parameters",
     keys: &[
@@ -415,6 +425,7 @@ pub static ENVIRONMENT: Table = Table {
 
 /// The top of a file of requests.
 pub static REQUESTS: Table = Table {
+    name: "requests",
     what: "a requests file",
     doc: "HTTP requests that `http.scenario` sends in order",
     keys: &[
@@ -436,17 +447,9 @@ impl Table {
     }
 }
 
-/// All tables, with the names that the schema gives them.
-pub static TABLES: [(&str, &Table); 8] = [
-    ("plan", &PLAN),
-    ("param", &PARAM),
-    ("objectives", &OBJECTIVES),
-    ("step", &STEP),
-    ("retry", &RETRY),
-    ("validation", &VALIDATION),
-    ("environment", &ENVIRONMENT),
-    ("requests", &REQUESTS),
-];
+/// All tables, in the order of the reference.
+pub static TABLES: [&Table; 8] =
+    [&PLAN, &PARAM, &OBJECTIVES, &STEP, &RETRY, &VALIDATION, &ENVIRONMENT, &REQUESTS];
 
 #[cfg(test)]
 mod tests {
@@ -457,23 +460,24 @@ mod tests {
 
     #[test]
     fn every_key_has_an_example_that_is_that_key() {
-        for (name, table) in TABLES {
+        for table in TABLES {
             for key in table.keys {
-                let node = yaml::read(&SourceFile::new(name, key.example), 0, &mut Findings::new());
-                let node = node.unwrap_or_else(|| panic!("{name}.{} has a broken example", key.name));
-                assert!(node.entry(key.name).is_some(), "{name}.{}", key.name);
-                assert!(key.doc.ends_with('.'), "{name}.{}", key.name);
+                let node = yaml::read(&SourceFile::new(table.name, key.example), 0, &mut Findings::new());
+                let node = node.unwrap_or_else(|| panic!("{}.{} has a broken example", table.name, key.name));
+                assert!(node.entry(key.name).is_some(), "{}.{}", table.name, key.name);
+                assert!(key.doc.ends_with('.'), "{}.{}", table.name, key.name);
             }
         }
     }
 
     #[test]
     fn no_key_is_a_boolean_of_old_yaml() {
-        for (name, table) in TABLES {
+        for table in TABLES {
             for key in table.keys {
                 assert!(
                     !["y", "n", "yes", "no", "on", "off", "true", "false"].contains(&key.name),
-                    "{name}.{}",
+                    "{}.{}",
+                    table.name,
                     key.name
                 );
             }

@@ -2,7 +2,9 @@
 //! `serde_yaml` gives the values; both are walked together, and where they disagree the file is refused.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -19,40 +21,40 @@ use super::trouble::{self, Trouble};
 
 /// The largest file that is read, in bytes.
 pub const MAX_BYTES: usize = 10 * 1024 * 1024;
+/// How many bytes of a plan make a node, roughly and rather too few: space for the nodes is taken once.
+const BYTES_PER_NODE: usize = 10;
 /// How many syntax errors of the kinds that can be stepped over are reported at once.
 const MAX_REPAIRS: usize = 20;
 
-/// The source that these bytes are. Where they are too many, or no UTF-8, that is found, and what can be shown of them is in the source.
+/// The source that these bytes are; what keeps them from being one is found.
 pub fn decode(name: &str, bytes: &[u8], index: u16, findings: &mut Findings) -> SourceFile {
-    let start = Place::new(index, Span::default());
-    if bytes.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
-        findings.push(
-            Finding::error(codes::TOO_LARGE, start, message)
-                .help("keep data in files of their own and name them in inputs"),
-        );
-        return SourceFile::new(name, "");
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => SourceFile::new(name, text),
-        Err(error) => {
-            let shown = String::from_utf8_lossy(bytes).into_owned();
-            let at = error.valid_up_to();
-            let place = Place::new(index, Span::new(at, at + '\u{fffd}'.len_utf8()));
-            findings.push(
-                Finding::error(codes::NOT_UTF8, place, "the file is not UTF-8")
-                    .label("no character of UTF-8")
-                    .help("save the file as UTF-8"),
-            );
-            SourceFile::new(name, shown)
+    let source = SourceFile::of_bytes(name, bytes);
+    match unreadable(&source, index) {
+        Some(finding) => {
+            findings.push(finding);
+            SourceFile::new(name, "")
         }
+        None => source,
     }
+}
+
+/// The finding for a source that is too large, or no UTF-8.
+fn unreadable(source: &SourceFile, index: u16) -> Option<Finding> {
+    if source.text.len() > MAX_BYTES {
+        let start = Place::new(index, Span::default());
+        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", source.text.len());
+        let help = "keep data in files of their own and name them in inputs";
+        return Some(Finding::error(codes::TOO_LARGE, start, message).help(help));
+    }
+    let place = Place::new(index, source.invalid_at()?);
+    let finding = Finding::error(codes::NOT_UTF8, place, "the file is not UTF-8");
+    Some(finding.label("no character of UTF-8").help("save the file as UTF-8"))
 }
 
 /// The document that a source holds; `None` when something was found that makes its meaning uncertain.
 pub fn read(source: &SourceFile, index: u16, findings: &mut Findings) -> Option<Node> {
-    if source.text.len() > MAX_BYTES {
-        decode(&source.name, source.text.as_bytes(), index, findings);
+    if let Some(finding) = unreadable(source, index) {
+        findings.push(finding);
         return None;
     }
     let mut found = Findings::new();
@@ -119,7 +121,7 @@ fn places<'t>(text: &'t str, index: u16, findings: &mut Findings) -> Result<Aren
     let mut builder = Builder {
         text,
         index,
-        arena: Arena::default(),
+        arena: Arena { nodes: Vec::with_capacity(text.len() / BYTES_PER_NODE) },
         open: Vec::new(),
         anchors: Vec::new(),
         at: Cursor::default(),
@@ -241,7 +243,7 @@ impl<'t> Builder<'t> {
         if anchor != 0 {
             self.anchors.push((anchor, ix));
         }
-        self.arena.nodes.push(Flat { kind, span, tag, end: 0 });
+        self.add(Flat { kind, span, tag, end: 0, children: 0 });
         ix
     }
 
@@ -263,7 +265,14 @@ impl<'t> Builder<'t> {
                 FlatKind::Scalar(Cow::Borrowed(""), Style::Plain)
             }
         };
-        self.arena.nodes.push(Flat { kind, span, tag: None, end: ix + 1 });
+        self.add(Flat { kind, span, tag: None, end: ix + 1, children: 0 });
+    }
+
+    fn add(&mut self, node: Flat<'t>) {
+        if let Some(parent) = self.open.last() {
+            self.arena.nodes[*parent].children += 1;
+        }
+        self.arena.nodes.push(node);
     }
 
     /// Close the innermost open node. Of one in braces the end is where they close; of others where their last value ends.
@@ -319,7 +328,8 @@ fn without_properties(text: &str, span: Span) -> (Span, Option<Span>) {
 /// The values of a text, each at its place in the arena; `None` where the second reader does not read the same.
 fn values(arena: &Arena<'_>, text: &str, index: u16, findings: &mut Findings) -> Option<Node> {
     let differ = Cell::new(None);
-    let walk = Walk { arena, ix: 0, index, differ: &differ };
+    let keys = RefCell::default();
+    let walk = Walk { arena, ix: 0, index, differ: &differ, keys: &keys };
     // The second reader takes a byte order mark for a column.
     let unmarked = text.strip_prefix('\u{feff}').unwrap_or(text);
     match walk.deserialize(serde_yaml::Deserializer::from_str(unmarked)) {
@@ -345,6 +355,8 @@ struct Walk<'a, 't> {
     ix: usize,
     index: u16,
     differ: &'a Cell<Option<Span>>,
+    /// The texts of keys, each kept once: a plan has few different ones.
+    keys: &'a RefCell<HashSet<Arc<str>>>,
 }
 
 impl Walk<'_, '_> {
@@ -358,6 +370,16 @@ impl Walk<'_, '_> {
 
     fn place(&self) -> Place {
         Place::new(self.index, self.flat().span)
+    }
+
+    /// Whether the first reader read this text here.
+    fn is_text(&self, value: &str) -> bool {
+        match &self.flat().kind {
+            FlatKind::Scalar(text, style) => {
+                text == value && (*style != Style::Plain || Plain::of(text) == Plain::Text)
+            }
+            _ => false,
+        }
     }
 
     fn differ<T, E: serde::de::Error>(&self) -> Result<T, E> {
@@ -420,14 +442,10 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Node, E> {
         match &self.flat().kind {
-            FlatKind::Scalar(text, style)
-                if text == value && (*style != Style::Plain || Plain::of(text) == Plain::Text) =>
-            {
-                Ok(Node {
-                    place: self.place(),
-                    value: Value::Text(Text { text: value.into(), style: *style }),
-                })
-            }
+            FlatKind::Scalar(_, style) if self.is_text(value) => Ok(Node {
+                place: self.place(),
+                value: Value::Text(Text { text: value.into(), style: *style }),
+            }),
             _ => self.differ(),
         }
     }
@@ -436,7 +454,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
         if !matches!(self.flat().kind, FlatKind::List) {
             return self.differ();
         }
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(self.flat().children);
         for child in self.arena.children(self.arena.resolved(self.ix)) {
             match list.next_element_seed(self.at(child))? {
                 Some(item) => items.push(item),
@@ -453,20 +471,52 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
         if !matches!(self.flat().kind, FlatKind::Map) {
             return self.differ();
         }
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(self.flat().children / 2);
         let mut children = self.arena.children(self.arena.resolved(self.ix));
         while let (Some(key), Some(value)) = (children.next(), children.next()) {
-            let Some(Node { value: Value::Text(text), .. }) = map.next_key_seed(self.at(key))? else {
+            let Some(text) = map.next_key_seed(KeyWalk(self.at(key)))? else {
                 return self.at(key).differ();
             };
             let key_place = Place::new(self.index, self.arena.nodes[key].span);
             let value = map.next_value_seed(self.at(value))?;
-            entries.push(Entry { key: text.text, key_place, value });
+            entries.push(Entry { key: text, key_place, value });
         }
         if map.next_key::<serde::de::IgnoredAny>()?.is_some() {
             return self.differ();
         }
         Ok(Node { place: self.place(), value: Value::Map(entries) })
+    }
+}
+
+/// A key, which must be text.
+struct KeyWalk<'a, 't>(Walk<'a, 't>);
+
+impl<'de> DeserializeSeed<'de> for KeyWalk<'_, '_> {
+    type Value = Arc<str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Arc<str>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeyWalk<'_, '_> {
+    type Value = Arc<str>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a key that is text")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Arc<str>, E> {
+        if !self.0.is_text(value) {
+            return self.0.differ();
+        }
+        let mut keys = self.0.keys.borrow_mut();
+        if let Some(key) = keys.get(value) {
+            return Ok(key.clone());
+        }
+        let key: Arc<str> = value.into();
+        keys.insert(key.clone());
+        Ok(key)
     }
 }
 
