@@ -87,6 +87,7 @@ pub fn plan(
     forks: &[Fork],
     target: Option<&Target>,
 ) -> Result<Plan, SqlError> {
+    check_forks(set, redo.lsn, forks)?;
     if let (Some(Target::Time(time)), Some(last)) = (target, redo.last_commit) {
         if kept(last) > *time {
             return Err(too_early(4335));
@@ -122,7 +123,6 @@ pub fn plan(
             ),
         ));
     }
-    check_forks(set, redo.lsn, forks)?;
     Ok(stop(set, records, redo, target))
 }
 
@@ -143,12 +143,13 @@ pub fn beyond_target() -> SqlError {
     too_early(4338)
 }
 
-/// A log belongs to a stretch of history; a database that went another way must not get it.
+/// The place that a database has come to must lie on the set's history: on a stretch of it, and not beyond the
+/// point at which the set left that stretch.
 fn check_forks(set: &SetHeader, redo: Lsn, forks: &[Fork]) -> Result<(), SqlError> {
     let current = forks.last().map(|fork| fork.id);
-    let before_the_fork = set.fork_point.is_none_or(|point| redo <= point);
-    let fits = (current == Some(set.first_fork) && before_the_fork) || current == Some(set.fork);
-    if fits {
+    let at = set.forks.iter().position(|fork| Some(fork.id) == current);
+    let left = at.and_then(|at| set.forks.get(at + 1)).map(|next| next.from);
+    if at.is_some() && left.is_none_or(|left| redo <= left) {
         return Ok(());
     }
     let text = "This backup set cannot be applied because it is on a recovery path that is inconsistent with the database. The recovery path is the sequence of data and log backups that have brought the database to a particular recovery point. Find a compatible backup to restore, or restore the rest of the database to match a recovery point within this backup set.";

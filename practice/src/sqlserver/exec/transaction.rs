@@ -89,11 +89,12 @@ impl Transaction {
             let sql = format!("SELECT * FROM d{database}.{} WHERE _rowid_ = ?", quoted(&table));
             // A table that is gone takes its rows with it.
             let Ok(mut select) = connection.prepare_cached(&sql) else { continue };
-            let width = select.column_count();
             let mut rows = select.query([row])?;
             let change = match rows.next()? {
                 None => Change::Delete { table, row },
                 Some(found) => {
+                    // Asked of the row: a cached statement learns of new columns when it runs.
+                    let width = found.as_ref().column_count();
                     let cells = (0..width).map(|at| found.get_ref(at).map(Into::into));
                     Change::Put { table, row, values: cells.collect::<rusqlite::Result<_>>()? }
                 }
