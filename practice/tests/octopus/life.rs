@@ -123,3 +123,38 @@ async fn a_disaster_loses_all_and_what_comes_back_is_found_again() {
     let twice = fill(&addresses, Seed(SEED)).await.unwrap_err().to_string();
     assert!(twice.contains("OctopusDB") && twice.contains("already exists"), "{twice}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_backed_up_comes_back_under_a_running_api() {
+    let world = World::filled().await;
+    let agent = world.some_agent().await;
+    let message = || json!({"message": "What about disk pressure in Rotterdam?"});
+    let talk = format!("POST /agents/{agent}/conversation");
+    let said = world.api(&talk, Some(message())).await.done(200);
+    let before = (rows(&world).await, collections(&world).await);
+    let media = world.dir.path().join("octopus.bak");
+    world.master(&format!("BACKUP DATABASE [OctopusDB] TO DISK = N'{}' WITH INIT", media.display())).await;
+    let mut snapshots = BTreeMap::new();
+    for name in before.1.keys() {
+        let made = world.vectors(&format!("POST /collections/{name}/snapshots"), None).await;
+        let file = format!("practice/qdrant/qdrant-0/snapshots/{name}/{}", made["name"].as_str().unwrap());
+        snapshots.insert(name.clone(), (world.dir.path().join(file), made["checksum"].clone()));
+    }
+    live_on(&world.practice.ports().addresses(), Seed(SEED), 1).await.unwrap();
+    disaster(&world.practice.ports().addresses()).await.unwrap();
+    world.api(&talk, Some(message())).await.refused(503, "SQL Server: ");
+
+    world.master(&format!("RESTORE DATABASE [OctopusDB] FROM DISK = N'{}'", media.display())).await;
+    for (name, (file, checksum)) in &snapshots {
+        let body = json!({"location": format!("file://{}", file.display()), "checksum": checksum});
+        world.vectors(&format!("PUT /collections/{name}/snapshots/recover"), Some(body)).await;
+    }
+    assert!(before == (rows(&world).await, collections(&world).await), "not what was backed up");
+    world.api("GET /health", None).await.done(200);
+    let again = world.api(&talk, Some(message())).await.done(200);
+    assert_eq!(again["documents"], said["documents"]);
+    assert_eq!(
+        again["episodes"][0], said["episodes"][0],
+        "the best match; the conversation itself ranks after it"
+    );
+}

@@ -12,7 +12,7 @@ use reqwest::{Client, Method};
 use serde_json::Value;
 use tiberius::{AuthMethod, Config, EncryptionLevel};
 use tokio::net::TcpStream;
-use tokio_util::compat::TokioAsyncWriteCompatExt;
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 pub(crate) const SEED: u64 = 7;
 
@@ -88,6 +88,24 @@ impl World {
 
     /// The first column of a query's rows, as text.
     pub(crate) async fn sql(&self, query: &str) -> Vec<String> {
+        let rows = self
+            .session(DATABASE)
+            .await
+            .simple_query(query)
+            .await
+            .unwrap()
+            .into_first_result()
+            .await
+            .unwrap();
+        rows.iter().map(|row| row.try_get::<&str, _>(0).unwrap().unwrap_or("NULL").to_owned()).collect()
+    }
+
+    /// Runs a batch outside the database.
+    pub(crate) async fn master(&self, batch: &str) {
+        self.session("master").await.simple_query(batch).await.unwrap().into_results().await.unwrap();
+    }
+
+    async fn session(&self, database: &str) -> tiberius::Client<Compat<TcpStream>> {
         let address = &self.practice.ports().sqlserver;
         let mut config = Config::new();
         config.host(&address.host);
@@ -95,11 +113,9 @@ impl World {
         config.authentication(AuthMethod::sql_server(&address.user, &address.password));
         config.encryption(EncryptionLevel::Required);
         config.trust_cert_ca(address.ca.display());
-        config.database(DATABASE);
+        config.database(database);
         let stream = TcpStream::connect(config.get_addr()).await.unwrap();
-        let mut client = tiberius::Client::connect(config, stream.compat_write()).await.unwrap();
-        let rows = client.simple_query(query).await.unwrap().into_first_result().await.unwrap();
-        rows.iter().map(|row| row.try_get::<&str, _>(0).unwrap().unwrap_or("NULL").to_owned()).collect()
+        tiberius::Client::connect(config, stream.compat_write()).await.unwrap()
     }
 
     /// One number from the database.

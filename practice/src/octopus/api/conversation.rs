@@ -24,6 +24,10 @@ const WORDS: usize = 8;
 /// A conversation with this header (or with `"ephemeral": true`) is not recorded.
 const EPHEMERAL_HEADER: &str = "x-octopus-ephemeral";
 
+/// The outcome of an episode that is a conversation. Those are not recalled: an agent that is asked the same
+/// again would remember the question.
+const CONVERSATION: &str = "conversation";
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Search {
@@ -64,7 +68,7 @@ pub(super) async fn converse(
     let documents = octopus.vectors.search(&id, &message, SHOWN).await?;
     let reply = reply(&name, &episodes, &documents);
     if recorded {
-        record(&octopus, &id, &format!("Conversation: {message}"), "answered").await?;
+        record(&octopus, &id, &format!("Conversation: {message}"), CONVERSATION).await?;
     }
     Ok(axum::Json(json!({ "reply": reply, "episodes": episodes, "documents": shown(&documents) })))
 }
@@ -79,7 +83,7 @@ async fn recalled(octopus: &Octopus, agent: &str, message: &str) -> Result<Vec<E
     let likes: Vec<String> = (0..patterns.len()).map(|at| format!("[Summary] LIKE @P{}", at + 2)).collect();
     let query = format!(
         "SELECT [Id], [StartedAt], [Summary], [Outcome] FROM [Octopus_Episodes] \
-         WHERE [AgentId] = @P1 AND ({}) ORDER BY [Id] DESC",
+         WHERE [AgentId] = @P1 AND [Outcome] <> N'{CONVERSATION}' AND ({}) ORDER BY [Id] DESC",
         likes.join(" OR ")
     );
     let mut values: Vec<&dyn ToSql> = vec![&agent];
