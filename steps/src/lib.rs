@@ -24,6 +24,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(target::ping::Ping);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);
+    registry.kind(http::scenario::Scenario);
     registry.target(http::target::HttpTarget);
     registry.kind(artifact::verify::Verify);
     registry.target(artifact::target::ArtifactsTarget);

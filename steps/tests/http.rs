@@ -1,6 +1,8 @@
 //! The kinds `http.request` and `http.wait` and the target kind `http`, against a small server in this process.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
 use drydock_step::test_host::{TestHost, actions, execute, reconcile, touches};
-use drydock_step::{Access, Connection, Ended, Reconciled, Registry, Settings, StepError};
+use drydock_step::{Access, Ended, Reconciled, StepError};
 use drydock_steps::http::request::Request;
 use drydock_steps::http::target::HttpTarget;
 use drydock_steps::http::wait::Wait;
@@ -19,6 +21,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+
+use support::{connected, host_of, served};
 
 async fn echo(method: axum::http::Method, uri: Uri, headers: HeaderMap, body: Bytes) -> axum::Json<Value> {
     let header =
@@ -50,10 +54,7 @@ async fn server() -> String {
         .route("/full", get(|| async { "x".repeat(1024 * 1024) }))
         .route("/moved", get(|| async { (StatusCode::FOUND, [("location", "/text")], "") }))
         .route("/starting", get(starting));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    format!("http://{address}")
+    served(app).await
 }
 
 /// A server that reads a request and closes the connection, after these bytes.
@@ -70,16 +71,8 @@ async fn broken(answer: &'static str) -> String {
     format!("http://{address}")
 }
 
-async fn connected(settings: Value) -> Result<Arc<dyn Connection>, StepError> {
-    let mut registry = Registry::new();
-    drydock_steps::register(&mut registry);
-    let values = settings.as_object().unwrap().clone();
-    let settings = Settings { values, folder: "/".into(), attempt: "r1/step[ä]/1".into() };
-    registry.target_named("http").unwrap().connect(settings).await
-}
-
 async fn host(url: &str) -> Arc<TestHost> {
-    Arc::new(TestHost::new("/").target("t", connected(json!({ "url": url })).await.unwrap()))
+    Arc::new(host_of(url).await)
 }
 
 async fn request(url: &str, with: Value) -> Result<Value, StepError> {
@@ -233,10 +226,7 @@ async fn holding() -> (String, Arc<Notify>, Arc<Notify>) {
         awaited.notified().await;
         "done"
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, Router::new().route("/", any(held))).await.unwrap() });
-    (format!("http://{address}"), come, go)
+    (served(Router::new().route("/", any(held))).await, come, go)
 }
 
 #[tokio::test]

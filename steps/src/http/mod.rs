@@ -6,3 +6,8 @@ mod answer;
 pub mod target;
 pub mod request;
 pub mod wait;
+mod json_path;
+mod claims;
+mod blanks;
+mod requests_file;
+pub mod scenario;

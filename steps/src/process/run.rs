@@ -204,7 +204,8 @@ fn last_words(stderr: &str) -> String {
     if last.is_empty() { last } else { format!(": {last}") }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::sync::Arc;
 

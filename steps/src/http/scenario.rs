@@ -1,0 +1,178 @@
+//! `http.scenario`: [`Scenario`] sends the requests of a file, one after the other, and judges each answer.
+
+use async_trait::async_trait;
+use drydock_step::{
+    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, KindShape, PlanPath, Preflight, PreflightFinding,
+    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+};
+use serde_json::{Map, Value, json};
+
+use super::blanks::Known;
+use super::requests_file::{Planned, RequestsFile};
+use super::target::HttpConnection;
+use crate::described::described;
+
+inputs! {
+    /// Inputs of `http.scenario`.
+    pub struct ScenarioInputs {
+        /// The requests file: `drydock: v1` and a list `requests`.
+        file: PlanPath = known(Shape::Path).naming_a_source(),
+        /// Values that the file may name as `{{ name }}`, beside what it captures itself.
+        vars: Map<String, Value> = maybe(Shape::Map(&Shape::Any)).with_secrets().or("{}"),
+    }
+}
+
+/// Sends requests in order. How far it is and what it captured is noted after each, so that after a crash it goes on with the request
+/// that was under way.
+pub struct Scenario;
+
+#[async_trait]
+impl StepKind for Scenario {
+    type Inputs = ScenarioInputs;
+
+    fn shape(&self) -> KindShape {
+        KindShape {
+            target: TargetNeed::OneOf(&["http"]),
+            outputs: Shape::Map(&Shape::Any),
+            effect: Effect::Writes,
+            example: "recall:\n  uses: http.scenario\n  target: api\n  needs: [healthy]\n  with: { file: ./conversation.yaml }\n",
+            ..described(
+                "http.scenario",
+                "Sends the requests of a file in order, checks each answer's status and JSON, and hands values from one to the next. \
+                 Gives what was captured, and `requests`, their number. After a crash the request that was under way is sent again.",
+            )
+        }
+    }
+
+    fn touches(&self, target: Option<&str>, _inputs: &ScenarioInputs) -> Vec<Touch> {
+        vec![Touch { target: target.map(str::to_owned), resource: "?".into(), access: Access::Writes }]
+    }
+
+    fn actions(&self, target: Option<&str>, inputs: &ScenarioInputs, facts: &Facts) -> Vec<Action> {
+        let Some(requests) = facts.get("requests").and_then(Value::as_array) else {
+            let text = format!("send the requests of {}", inputs.file);
+            return vec![Action::writes(ActionKind::Http, target, text)];
+        };
+        let actions = requests.iter().filter_map(|request| {
+            let line = request.get("line")?.as_str()?;
+            let writes = request.get("writes").and_then(Value::as_bool).unwrap_or(true);
+            Some(Action { writes, ..Action::reads(ActionKind::Http, target, line) })
+        });
+        actions.collect()
+    }
+
+    /// Reads the file: a mistake in it is found before anything is sent.
+    async fn preflight(&self, ctx: &Ctx, inputs: &ScenarioInputs) -> Result<Preflight, StepError> {
+        let Some(file) = inputs.file.value() else { return Ok(Preflight::default()) };
+        Ok(match requests_of(ctx, file).await {
+            Ok(file) => {
+                let line =
+                    |planned: &Planned| json!({ "line": planned.line(), "writes": !planned.method.reads() });
+                let requests: Vec<Value> = file.0.iter().map(line).collect();
+                Preflight { facts: json!({ "requests": requests }), findings: Vec::new() }
+            }
+            Err(error) => {
+                let StepError { code, message, help, .. } = error;
+                Preflight {
+                    facts: Value::Null,
+                    findings: vec![PreflightFinding { code, fatal: true, message, help }],
+                }
+            }
+        })
+    }
+
+    async fn execute(
+        &self,
+        ctx: &Ctx,
+        inputs: &ScenarioInputs,
+        from: Option<&Value>,
+    ) -> Result<Ended, StepError> {
+        let file = requests_of(ctx, inputs.file.known()?).await?;
+        let connection = ctx.connection().await?;
+        let server = HttpConnection::of(&*connection)?;
+        let mut progress = Progress::of(from);
+        let mut known = Known(inputs.vars.known()?.clone());
+        known.0.extend(progress.captures.clone());
+        let mut wrote = progress.done > 0;
+        for (index, planned) in file.0.iter().enumerate().skip(progress.done) {
+            send(ctx, server, planned, &mut known).await.map_err(|error| StepError {
+                message: format!("{}: {}", planned.title, error.message),
+                // What went before is not sent again unasked.
+                transient: error.transient && !wrote,
+                ..error
+            })?;
+            wrote |= !planned.method.reads();
+            progress.done = index + 1;
+            for name in planned.captured_names() {
+                progress
+                    .captures
+                    .extend(known.0.get_key_value(name).map(|(name, value)| (name.clone(), value.clone())));
+            }
+            ctx.progress(progress.done as u64, Some(file.0.len() as u64), "requests", planned.title.clone());
+            if progress.done < file.0.len() {
+                ctx.note(progress.note()).await?;
+            }
+        }
+        let mut outputs = progress.captures;
+        outputs.insert("requests".into(), json!(file.0.len()));
+        Ok(Ended::Outputs(Value::Object(outputs)))
+    }
+
+    async fn reconcile(&self, ctx: &Ctx, _inputs: &ScenarioInputs) -> Result<Reconciled, StepError> {
+        let last = ctx.notes.iter().rev().find(|note| note.get("done").is_some());
+        Ok(last.map_or(Reconciled::NotDone, |note| Reconciled::Partly(note.clone())))
+    }
+}
+
+async fn requests_of(ctx: &Ctx, file: &PlanPath) -> Result<RequestsFile, StepError> {
+    let document = ctx.host.read_document(&file.resolved(&ctx.folder)).await?;
+    RequestsFile::parse(&document)
+        .map_err(|error| StepError { message: format!("{file}: {}", error.message), ..error })
+}
+
+/// Sends one request; its answer is judged and what is to be captured is known from now on.
+async fn send(
+    ctx: &Ctx,
+    server: &HttpConnection,
+    planned: &Planned,
+    known: &mut Known,
+) -> Result<(), StepError> {
+    if ctx.host.is_cancelled() {
+        return Err(StepError::cancelled());
+    }
+    let blank = |why: String| StepError::new("http.file", why);
+    let outgoing = planned.outgoing(known).map_err(blank)?;
+    let sent = server.send(&outgoing, planned.timeout());
+    let answer = if planned.method.reads() { ctx.or_cancelled(sent).await? } else { sent.await? };
+    answer.judged(&planned.status)?;
+    let denied = planned.denied(answer.json.as_ref(), known).map_err(blank)?;
+    let missing = |why: &str| {
+        StepError::new("http.assert", format!("{} answered {}, but {why}", answer.request, answer.status))
+    };
+    if !denied.is_empty() {
+        return Err(missing(&denied.join("; ")));
+    }
+    planned.capture(answer.json.as_ref(), known).map_err(|why| missing(&why))
+}
+
+/// How far a scenario is.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The requests that are done.
+    done: usize,
+    /// What they captured.
+    captures: Map<String, Value>,
+}
+
+impl Progress {
+    fn of(note: Option<&Value>) -> Self {
+        let Some(note) = note else { return Self::default() };
+        let done = note.get("done").and_then(Value::as_u64).and_then(|done| usize::try_from(done).ok());
+        let captures = note.get("captures").and_then(Value::as_object).cloned();
+        Self { done: done.unwrap_or(0), captures: captures.unwrap_or_default() }
+    }
+
+    fn note(&self) -> Value {
+        json!({ "done": self.done, "captures": self.captures })
+    }
+}

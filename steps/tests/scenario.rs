@@ -1,0 +1,155 @@
+//! The kind `http.scenario`, against a server that keeps a conversation.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use drydock_step::test_host::{TestHost, actions, execute, given, reconcile};
+use drydock_step::{Ctx, Ended, Kind, Reconciled, StepError};
+use drydock_steps::http::scenario::Scenario;
+use serde_json::{Value, json};
+
+use support::{host_of, served};
+
+/// What was asked of the server, in order.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+async fn agent(State(asked): State<Asked>, Json(body): Json<Value>) -> (StatusCode, Json<Value>) {
+    asked.lock().unwrap().push(format!("create {}", body["name"].as_str().unwrap()));
+    (StatusCode::CREATED, Json(json!({ "agent": { "id": 7, "tags": ["drill"] } })))
+}
+
+async fn ask(State(asked): State<Asked>, Path(id): Path<u64>, Json(body): Json<Value>) -> Json<Value> {
+    asked.lock().unwrap().push(format!("ask {id} {body}"));
+    Json(json!({ "text": "I recall Vienna.", "hits": [{ "score": 0.9 }, { "score": 0.5 }] }))
+}
+
+async fn busy() -> (StatusCode, &'static str) {
+    (StatusCode::SERVICE_UNAVAILABLE, "busy")
+}
+
+fn requests() -> Value {
+    json!([
+        { "name": "create", "method": "POST", "path": "/agents", "json": { "name": "{{ name }}" },
+          "expect": { "status": 201, "json": { "agent.tags": { "contains": "drill" } } }, "capture": { "id": "agent.id" } },
+        { "name": "ask", "method": "POST", "path": "/agents/{{ id }}/ask", "json": { "agent": "{{ id }}", "q": "where was {{ name }}?" },
+          "expect": { "json": { "text": { "contains": "Vienna" }, "hits": { "at_least": 2 }, "hits[0].score": { "at_least": 0.8 } } },
+          "capture": { "best": "hits[0]" } },
+        { "path": "/agents/{{ id }}", "expect": { "status": ["2xx", 404] } },
+    ])
+}
+
+async fn host(requests: Value) -> (Arc<TestHost>, Asked) {
+    let asked = Asked::default();
+    let app = Router::new()
+        .route("/agents", post(agent))
+        .route("/agents/{id}/ask", post(ask))
+        .route("/busy", get(busy).post(busy))
+        .with_state(asked.clone());
+    let host = host_of(&served(app).await).await;
+    (Arc::new(host.document("talk.yaml", json!({ "drydock": "v1", "requests": requests }))), asked)
+}
+
+fn with() -> Value {
+    json!({ "file": "talk.yaml", "vars": { "name": "Ada" } })
+}
+
+#[tokio::test]
+async fn captures_go_from_one_request_to_the_next() {
+    let (host, asked) = host(requests()).await;
+    let ended = execute(&Scenario, &host.ctx(Some("t")), with()).await;
+    assert_eq!(ended, Ok(Ended::Outputs(json!({ "id": 7, "best": { "score": 0.9 }, "requests": 3 }))));
+    assert_eq!(*asked.lock().unwrap(), ["create Ada", r#"ask 7 {"agent":7,"q":"where was Ada?"}"#]);
+    let notes = [
+        json!({"done": 1, "captures": {"id": 7}}),
+        json!({"done": 2, "captures": {"id": 7, "best": {"score": 0.9}}}),
+    ];
+    assert_eq!(host.notes(), notes);
+}
+
+#[tokio::test]
+async fn after_a_crash_it_goes_on_where_it_was() {
+    let (host, asked) = host(requests()).await;
+    let none = reconcile(&Scenario, &host.ctx(Some("t")), with()).await;
+    assert_eq!(none, Ok(Reconciled::NotDone));
+    let ctx = Ctx { notes: Arc::new(vec![json!({"done": 1, "captures": {"id": 9}})]), ..host.ctx(Some("t")) };
+    let Ok(Reconciled::Partly(from)) = reconcile(&Scenario, &ctx, with()).await else {
+        panic!("it was begun")
+    };
+    let ended = Kind::execute(&Scenario, &ctx, given(with()), Some(&from)).await;
+    assert_eq!(ended, Ok(Ended::Outputs(json!({ "id": 9, "best": { "score": 0.9 }, "requests": 3 }))));
+    assert_eq!(*asked.lock().unwrap(), [r#"ask 9 {"agent":9,"q":"where was Ada?"}"#]);
+}
+
+/// Runs `requests` and checks the failure's code, transience and words, with `URL` for the server's.
+async fn fails(requests: Value, code: &str, transient: bool, words: &str) {
+    let (host, _asked) = host(requests).await;
+    let error: StepError = execute(&Scenario, &host.ctx(Some("t")), with()).await.unwrap_err();
+    let url = error
+        .message
+        .split_whitespace()
+        .find_map(|word| word.split_once("/agents").or(word.split_once("/busy")));
+    let message = url.map_or(error.message.clone(), |(url, _)| error.message.replace(url, "URL"));
+    assert_eq!((error.code.as_str(), error.transient, message.as_str()), (code, transient, words));
+}
+
+#[tokio::test]
+async fn a_failure_says_which_request_and_what_was_found() {
+    let mut wrong = requests();
+    wrong[1]["expect"]["json"]["hits"] = json!({ "at_least": 3 });
+    wrong[1]["expect"]["json"]["text"] = json!({ "contains": "Rome" });
+    let words = "request 2 of 3 (ask): POST URL/agents/7/ask answered 200, but `text` is \"I recall Vienna.\", expected something with \
+                 \"Rome\"; `hits` is [{\"score\":0.9},{\"score\":0.5}], expected at least 3";
+    fails(wrong, "http.assert", false, words).await;
+    let busy = json!([{ "path": "/busy" }]);
+    fails(
+        busy,
+        "http.status",
+        true,
+        "request 1 of 1: GET URL/busy answered 503 Service Unavailable, expected 2xx: busy",
+    )
+    .await;
+    let after = json!([requests()[0], { "path": "/busy" }]);
+    let words = "request 2 of 2: GET URL/busy answered 503 Service Unavailable, expected 2xx: busy";
+    fails(after, "http.status", false, words).await;
+    let blank = json!([{ "name": "x", "path": "/{{ who }}" }]);
+    let words =
+        "request 1 of 1 (x): `{{ who }}` is neither captured before nor given in `vars`; known are `name`";
+    fails(blank, "http.file", false, words).await;
+    let capture = json!([{ "path": "/agents/1", "expect": { "status": 404 }, "capture": { "a": "b" } }]);
+    let words = "request 1 of 1: GET URL/agents/1 answered 404, but `b`, captured as `a`, is not there";
+    fails(capture, "http.assert", false, words).await;
+}
+
+#[tokio::test]
+async fn a_bad_file_is_found_before_anything_is_sent() {
+    let (host, asked) = host(json!([{ "path": "/agents", "method": "PUSH" }])).await;
+    let preflight = Kind::preflight(&Scenario, &host.ctx(Some("t")), given(with())).await.unwrap();
+    let finding = &preflight.findings[0];
+    assert_eq!((finding.code.as_str(), finding.fatal), ("http.file", true));
+    let words = "talk.yaml: the requests file cannot be used: request 1 of 1: unknown variant `PUSH`";
+    assert!(finding.message.starts_with(words), "{}", finding.message);
+    assert!(asked.lock().unwrap().is_empty());
+    let none = execute(&Scenario, &host.ctx(Some("t")), json!({ "file": "none.yaml" })).await.unwrap_err();
+    assert_eq!(none.message, "there is no file /plans/none.yaml");
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_every_request_once_the_file_is_read() {
+    let (host, _asked) = host(requests()).await;
+    assert_eq!(actions(&Scenario, with()).unwrap()[0].text, "send the requests of talk.yaml");
+    let facts = Kind::preflight(&Scenario, &host.ctx(Some("t")), given(with())).await.unwrap().facts;
+    let given = given(with());
+    let read = drydock_step::Given { with: &given.with, fill: None };
+    let shown = Kind::actions(&Scenario, Some("t"), &read, &facts).unwrap();
+    let lines: Vec<_> = shown.iter().map(|action| (action.text.as_str(), action.writes)).collect();
+    assert_eq!(
+        lines,
+        [("POST /agents", true), ("POST /agents/{{ id }}/ask", true), ("GET /agents/{{ id }}", false)]
+    );
+}
