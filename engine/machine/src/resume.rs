@@ -1,9 +1,11 @@
 //! The beginning of a sitting: of a new run, or of one that is taken up again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use drydock_plan::catalog::Effect;
 use drydock_plan::model::{OnFailure, StepIx};
+use drydock_plan::name::Name;
 
 use crate::attempt::LiveKey;
 use crate::event::{Outcome, Reopened, RunEvent, RunStatus, Status};
@@ -103,23 +105,23 @@ impl Machine {
         let mut reopened = Vec::new();
         for ix in self.plan.indices() {
             let (step, state) = (self.plan.step(ix), &self.steps[ix.ix()]);
+            let touched = state.status.is_some() || state.begun() || step.foreach.is_some() && state.listed;
             let again = fresh.contains(&ix) || step.finally && !goes_on && !self.left_out.contains(&ix);
             let unfinished = self.is_unfinished(ix) && (step.finally || !body_done);
-            if again && (state.status.is_some() || state.begun()) || unfinished {
+            if again && touched || unfinished {
                 reopened.push(Reopened { step: step.id.clone(), key: None, fresh: again });
             }
+            if !again {
+                let chosen = sitting.redo.iter().filter(|(id, key)| *id == step.id && self.is_instance(id, key));
+                let chosen = chosen.map(|(_, key)| Reopened { step: step.id.clone(), key: key.clone(), fresh: true });
+                reopened.extend(chosen);
+            }
         }
-        let chosen = sitting.redo.iter().filter(|(step, key)| self.is_instance(step, key.as_deref()));
-        reopened.extend(chosen.map(|(step, key)| Reopened {
-            step: step.clone(),
-            key: key.clone(),
-            fresh: true,
-        }));
         reopened
     }
 
-    fn is_instance(&self, step: &drydock_plan::name::Name, key: Option<&str>) -> bool {
-        key.is_some() && self.find(step, key).is_some()
+    fn is_instance(&self, step: &Name, key: &Option<Arc<str>>) -> bool {
+        key.is_some() && self.find(step, key.as_deref()).is_some()
     }
 
     /// The steps that count as never begun: those that were undone, those that are to be done again, and all that need one of them.
@@ -136,7 +138,7 @@ impl Machine {
             if key.is_none() {
                 named.insert(ix);
                 self.add_with_dependents(ix, &mut fresh);
-            } else if self.is_instance(step, key.as_deref()) {
+            } else if self.is_instance(step, key) {
                 for dependent in &self.dependents[ix.ix()] {
                     self.add_with_dependents(*dependent, &mut fresh);
                 }

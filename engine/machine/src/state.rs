@@ -185,7 +185,7 @@ impl Instance {
         (self.status, self.error, self.why, self.retry_at) = (None, None, None, None);
         self.tries = 0;
         self.judged.fill(None);
-        let goes_on = !fresh && self.live().is_some();
+        let goes_on = !fresh && self.live().is_some_and(|attempt| !attempt.stale);
         self.former_attempts = self.attempts.len() - usize::from(goes_on);
         if fresh {
             (self.body, self.body_datum, self.owes_outputs, self.progress) = (None, None, false, None);

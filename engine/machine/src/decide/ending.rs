@@ -74,17 +74,24 @@ impl Machine {
     }
 
     /// End all of a step that has not ended; not before an attempt of it that is still alive.
-    pub(crate) fn end_what_is_open(&mut self, ix: StepIx, status: Status, why: &str, out: &mut Emitter) {
+    pub(crate) fn end_what_is_open(
+        &mut self,
+        ix: StepIx,
+        status: Status,
+        error: Option<&Failure>,
+        why: Option<&str>,
+        out: &mut Emitter,
+    ) {
         let state = &self.steps[ix.ix()];
         if state.has_live() {
             return;
         }
         if !state.listed || state.instances.is_empty() {
-            return self.end_step_itself(ix, status, None, Some(why), out);
+            return self.end_step_itself(ix, status, error.cloned(), why, out);
         }
         for live in self.keys_of(ix) {
             if self.instance(live).status.is_none() {
-                self.end_instance(live, status, None, Some(why), out);
+                self.end_instance(live, status, error.cloned(), why, out);
             }
         }
     }

@@ -74,9 +74,14 @@ impl Machine {
 
     /// Steps whose attempt was left without an answer end as cancelled; the attempt itself stays open for the next sitting.
     pub(super) fn end_what_was_left(&mut self, out: &mut Emitter) {
+        let why = "it is not known what it did; that is asked when the run is resumed";
         for live in self.agenda.resting.clone() {
-            if self.instance(live).status.is_none() {
-                let why = "it is not known what it did; that is asked when the run is resumed";
+            let state = &self.steps[live.step.ix()];
+            if state.status.is_some() {
+                continue;
+            } else if !state.listed {
+                self.end_step_itself(live.step, Status::Cancelled, None, Some(why), out);
+            } else if self.instance(live).status.is_none() {
                 self.end_instance(live, Status::Cancelled, None, Some(why), out);
             }
         }

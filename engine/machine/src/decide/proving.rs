@@ -111,6 +111,9 @@ impl Machine {
     }
 
     pub(super) fn retry_or_fail(&mut self, live: LiveKey, failure: Failure, out: &mut Emitter) {
+        if !self.may_go_on(live) {
+            return;
+        }
         let plan = self.plan.clone();
         let step = plan.step(live.step);
         let tries = self.instance(live).tries;

@@ -175,16 +175,10 @@ impl Machine {
     }
 
     fn body_succeeded(&mut self, live: LiveKey, outputs: Value, out: &mut Emitter) {
-        let added = self.added_outputs(live, &outputs);
-        let (added, trouble) = match added {
-            Ok(added) => (added, None),
-            Err(failure) => (None, Some(failure)),
-        };
+        // Outputs that cannot be rendered fail the step where it goes on, as they do in a later sitting.
+        let added = self.added_outputs(live, &outputs).ok().flatten();
         if self.end_live(live, Outcome::Succeeded(outputs), added, out) {
-            match trouble {
-                Some(failure) => self.end_instance(live, Status::Failed, Some(failure), None, out),
-                None => self.advance(live, out),
-            }
+            self.advance(live, out);
         }
     }
 

@@ -29,7 +29,7 @@ impl Machine {
         }
         match self.needs_of(ix) {
             Needs::Open => return,
-            Needs::Never { status, why } => return self.end_what_is_open(ix, status, &why, out),
+            Needs::Never { status, why } => return self.end_what_is_open(ix, status, None, Some(&why), out),
             Needs::Met => {}
         }
         let state = &self.steps[ix.ix()];
@@ -38,7 +38,8 @@ impl Machine {
         }
         if !state.begun() {
             if self.halted() && !step.finally {
-                return self.end_what_is_open(ix, Status::Cancelled, &self.halt_words(), out);
+                let why = self.halt_words();
+                return self.end_what_is_open(ix, Status::Cancelled, None, Some(&why), out);
             }
             if let Some(when) = step.when.as_ref().filter(|when| !when.per_item)
                 && !self.passes(ix, &when.expr, None, out)
@@ -109,7 +110,7 @@ impl Machine {
         let why = (status == Status::Skipped).then(|| format!("`when` is false: {}", when.text()));
         match live {
             Some(live) => self.end_instance(live, status, error, why.as_deref(), out),
-            None => self.end_step_itself(ix, status, error, why.as_deref(), out),
+            None => self.end_what_is_open(ix, status, error.as_ref(), why.as_deref(), out),
         }
         false
     }

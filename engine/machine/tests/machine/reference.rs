@@ -77,11 +77,11 @@ impl Reference<'_> {
         needs
     }
 
-    /// Whether a step of which nothing is done may be kept from being done: by a stop or an interrupt, or, in the `finally` of a run
-    /// that did not succeed, because nobody is waited for.
+    /// Whether a step may be kept from being done: by a stop or an interrupt, or, in the `finally` of a run that did not succeed,
+    /// because nobody is waited for.
     pub(crate) fn is_halted(&self, ix: usize) -> bool {
         let saw_failure = self.finally.is_some_and(|saw| saw != RunStatus::Succeeded);
-        self.leaving || if self.step(ix).finally { saw_failure } else { self.stopping.is_some() }
+        self.leaving || self.stopping.is_some() || self.step(ix).finally && saw_failure
     }
 
     /// Whether an attempt of this part may begin now, slots aside.
