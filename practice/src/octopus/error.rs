@@ -3,6 +3,9 @@
 /// Why a store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum OctopusError {
+    /// A document of data is not of the shape that `fill_from` reads.
+    #[error("the data: {0}")]
+    Data(String),
     /// The SQL Server answered an error, or could not be reached.
     #[error("SQL Server: {0}")]
     Sql(#[from] tiberius::error::Error),

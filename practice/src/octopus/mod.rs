@@ -21,9 +21,12 @@ mod schema;
 
 mod life;
 
+mod data;
+
 pub mod api;
 
 pub use addresses::{Addresses, QdrantAddress, SqlServerAddress};
+pub use data::fill_from;
 pub use error::OctopusError;
 pub use life::{disaster, fill, live_on};
 pub use schema::DATABASE;

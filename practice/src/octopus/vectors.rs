@@ -64,6 +64,11 @@ impl Vectors {
         self.ask(Method::PUT, &path, Some(&config)).await.map(drop)
     }
 
+    /// Puts a body of one's own.
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Result<(), OctopusError> {
+        self.ask(Method::PUT, path, Some(body)).await.map(drop)
+    }
+
     /// Deletes a collection by its own name.
     pub(super) async fn delete(&self, collection: &str) -> Result<(), OctopusError> {
         self.ask(Method::DELETE, &format!("/collections/{collection}"), None::<&Value>).await.map(drop)
