@@ -9,6 +9,7 @@ pub mod process;
 pub mod http;
 pub mod target;
 pub mod artifact;
+pub mod point;
 
 use drydock_step::Registry;
 
@@ -28,4 +29,8 @@ pub fn register(registry: &mut Registry) {
     registry.target(http::target::HttpTarget);
     registry.kind(artifact::verify::Verify);
     registry.target(artifact::target::ArtifactsTarget);
+    registry.kind(point::open::Open);
+    registry.kind(point::seal::Seal);
+    registry.kind(point::select::Select);
+    registry.kind(point::reconcile::Reconcile);
 }

@@ -1,0 +1,253 @@
+//! How truth and vectors agree: [`Agreement`], all collections held against all agents, and how it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drydock_step::target::Collections;
+use drydock_step::{Ctx, Field, Shape, StepError};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::mend::Taken;
+use super::scan::{Scan, agent_of};
+use super::truth::Truth;
+
+/// The most entries that a list of the outputs has; the counts are of all.
+const LISTED: usize = 200;
+
+/// The most documents that an entry names.
+const NAMED: usize = 20;
+
+/// The outputs of `point.reconcile`.
+pub(super) const OUTPUTS: Shape = Shape::Record(&[
+    Field::required("agents", Shape::Integer, "How many agents the truth has."),
+    Field::required("collections", Shape::Integer, "How many collections of agents there were."),
+    Field::required("documents", Shape::Integer, "How many documents the agents have."),
+    Field::required("points", Shape::Integer, "How many points the collections had."),
+    Field::required(
+        "orphans",
+        Shape::List(&Shape::Record(&[
+            Field::required("collection", Shape::Text, "The collection."),
+            Field::required("agent", Shape::Text, "The agent that its name names."),
+            Field::required(
+                "whole",
+                Shape::Boolean,
+                "Whether there is no such agent, and all of it is orphaned.",
+            ),
+            Field::required("points", Shape::Integer, "How many points."),
+            Field::required(
+                "artifacts",
+                Shape::List(&Shape::Text),
+                "Where they are kept, when they were quarantined.",
+            ),
+        ])),
+        "Vectors whose document or agent does not exist, the first 200 collections.",
+    ),
+    Field::required(
+        "missing",
+        Shape::List(&Shape::Record(&[
+            Field::required("collection", Shape::Text, "The collection."),
+            Field::required("agent", Shape::Text, "The agent."),
+            Field::required("whole", Shape::Boolean, "Whether there is no such collection."),
+            Field::required("documents", Shape::Integer, "How many documents have no vectors."),
+            Field::required("ids", Shape::List(&Shape::Text), "The first 20 of them."),
+        ])),
+        "Documents without vectors, the first 200 agents.",
+    ),
+    Field::required(
+        "stale",
+        Shape::List(&Shape::Record(&[
+            Field::required("collection", Shape::Text, "The collection."),
+            Field::required("agent", Shape::Text, "The agent."),
+            Field::required(
+                "documents",
+                Shape::Integer,
+                "How many documents have vectors of another version.",
+            ),
+            Field::required(
+                "ids",
+                Shape::List(&Shape::Map(&Shape::Any)),
+                "The first 20: id, version of the vectors, of the truth.",
+            ),
+        ])),
+        "Documents whose vectors are of another version, the first 200 collections.",
+    ),
+    Field::required(
+        "counts",
+        Shape::Record(&[
+            Field::required("orphans", Shape::Integer, "Points that are orphaned."),
+            Field::required("missing", Shape::Integer, "Documents without vectors."),
+            Field::required("missing_collections", Shape::Integer, "Agents without a collection."),
+            Field::required("stale", Shape::Integer, "Documents whose vectors are of another version."),
+        ]),
+        "Of all, also of what is not listed.",
+    ),
+    Field::required("deleted", Shape::Integer, "How many points were removed."),
+]);
+
+/// The orphans of a collection.
+#[derive(Serialize)]
+struct OrphanEntry {
+    collection: String,
+    agent: String,
+    whole: bool,
+    points: u64,
+    artifacts: Vec<String>,
+    #[serde(skip)]
+    taken: bool,
+}
+
+impl OrphanEntry {
+    fn new(collection: &str, agent: &str, whole: bool, points: u64) -> Self {
+        let (collection, agent) = (collection.to_owned(), agent.to_owned());
+        Self { collection, agent, whole, points, artifacts: Vec::new(), taken: false }
+    }
+}
+
+/// What was found, nothing changed yet.
+pub(super) struct Agreement {
+    pub(super) truth: Truth,
+    pub(super) scans: Vec<Scan>,
+    /// Agents without a collection, with how the collection would be called.
+    pub(super) without: Vec<(String, String)>,
+}
+
+impl Agreement {
+    /// Holds every collection of an agent against the truth.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub(super) async fn of(
+        ctx: &Ctx,
+        truth: Truth,
+        server: &dyn Collections,
+        prefix: &str,
+    ) -> Result<Self, StepError> {
+        let names = server.collection_names().await?;
+        let named: Vec<(String, String)> =
+            names.into_iter().filter_map(|name| Some((agent_of(&name, prefix)?, name))).collect();
+        let mut scans = Vec::with_capacity(named.len());
+        for (done, (agent, collection)) in named.iter().enumerate() {
+            ctx.progress(
+                done as u64,
+                Some(named.len() as u64),
+                "collections",
+                format!("compare {collection}"),
+            );
+            scans.push(Scan::of(server, collection, agent, truth.agents.get(agent)).await?);
+        }
+        let there: BTreeSet<&String> = named.iter().map(|(agent, _)| agent).collect();
+        let missing = truth.agents.keys().filter(|agent| !there.contains(agent));
+        let without = missing.map(|agent| (agent.clone(), format!("{prefix}{agent}"))).collect();
+        Ok(Self { truth, scans, without })
+    }
+
+    /// How many documents have no vectors.
+    pub(super) fn missing(&self) -> u64 {
+        let there: usize = self.scans.iter().map(|scan| scan.missing.len()).sum();
+        let without: usize = self.without.iter().map(|(agent, _)| self.documents_of(agent).len()).sum();
+        (there + without) as u64
+    }
+
+    fn documents_of(&self, agent: &str) -> Vec<&String> {
+        let mut ids: Vec<&String> =
+            self.truth.agents.get(agent).into_iter().flat_map(|documents| documents.keys()).collect();
+        ids.sort();
+        ids
+    }
+
+    /// What is orphaned, in words: `2 points of agent_a, agent_b (no such agent)`.
+    pub(super) fn orphans_in_words(&self) -> String {
+        in_words(self.scans.iter().filter(|scan| scan.has_orphans()).map(|scan| {
+            let why = if scan.whole { " (there is no such agent)" } else { "" };
+            format!("{} of {}{why}", counted(scan.orphan_points(), "point"), scan.collection)
+        }))
+    }
+
+    /// What has no vectors, in words.
+    pub(super) fn missing_in_words(&self) -> String {
+        let inside = self.scans.iter().filter(|scan| !scan.missing.is_empty());
+        let inside = inside
+            .map(|scan| format!("{} in {}", counted(scan.missing.len() as u64, "document"), scan.collection));
+        let without = self.without.iter().map(|(_, collection)| format!("the collection {collection}"));
+        in_words(without.chain(inside))
+    }
+
+    /// The outputs. What was taken out, by this attempt or one before it, is told as it was found then.
+    pub(super) fn outputs(&self, taken: &[Taken]) -> Value {
+        let orphans = self.orphan_entries(taken);
+        let deleted: u64 = orphans.iter().filter(|entry| entry.taken).map(|entry| entry.points).sum();
+        json!({
+            "agents": self.truth.agents.len(),
+            "collections": self.scans.len(),
+            "documents": self.truth.documents,
+            "points": self.scans.iter().map(|scan| scan.points).sum::<u64>(),
+            "orphans": orphans.iter().take(LISTED).collect::<Vec<_>>(),
+            "missing": self.missing_entries(),
+            "stale": self.stale_entries(),
+            "counts": {
+                "orphans": orphans.iter().map(|entry| entry.points).sum::<u64>(),
+                "missing": self.missing(),
+                "missing_collections": self.without.len(),
+                "stale": self.scans.iter().map(|scan| scan.stale.len()).sum::<usize>(),
+            },
+            "deleted": deleted,
+        })
+    }
+
+    fn orphan_entries(&self, taken: &[Taken]) -> Vec<OrphanEntry> {
+        let mut entries: BTreeMap<&str, OrphanEntry> = BTreeMap::new();
+        for scan in self.scans.iter().filter(|scan| scan.has_orphans()) {
+            let entry = OrphanEntry::new(&scan.collection, &scan.agent, scan.whole, scan.orphan_points());
+            entries.insert(&scan.collection, entry);
+        }
+        for taken in taken {
+            let entry = entries.entry(&taken.collection).or_insert_with(|| {
+                OrphanEntry::new(&taken.collection, &taken.agent, taken.whole, taken.points)
+            });
+            // A later attempt finds what an earlier one had left over.
+            entry.points = entry.points.max(taken.points);
+            entry.artifacts.extend(taken.artifact.clone());
+            entry.taken = true;
+        }
+        entries.into_values().collect()
+    }
+
+    fn missing_entries(&self) -> Vec<Value> {
+        let entry = |collection: &str, agent: &str, whole: bool, ids: Vec<&String>| {
+            let named: Vec<&String> = ids.iter().take(NAMED).copied().collect();
+            json!({ "collection": collection, "agent": agent, "whole": whole, "documents": ids.len(), "ids": named })
+        };
+        let without =
+            self.without.iter().map(|(agent, name)| entry(name, agent, true, self.documents_of(agent)));
+        let inside = self.scans.iter().filter(|scan| !scan.missing.is_empty());
+        let inside =
+            inside.map(|scan| entry(&scan.collection, &scan.agent, false, scan.missing.iter().collect()));
+        without.chain(inside).take(LISTED).collect()
+    }
+
+    fn stale_entries(&self) -> Vec<Value> {
+        let entry = |scan: &Scan| {
+            let named = scan.stale.iter().take(NAMED);
+            let ids: Vec<Value> = named
+                .map(|(id, stale)| json!({ "id": id, "vectors": stale.vectors, "truth": stale.truth }))
+                .collect();
+            json!({ "collection": scan.collection, "agent": scan.agent, "documents": scan.stale.len(), "ids": ids })
+        };
+        self.scans.iter().filter(|scan| !scan.stale.is_empty()).take(LISTED).map(entry).collect()
+    }
+}
+
+/// The first five, and how many more there are.
+fn in_words(parts: impl Iterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.collect();
+    let more = parts.len().saturating_sub(5);
+    let mut text = parts.into_iter().take(5).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}

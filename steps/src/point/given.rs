@@ -1,0 +1,140 @@
+//! What the steps before a seal gave, as the seal reads it: [`Pointed`], [`MarkGiven`], [`BackupGiven`], [`QdrantGiven`].
+
+use drydock_recovery::Time;
+use drydock_recovery::backup::Backup;
+use drydock_recovery::guid::Guid;
+use drydock_recovery::lsn::Lsn;
+use drydock_recovery::manifest::{Artifact, Band, MarkName, PointId, RowCount, ServerPart};
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The outputs of `point.open`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Pointed {
+    pub(super) id: PointId,
+    pub(super) mark: MarkName,
+}
+
+/// The outputs of `sqlserver.mark`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MarkGiven {
+    pub(super) mark: MarkName,
+    pub(super) sent_at: Time,
+    pub(super) answered_at: Time,
+    /// By the names that the plan gives the databases.
+    pub(super) databases: IndexMap<String, MarkedDatabase>,
+    #[serde(default)]
+    pub(super) rows: IndexMap<String, IndexMap<String, RowCount>>,
+    #[serde(default)]
+    pub(super) migrations: IndexMap<String, Vec<String>>,
+}
+
+/// Where a mark stands in one database.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct MarkedDatabase {
+    pub(super) lsn: Lsn,
+    pub(super) at: Time,
+}
+
+/// The outputs of `sqlserver.backup`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BackupGiven {
+    pub(super) backup: Backup,
+    /// The files in the store, where the server's media lie in it; in the order of the media.
+    #[serde(default)]
+    pub(super) artifacts: Vec<String>,
+    pub(super) has_checksums: bool,
+    #[serde(default)]
+    pub(super) encryptor_thumbprint: Option<String>,
+    pub(super) server: ServerPart,
+    pub(super) recovery_model: String,
+    pub(super) family_guid: Guid,
+    pub(super) recovery_fork: Guid,
+}
+
+/// What the plan says of Qdrant.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QdrantGiven {
+    /// The outputs of `qdrant.snapshot`.
+    pub(super) snapshot: SnapshotGiven,
+    /// The outputs of the `foreach` of `qdrant.fetch`.
+    pub(super) fetched: Vec<Fetched>,
+}
+
+/// The outputs of `qdrant.snapshot`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct SnapshotGiven {
+    pub(super) version: String,
+    pub(super) collections: Vec<CollectionGiven>,
+    pub(super) listed_after: Vec<String>,
+}
+
+/// One collection, as `qdrant.snapshot` gives it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct CollectionGiven {
+    pub(super) collection: String,
+    pub(super) points: Band,
+    pub(super) params: Value,
+    #[serde(default)]
+    pub(super) payload_indexes: Value,
+    #[serde(default)]
+    pub(super) aliases: Vec<String>,
+    /// Ids of all its shards; those from 0 to its `shard_number` when they are not named.
+    #[serde(default)]
+    pub(super) shards: Option<Vec<u32>>,
+    /// How many shards were being moved.
+    #[serde(default)]
+    pub(super) transfers: u32,
+    pub(super) snapshots: Vec<SnapshotFile>,
+}
+
+/// One node's snapshot; with its artifact once it was fetched.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct SnapshotFile {
+    pub(super) node: String,
+    #[serde(default)]
+    pub(super) peer_id: Option<u64>,
+    pub(super) shards: Vec<u32>,
+    pub(super) name: String,
+    /// The server's own checksum; servers that keep snapshots in S3 have none.
+    #[serde(default)]
+    pub(super) sha256: Option<String>,
+    pub(super) started_at: Time,
+    pub(super) answered_at: Time,
+    #[serde(default)]
+    pub(super) artifact: Option<Artifact>,
+}
+
+/// One instance of the `foreach` of `qdrant.fetch`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Fetched {
+    #[serde(default)]
+    pub(super) outputs: Option<FetchedCollection>,
+}
+
+/// The outputs of `qdrant.fetch`, as far as they add to what the snapshot gave.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct FetchedCollection {
+    pub(super) collection: String,
+    pub(super) snapshots: Vec<SnapshotFile>,
+}
+
+impl CollectionGiven {
+    /// Ids of all its shards.
+    pub(super) fn shard_ids(&self) -> Vec<u32> {
+        let number = || self.params.get("shard_number").and_then(Value::as_u64).unwrap_or(0);
+        self.shards.clone().unwrap_or_else(|| (0..u32::try_from(number()).unwrap_or(0)).collect())
+    }
+}
+
+impl QdrantGiven {
+    /// What was fetched of a snapshot, where it was.
+    pub(super) fn fetched(&self, collection: &str, snapshot: &SnapshotFile) -> Option<&Artifact> {
+        let outputs = self.fetched.iter().filter_map(|one| one.outputs.as_ref());
+        let files = outputs.filter(|one| one.collection == collection).flat_map(|one| &one.snapshots);
+        let mut same = files.filter(|file| file.node == snapshot.node && file.name == snapshot.name);
+        same.find_map(|file| file.artifact.as_ref())
+    }
+}

@@ -1,0 +1,154 @@
+//! Taking orphans out of a collection: [`Mend`]. They are kept in the store first, where that is wanted, and are noted before they go.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drydock_step::target::{Collections, PointPayload};
+use drydock_step::{ArtifactStore, ByteStream, Connection, Ctx, StepError};
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::layout;
+use super::scan::{PAGE, Scan};
+
+/// What was taken out of a collection; the note of it has these fields under `taken`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Taken {
+    pub(super) collection: String,
+    pub(super) agent: String,
+    /// Whether the whole collection went.
+    pub(super) whole: bool,
+    pub(super) points: u64,
+    /// Where the points are kept.
+    pub(super) artifact: Option<String>,
+}
+
+/// What takes out.
+pub(super) struct Mend<'a> {
+    pub(super) ctx: &'a Ctx,
+    pub(super) store: &'a dyn ArtifactStore,
+    pub(super) derived: Arc<dyn Connection>,
+    /// The payload's fields that are kept in the store; `None` where nothing is kept.
+    pub(super) keep: Option<Vec<String>>,
+}
+
+/// The collections of a target.
+///
+/// # Errors
+/// `point.derived`, when it has none.
+pub(super) fn collections_of(server: &dyn Connection) -> Result<&dyn Collections, StepError> {
+    server
+        .collections()
+        .ok_or_else(|| StepError::new("point.derived", "the target of `derived` has no collections"))
+}
+
+/// What this attempt and those before it took out, from their notes.
+pub(super) fn noted(ctx: &Ctx) -> Vec<Taken> {
+    let taken = ctx.notes.iter().filter_map(|note| note.get("taken"));
+    taken.filter_map(|taken| serde_json::from_value(taken.clone()).ok()).collect()
+}
+
+impl Mend<'_> {
+    /// Takes the orphans of a collection out. After a crash anywhere the same can be done again: what is left is kept once more,
+    /// under another name, and nothing that was kept is replaced.
+    ///
+    /// # Errors
+    /// What the store or the server says.
+    pub(super) async fn take_out(&self, scan: &Scan) -> Result<Taken, StepError> {
+        let artifact = match &self.keep {
+            Some(fields) => Some(self.kept(scan, fields).await?),
+            None => None,
+        };
+        let taken = Taken {
+            collection: scan.collection.clone(),
+            agent: scan.agent.clone(),
+            whole: scan.whole,
+            points: scan.orphan_points(),
+            artifact,
+        };
+        self.ctx.note(json!({ "taken": taken })).await?;
+        let server = collections_of(&*self.derived)?;
+        if scan.whole {
+            server.delete_collection(&scan.collection).await?;
+        }
+        for ids in scan.orphans.chunks(PAGE) {
+            server.delete_points(&scan.collection, ids).await?;
+        }
+        Ok(taken)
+    }
+
+    /// Keeps the orphans in the store, a JSON line each; where.
+    async fn kept(&self, scan: &Scan, fields: &[String]) -> Result<String, StepError> {
+        let mut n = 1;
+        let path = loop {
+            let path = layout::quarantine(&self.ctx.run, &scan.collection, n);
+            if self.store.size(&path).await?.is_none() {
+                break path;
+            }
+            n += 1;
+        };
+        let wanted = scan.orphans.iter().map(Value::to_string).collect();
+        let export = Export {
+            derived: self.derived.clone(),
+            collection: scan.collection.clone(),
+            fields: fields.to_vec(),
+            wanted: if scan.whole { None } else { Some(wanted) },
+            after: None,
+            ended: false,
+        };
+        Ok(self.store.put(&path, export.lines()).await?.path)
+    }
+}
+
+/// The points of a collection on their way into the store.
+struct Export {
+    derived: Arc<dyn Connection>,
+    collection: String,
+    fields: Vec<String>,
+    /// The ids that are wanted, as JSON; all where there is nothing.
+    wanted: Option<HashSet<String>>,
+    after: Option<Value>,
+    ended: bool,
+}
+
+/// A line of a quarantine's artifact.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: &'a Value,
+    payload: &'a Map<String, Value>,
+}
+
+impl Export {
+    fn lines(self) -> ByteStream {
+        Box::pin(stream::try_unfold(self, Self::next_page))
+    }
+
+    async fn next_page(mut self) -> Result<Option<(Bytes, Self)>, StepError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let server = collections_of(&*self.derived)?;
+        let (page, next) =
+            server.points_page(&self.collection, &self.fields, self.after.as_ref(), PAGE).await?;
+        let lines = self.written(&page)?;
+        self.ended = next.is_none() || page.is_empty();
+        self.after = next;
+        Ok(Some((lines, self)))
+    }
+
+    fn written(&self, page: &[PointPayload]) -> Result<Bytes, StepError> {
+        let mut lines = Vec::new();
+        let is_wanted = |point: &&PointPayload| {
+            self.wanted.as_ref().is_none_or(|wanted| wanted.contains(&point.id.to_string()))
+        };
+        for point in page.iter().filter(is_wanted) {
+            let line = Line { id: &point.id, payload: &point.payload };
+            serde_json::to_writer(&mut lines, &line)
+                .map_err(|error| StepError::internal(error.to_string()))?;
+            lines.push(b'\n');
+        }
+        Ok(Bytes::from(lines))
+    }
+}

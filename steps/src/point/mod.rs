@@ -1,0 +1,19 @@
+//! Recovery points: opened, sealed with everything proved, chosen for a restore, and what was restored brought into agreement. The
+//! catalogue of a store is read from its files alone.
+
+pub mod layout;
+pub mod catalogue;
+mod moment;
+pub mod open;
+mod given;
+mod read_back;
+mod asked;
+mod evidence;
+pub mod seal;
+mod selected;
+pub mod select;
+mod truth;
+mod scan;
+mod mend;
+mod agreement;
+pub mod reconcile;

@@ -1,0 +1,339 @@
+//! `point.seal`: [`Seal`] proves every claim of a recovery point by asking, and writes its manifest, once.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use drydock_recovery::manifest::{
+    Manifest, Marked, Opened, SealRefusal, SealTerms, Sealed, SkewMissed, Unproved, seal,
+};
+use drydock_step::{
+    Access, Action, ActionKind, ArtifactStore, Ctx, Effect, Ended, Facts, Field, In, KindShape, Millis,
+    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+};
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::asked::proved_by_server;
+use super::catalogue::manifest_text;
+use super::evidence::{Given, gathered};
+use super::given::{BackupGiven, MarkGiven, Pointed, QdrantGiven};
+use super::open::store_of;
+use super::read_back::ReadBack;
+use super::{layout, moment};
+use crate::described::described;
+use crate::rehash::hex;
+
+inputs! {
+    /// Inputs of `point.seal`.
+    pub struct SealInputs {
+        /// The outputs of `point.open`.
+        point: Pointed = known(Shape::Map(&Shape::Any)),
+        /// The outputs of `sqlserver.mark`.
+        mark: MarkGiven = known(Shape::Map(&Shape::Any)),
+        /// For each database, by the name that the mark step gave it, the outputs of the `sqlserver.backup` steps: what leads from a base to the mark.
+        sqlserver: IndexMap<String, Vec<BackupGiven>> = known(Shape::Map(&Shape::List(&Shape::Map(&Shape::Any)))),
+        /// The outputs of `qdrant.snapshot`, and of the `foreach` of `qdrant.fetch`.
+        qdrant: Option<QdrantGiven> = maybe(Shape::Record(QDRANT)),
+        /// The target that holds the truth: it is asked to read every backup.
+        truth: String = known(Shape::Text),
+        /// The target of the vectors: its version is recorded.
+        derived: Option<String> = maybe(Shape::Text),
+        /// The longest time that a snapshot may have begun before the mark. Where it is longer the point is sealed, and the step fails with exit code 22.
+        skew: Option<Millis> = maybe(Shape::Duration),
+        /// Databases and collections that the point may lack or that may be unproved. The point is then incomplete, and taken only on request.
+        accept_missing: Vec<String> = maybe(Shape::List(&Shape::Text)).or("[]"),
+    }
+}
+
+const QDRANT: &[Field] = &[
+    Field::required("snapshot", Shape::Map(&Shape::Any), "The outputs of `qdrant.snapshot`."),
+    Field::required("fetched", Shape::List(&Shape::Any), "The outputs of the `foreach` of `qdrant.fetch`."),
+];
+
+const OUTPUTS: Shape = Shape::Record(&[
+    Field::required("id", Shape::Text, "The point's id."),
+    Field::required("manifest", Shape::Text, "Where its manifest lies in the store."),
+    Field::required(
+        "claims",
+        Shape::List(&Shape::Text),
+        "The names of what was proved; the manifest says how.",
+    ),
+    Field::optional("skew_s", Shape::Number, "The greatest skew of its collections, in seconds."),
+    Field::required("marked_at", Shape::Datetime, "The moment that it stands for."),
+    Field::required("bands", Shape::Map(&Shape::Band), "Row counts around the mark, by table."),
+    Field::required("incomplete", Shape::List(&Shape::Text), "What it lacks, by name."),
+]);
+
+/// Seals a point.
+pub struct Seal;
+
+fn outputs(manifest: &Manifest) -> Value {
+    let mut claims: Vec<&str> = Vec::new();
+    for claim in &manifest.claims {
+        if !claims.contains(&claim.name.as_str()) {
+            claims.push(&claim.name);
+        }
+    }
+    json!({
+        "id": manifest.id,
+        "manifest": layout::manifest(&manifest.id),
+        "claims": claims,
+        "skew_s": manifest.skew_s(),
+        "marked_at": manifest.marked_at,
+        "bands": manifest.rows,
+        "incomplete": manifest.incomplete,
+    })
+}
+
+/// The point as it was opened, from the store, so that what is sealed was begun here and by this run.
+async fn opened(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Result<Opened, StepError> {
+    let (point, mark) = (inputs.point.known()?, inputs.mark.known()?);
+    let path = layout::opened(&point.id);
+    let refused = |why: String| StepError::new("point.opened", format!("point {} {why}", point.id));
+    let text = manifest_text(store, &path).await?;
+    let text = text.ok_or_else(|| {
+        refused(format!("was not opened in this store: {path} is not there"))
+            .help("`point.open` and `point.seal` take the same target")
+    })?;
+    let opened: Opened = serde_json::from_str(&text)
+        .map_err(|error| refused(format!("has a {path} that cannot be read: {error}")))?;
+    if opened.origin.run != *ctx.run {
+        return Err(refused(format!("was opened by run {}", opened.origin.run)));
+    }
+    if opened.mark != point.mark || opened.mark != mark.mark {
+        return Err(refused(format!(
+            "has the mark {}, and the databases were marked {}",
+            opened.mark, mark.mark
+        ))
+        .help("give `sqlserver.mark` the mark that `point.open` gave"));
+    }
+    Ok(opened)
+}
+
+/// Asks store and servers, and seals.
+async fn sealed(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Result<Sealed, StepError> {
+    let opened = opened(ctx, store, inputs).await?;
+    let given = Given {
+        mark: inputs.mark.known()?,
+        sqlserver: inputs.sqlserver.known()?,
+        qdrant: inputs.qdrant.known()?.as_ref(),
+    };
+    let mut versions = IndexMap::new();
+    let mut unproved = asked(ctx, inputs, &given, &mut versions).await?;
+    let read = ReadBack::of(ctx, store, &given.paths()).await?;
+    let evidence = gathered(&given, &read, versions, moment::now(ctx)?, &mut unproved);
+    let terms = SealTerms {
+        accept_missing: inputs.accept_missing.known()?.clone(),
+        skew_objective_s: inputs.skew.known()?.map(|skew| skew.0 as f64 / 1000.0),
+    };
+    let marked: Marked = given.marked(opened);
+    agreed(seal(marked, evidence, &terms), unproved, &terms).map_err(|refusal| {
+        StepError::new("point.unproved", refusal.to_string())
+            .help("mend what is named and run the plan again; `accept_missing` seals the point without it")
+    })
+}
+
+/// Has the servers say who they are and prove that they read the backups.
+async fn asked(
+    ctx: &Ctx,
+    inputs: &SealInputs,
+    given: &Given<'_>,
+    versions: &mut IndexMap<String, String>,
+) -> Result<Vec<Unproved>, StepError> {
+    let truth = inputs.truth.known()?;
+    let server = ctx.host.connect(truth).await?;
+    versions.insert(truth.clone(), server.identity().await?.version);
+    if let Some(derived) = inputs.derived.known()? {
+        versions.insert(derived.clone(), ctx.host.connect(derived).await?.identity().await?.version);
+    }
+    let proves = server.proves().ok_or_else(|| {
+        StepError::new("point.truth", format!("target {truth} cannot prove that backups can be read"))
+    })?;
+    let mut unproved = Vec::new();
+    for (name, backups) in given.sqlserver {
+        unproved.extend(proved_by_server(ctx, proves, name, backups).await?);
+    }
+    Ok(unproved)
+}
+
+/// What was found here and what the seal found, together: sealed where all that is unproved was accepted.
+fn agreed(
+    sealed: Result<Sealed, SealRefusal>,
+    unproved: Vec<Unproved>,
+    terms: &SealTerms,
+) -> Result<Sealed, SealRefusal> {
+    let (accepted, refused): (Vec<Unproved>, Vec<Unproved>) =
+        unproved.into_iter().partition(|one| terms.accept_missing.contains(&one.of));
+    match sealed {
+        Ok(mut sealed) if refused.is_empty() => {
+            let incomplete = &mut sealed.manifest.incomplete;
+            incomplete.extend(accepted.into_iter().map(|one| one.of));
+            incomplete.sort();
+            incomplete.dedup();
+            Ok(sealed)
+        }
+        Ok(_) => Err(SealRefusal { unproved: refused }),
+        Err(refusal) => {
+            let mut all = refused;
+            for one in refusal.unproved {
+                if !all.iter().any(|known| known.claim == one.claim && known.of == one.of) {
+                    all.push(one);
+                }
+            }
+            Err(SealRefusal { unproved: all })
+        }
+    }
+}
+
+/// Writes the manifest. Its digest is noted before, so that a later attempt knows it for its own.
+async fn written(ctx: &Ctx, store: &dyn ArtifactStore, manifest: &Manifest) -> Result<(), StepError> {
+    let text = serde_json::to_vec_pretty(manifest).map_err(|error| StepError::internal(error.to_string()))?;
+    ctx.note(json!({ "manifest_sha256": hex(&Sha256::digest(&text)) })).await?;
+    store.put_new(&layout::manifest(&manifest.id), Bytes::from(text)).await?;
+    Ok(())
+}
+
+/// The manifest that an earlier attempt of this step has written, where there is one.
+async fn own_manifest(
+    ctx: &Ctx,
+    store: &dyn ArtifactStore,
+    inputs: &SealInputs,
+) -> Result<Option<Manifest>, StepError> {
+    let point = inputs.point.known()?;
+    let path = layout::manifest(&point.id);
+    let Some(text) = manifest_text(store, &path).await? else { return Ok(None) };
+    let digest = hex(&Sha256::digest(text.as_bytes()));
+    let noted = |note: &Value| note.get("manifest_sha256").and_then(Value::as_str) == Some(&digest);
+    if !ctx.notes.iter().any(noted) {
+        return Err(StepError::new(
+            "point.sealed",
+            format!("{path} is there already, and this run did not write it"),
+        )
+        .help("a point is sealed once; begin a new run"));
+    }
+    Manifest::parse(&text).map(Some).map_err(|error| StepError::internal(format!("{path}: {error}")))
+}
+
+/// Collections whose snapshots began longer before the mark than wanted.
+fn skew_missed(inputs: &SealInputs, manifest: &Manifest) -> Result<Vec<SkewMissed>, StepError> {
+    let Some(skew) = inputs.skew.known()? else { return Ok(Vec::new()) };
+    let objective_s = skew.0 as f64 / 1000.0;
+    let collections = manifest.qdrant.iter().flat_map(|part| &part.collections);
+    let missed = collections.filter(|part| part.skew_s > objective_s);
+    Ok(missed
+        .map(|part| SkewMissed { collection: part.collection.clone(), skew_s: part.skew_s, objective_s })
+        .collect())
+}
+
+/// How the step ends with a manifest in the store.
+fn ended(manifest: &Manifest, missed: &[SkewMissed]) -> Result<Ended, StepError> {
+    if missed.is_empty() {
+        return Ok(Ended::Outputs(outputs(manifest)));
+    }
+    let words: Vec<String> = missed.iter().map(SkewMissed::to_string).collect();
+    let (id, path) = (&manifest.id, layout::manifest(&manifest.id));
+    let message = format!("{}; point {id} is sealed and good all the same: {path}", words.join("; "));
+    Err(StepError::new("objective.missed", message)
+        .help("pause ingestion before the snapshots, make them on fewer collections at once, or allow more with `skew`"))
+}
+
+fn paths_shown(inputs: &SealInputs) -> In<String> {
+    inputs.point.map(|point| layout::manifest(&point.id))
+}
+
+#[async_trait]
+impl StepKind for Seal {
+    type Inputs = SealInputs;
+
+    fn shape(&self) -> KindShape {
+        KindShape {
+            target: TargetNeed::OneOf(&["artifacts"]),
+            target_inputs: &[("truth", &["sqlserver"]), ("derived", &["qdrant"])],
+            outputs: OUTPUTS,
+            effect: Effect::Writes,
+            permissions: &[
+                "read and put artifacts in the store",
+                "RESTORE HEADERONLY and VERIFYONLY on the truth",
+            ],
+            example: EXAMPLE,
+            ..described(
+                "point.seal",
+                "Seals a recovery point: every file is read back and hashed, the server reads every backup, and each claim is \
+                 proved; what is not proved is refused by name. Then the manifest is written, once.",
+            )
+        }
+    }
+
+    fn touches(&self, target: Option<&str>, inputs: &SealInputs) -> Vec<Touch> {
+        let touch = |target: Option<&str>, resource: String, access| Touch {
+            target: target.map(str::to_owned),
+            resource,
+            access,
+        };
+        let store = paths_shown(inputs).or_after(|path| format!("path {path}"));
+        let mut touches = vec![touch(target, store, Access::Writes)];
+        if let Some(truth) = inputs.truth.value() {
+            touches.push(touch(Some(truth), "backups".to_owned(), Access::Reads));
+        }
+        touches
+    }
+
+    fn actions(&self, target: Option<&str>, inputs: &SealInputs, _facts: &Facts) -> Vec<Action> {
+        let truth = inputs.truth.value().map(String::as_str);
+        vec![
+            Action::reads(
+                ActionKind::Sql,
+                truth,
+                "RESTORE HEADERONLY and VERIFYONLY WITH CHECKSUM of every backup of the point",
+            ),
+            Action::reads(ActionKind::Artifact, target, "read back and hash every artifact of the point"),
+            Action::writes(ActionKind::Artifact, target, format!("put {}", paths_shown(inputs))),
+        ]
+    }
+
+    async fn execute(
+        &self,
+        ctx: &Ctx,
+        inputs: &SealInputs,
+        _from: Option<&Value>,
+    ) -> Result<Ended, StepError> {
+        let connection = ctx.connection().await?;
+        let store = store_of(&*connection)?;
+        let manifest = match own_manifest(ctx, store, inputs).await? {
+            Some(manifest) => manifest,
+            None => {
+                let sealed = ctx.or_cancelled(sealed(ctx, store, inputs)).await?;
+                written(ctx, store, &sealed.manifest).await?;
+                sealed.manifest
+            }
+        };
+        ended(&manifest, &skew_missed(inputs, &manifest)?)
+    }
+
+    async fn reconcile(&self, ctx: &Ctx, inputs: &SealInputs) -> Result<Reconciled, StepError> {
+        let connection = ctx.connection().await?;
+        match own_manifest(ctx, store_of(&*connection)?, inputs).await {
+            // A missed objective is an error of the attempt: the next one finds the manifest and says it again.
+            Ok(Some(manifest)) if skew_missed(inputs, &manifest)?.is_empty() => {
+                Ok(Reconciled::Done(outputs(&manifest)))
+            }
+            Ok(_) => Ok(Reconciled::NotDone),
+            Err(error) if error.code == "point.sealed" => Ok(Reconciled::NotDone),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+const EXAMPLE: &str = r#"seal:
+  uses: point.seal
+  target: backups
+  needs: [full, open, snapshot, mark, log, fetch]
+  with:
+    point: "{{ steps.open.outputs }}"
+    mark: "{{ steps.mark.outputs }}"
+    sqlserver: { octopus: ["{{ steps.full.outputs }}", "{{ steps.log.outputs }}"] }
+    qdrant: { snapshot: "{{ steps.snapshot.outputs }}", fetched: "{{ steps.fetch.outputs }}" }
+    truth: sql
+    derived: vectors
+    skew: 2m
+"#;

@@ -1,0 +1,157 @@
+//! `point.select`: [`Select`] chooses the recovery point that a restore goes back to, from the store's files alone.
+
+use async_trait::async_trait;
+use drydock_recovery::catalogue::To;
+use drydock_step::{
+    Access, Action, ActionKind, Ctx, Ended, Facts, Field, KindShape, Reconciled, Shape, StepError, StepKind,
+    TargetNeed, Touch, inputs, known, maybe,
+};
+use serde_json::Value;
+
+use super::catalogue::catalogue_of;
+use super::open::store_of;
+use super::selected::selected;
+use super::{layout, moment};
+use crate::described::described;
+
+inputs! {
+    /// Inputs of `point.select`.
+    pub struct SelectInputs {
+        /// What to go back to: a point's id or the beginning of it, `point:latest`, `end` (the last provable moment), or an RFC 3339 time.
+        to: String = known(Shape::Text),
+        /// What an incomplete point may lack: its databases and collections by name.
+        accept_missing: Vec<String> = maybe(Shape::List(&Shape::Text)).or("[]"),
+    }
+}
+
+const COLLECTION: Shape = Shape::Record(&[
+    Field::required("collection", Shape::Text, "Its name."),
+    Field::required("points", Shape::Band, "How many points it had."),
+    Field::required(
+        "snapshots",
+        Shape::List(&Shape::Map(&Shape::Any)),
+        "A snapshot a node, each with its `artifact`.",
+    ),
+    Field::required("params", Shape::Any, "The collection's parameters."),
+    Field::required("payload_indexes", Shape::Any, "Its payload indexes."),
+    Field::required("aliases", Shape::List(&Shape::Text), "Its aliases."),
+    Field::required("skew_s", Shape::Number, "Seconds from its first snapshot to the mark."),
+]);
+
+const CHAIN: Shape = Shape::Record(&[
+    Field::required("database", Shape::Text, "The database's name when it was backed up."),
+    Field::required("server", Shape::Map(&Shape::Any), "The server that it was on."),
+    Field::required("family_guid", Shape::Text, "The database's family."),
+    Field::required("recovery_fork", Shape::Text, "The recovery fork that the chain ends on."),
+    Field::required(
+        "stop_at_mark",
+        Shape::Any,
+        "The mark to stop at, `{name, lsn}`; null where the last backup is restored whole.",
+    ),
+    Field::required("recovers_to", Shape::Datetime, "The moment that the database will be at."),
+    Field::required(
+        "backups",
+        Shape::List(&Shape::Map(&Shape::Any)),
+        "The backups in restore order, each with its `artifacts`.",
+    ),
+    Field::required("problems", Shape::List(&Shape::Text), "What is worth knowing about the chain."),
+]);
+
+const OUTPUTS: Shape = Shape::Record(&[
+    Field::required("id", Shape::Text, "The id of the point or log point."),
+    Field::required("kind", Shape::OneOf(&["point", "log", "differential"]), "What it is."),
+    Field::required("mark", Shape::Text, "The name of its mark, whose row is there after the restore."),
+    Field::required("at", Shape::Datetime, "The moment that it stands for."),
+    Field::required(
+        "sqlserver",
+        Shape::Map(&CHAIN),
+        "The chain of each database, by the name that the backup plan gave it.",
+    ),
+    Field::required(
+        "qdrant",
+        Shape::Record(&[
+            Field::required("version", Shape::Text, "The version of Qdrant."),
+            Field::required("collections", Shape::List(&COLLECTION), "The collections."),
+        ]),
+        "The collections of the point, or of the point that the log point builds on.",
+    ),
+    Field::required("vector_base", Shape::Any, "The point whose snapshots these are."),
+    Field::required("rows", Shape::Map(&Shape::Band), "Row counts around the mark, by table."),
+    Field::required("migrations", Shape::List(&Shape::Text), "The migrations that were applied."),
+    Field::required("versions", Shape::Map(&Shape::Text), "Versions of servers and application."),
+    Field::required("incomplete", Shape::List(&Shape::Text), "What it lacks, by name."),
+    Field::required(
+        "price",
+        Shape::Record(&[
+            Field::required("lost_s", Shape::Number, "Seconds of work that are lost."),
+            Field::required(
+                "reindex",
+                Shape::List(&Shape::Map(&Shape::Any)),
+                "What must be indexed again, a collection each.",
+            ),
+        ]),
+        "What going back costs.",
+    ),
+    Field::required(
+        "passed_over",
+        Shape::List(&Shape::Text),
+        "What is newer and could not be used, and why.",
+    ),
+]);
+
+/// Chooses a point.
+pub struct Select;
+
+#[async_trait]
+impl StepKind for Select {
+    type Inputs = SelectInputs;
+
+    fn shape(&self) -> KindShape {
+        KindShape {
+            target: TargetNeed::OneOf(&["artifacts"]),
+            outputs: OUTPUTS,
+            answers_in_dry_run: true,
+            permissions: &["list and read artifacts in the store"],
+            example: "point:\n  uses: point.select\n  target: backups\n  with: { to: \"{{ params.to }}\" }\n",
+            ..described(
+                "point.select",
+                "Chooses the recovery point that a restore goes back to, and gives the chain of each database and the snapshots of \
+                 each collection. It reads the store alone, and looks that every file is there.",
+            )
+        }
+    }
+
+    fn touches(&self, target: Option<&str>, _inputs: &SelectInputs) -> Vec<Touch> {
+        let resource = format!("path {}/", layout::POINTS);
+        vec![Touch { target: target.map(str::to_owned), resource, access: Access::Reads }]
+    }
+
+    fn actions(&self, target: Option<&str>, inputs: &SelectInputs, _facts: &Facts) -> Vec<Action> {
+        let text = format!("choose {} among {}/*/manifest.json", inputs.to, layout::POINTS);
+        vec![Action::reads(ActionKind::Artifact, target, text)]
+    }
+
+    async fn execute(
+        &self,
+        ctx: &Ctx,
+        inputs: &SelectInputs,
+        _from: Option<&Value>,
+    ) -> Result<Ended, StepError> {
+        let to = To::parse(inputs.to.known()?);
+        let connection = ctx.connection().await?;
+        let store = store_of(&*connection)?;
+        let work = async {
+            let found = catalogue_of(store).await?;
+            selected(store, found, &to, inputs.accept_missing.known()?, moment::now(ctx)?).await
+        };
+        let selection = ctx.or_cancelled(work).await?;
+        for line in &selection.passed_over {
+            ctx.log(format!("passed over: {line}"));
+        }
+        Ok(Ended::Outputs(selection.outputs()))
+    }
+
+    async fn reconcile(&self, _ctx: &Ctx, _inputs: &SelectInputs) -> Result<Reconciled, StepError> {
+        Ok(Reconciled::NotDone)
+    }
+}
