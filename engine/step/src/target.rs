@@ -109,6 +109,12 @@ pub trait Connection: Send + Sync + Any {
         None
     }
 
+    /// What a program that connects by itself is given to reach the same server and this database, secrets included: a connection string
+    /// of ADO.NET, where there is one.
+    fn connection_string(&self, _database: &str) -> Option<String> {
+        None
+    }
+
     /// The artifact store that it is, where it is one.
     fn store(&self) -> Option<&dyn ArtifactStore> {
         None

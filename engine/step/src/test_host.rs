@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use crate::context::{Ctx, Host, Sample};
 use crate::error::StepError;
 use crate::inputs::Given;
 use crate::kind::{Ended, Kind, OwnedGiven, Reconciled};
-use crate::target::Connection;
+use crate::target::{Connection, Settings, TargetKind};
 use crate::touch::{Action, Touch};
 
 /// When a test begins, in milliseconds since 1970: 2026-01-01T00:00:00Z.
@@ -32,6 +32,8 @@ pub struct TestHost {
     notes: Mutex<Vec<Value>>,
     samples: Mutex<Vec<Sample>>,
     targets: BTreeMap<String, Arc<dyn Connection>>,
+    servers: BTreeMap<String, (Arc<dyn TargetKind>, Map<String, Value>)>,
+    attempt: String,
     documents: BTreeMap<PathBuf, Value>,
     plans: BTreeMap<PathBuf, Value>,
 }
@@ -46,6 +48,8 @@ impl TestHost {
             notes: Mutex::default(),
             samples: Mutex::default(),
             targets: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            attempt: "r1/step/1".into(),
             documents: BTreeMap::new(),
             plans: BTreeMap::new(),
         }
@@ -56,6 +60,26 @@ impl TestHost {
     pub fn target(mut self, name: &str, connection: Arc<dyn Connection>) -> Self {
         self.targets.insert(name.to_owned(), connection);
         self
+    }
+
+    /// With a target of this name that is connected to anew each time, with these settings.
+    #[must_use]
+    pub fn server(mut self, name: &str, kind: Arc<dyn TargetKind>, settings: Map<String, Value>) -> Self {
+        self.servers.insert(name.to_owned(), (kind, settings));
+        self
+    }
+
+    /// Whose attempts have this id, `run/step[key]/n`, instead of `r1/step/1`.
+    #[must_use]
+    pub fn attempt(mut self, attempt: &str) -> Self {
+        attempt.clone_into(&mut self.attempt);
+        self
+    }
+
+    /// With these notes of earlier attempts.
+    #[must_use]
+    pub fn noted(self, notes: Vec<Value>) -> Self {
+        Self { notes: Mutex::new(notes), ..self }
     }
 
     /// With a document that is read under this path, relative to the plan's folder.
@@ -72,13 +96,15 @@ impl TestHost {
         self
     }
 
-    /// The context of an attempt, `r1/step/1`, on a target.
+    /// The context of its attempt on a target.
     pub fn ctx(self: &Arc<Self>, target: Option<&str>) -> Ctx {
+        let (step, _) = self.attempt.rsplit_once('/').unwrap_or((&self.attempt, ""));
+        let (run, step) = step.split_once('/').unwrap_or((step, "step"));
         Ctx {
-            run: "r1".into(),
+            run: run.into(),
             plan: "plan".into(),
-            step: "step".into(),
-            attempt: "r1/step/1".into(),
+            step: step.into(),
+            attempt: self.attempt.as_str().into(),
             target: target.map(Into::into),
             folder: Arc::new(self.folder.clone()),
             run_started_ms: TEST_BEGINS_MS,
@@ -139,6 +165,10 @@ impl Host for TestHost {
     }
 
     async fn connect(&self, target: &str) -> Result<Arc<dyn Connection>, StepError> {
+        if let Some((kind, values)) = self.servers.get(target) {
+            let (values, folder) = (values.clone(), self.folder.clone());
+            return kind.connect(Settings { values, folder, attempt: self.attempt.clone() }).await;
+        }
         let found = self.targets.get(target).cloned();
         found.ok_or_else(|| StepError::internal(format!("the test has no target `{target}`")))
     }
