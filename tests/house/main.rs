@@ -8,3 +8,4 @@ mod purity;
 mod sizes;
 mod forgotten;
 mod pages;
+mod generated;

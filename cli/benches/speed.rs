@@ -1,0 +1,237 @@
+//! How fast the engine is beside the machine's own limits, measured in one run: `cargo bench -p drydock --bench speed`.
+//!
+//! Each figure stands beside what bounds it, measured alternately on the same file system, because a figure alone says more about the
+//! machine than about us. `docs/benchmarks.md` keeps a run of it.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How often each pair is measured; the median counts.
+const ROUNDS: usize = 5;
+
+fn program() -> &'static str {
+    env!("CARGO_BIN_EXE_drydock")
+}
+
+/// Where the measurements lie: on the file system of the repository, not on one in memory.
+fn folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix(".bench").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
+}
+
+fn drydock(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args(arguments).arg("-q").current_dir(dir).env("CI", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn timed(command: &mut Command) -> Duration {
+    let began = Instant::now();
+    let status = command.status().expect("it starts");
+    let took = began.elapsed();
+    assert!(status.success(), "{command:?} ended with {status}");
+    took
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+fn ms(span: Duration) -> f64 {
+    span.as_secs_f64() * 1_000.0
+}
+
+fn report(what: &str, found: String, bound: &str) {
+    println!("| {what} | {found} | {bound} |");
+}
+
+fn chain(steps: usize, with: &str) -> String {
+    let mut plan = format!("drydock: v1\nname: chain\nsteps:\n  s0: {{ {with} }}\n");
+    for n in 1..steps {
+        plan.push_str(&format!("  s{n}: {{ {with}, needs: [s{}] }}\n", n - 1));
+    }
+    plan
+}
+
+/// The bytes of each batch of a run's journal.
+fn batches(dir: &Path, run: &str) -> Vec<Vec<u8>> {
+    let journal = std::fs::read(dir.join(".drydock").join(run).join("journal.jsonl")).expect("a journal");
+    let mut all = vec![Vec::new()];
+    for line in journal.split_inclusive(|byte| *byte == b'\n') {
+        let last = all.last_mut().expect("at least one");
+        last.extend_from_slice(line);
+        let value: Value = serde_json::from_slice(line).expect("JSON");
+        if value.get("batch").is_some() {
+            all.push(Vec::new());
+        }
+    }
+    all.pop();
+    all
+}
+
+/// Appending and syncing the same batches, with nothing else.
+fn bare_syncs(dir: &Path, batches: &[Vec<u8>]) -> Duration {
+    let path = dir.join("bare");
+    let _ = std::fs::remove_file(&path);
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path).expect("a file");
+    let began = Instant::now();
+    for batch in batches {
+        file.write_all(batch).expect("written");
+        file.sync_data().expect("synced");
+    }
+    began.elapsed()
+}
+
+fn durable_chain() {
+    let dir = folder();
+    std::fs::write(dir.path().join("chain.yaml"), chain(1_000, "uses: flow.noop")).expect("written");
+    let mut ratios = Vec::new();
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let run = format!("r{round}");
+        let took = timed(&mut drydock(dir.path(), &["run", "chain.yaml", "--run-id", &run]));
+        let limit = bare_syncs(dir.path(), &batches(dir.path(), &run));
+        ours.push(ms(took));
+        bare.push(ms(limit));
+        ratios.push(ms(took) / ms(limit));
+    }
+    report(
+        "chain of 1,000 durable no-op steps, beside a bare append+fdatasync loop of the same bytes",
+        format!("{:.0} ms / {:.0} ms = {:.2}", median(ours), median(bare), median(ratios)),
+        "<= 1.2",
+    );
+    let journal: usize = batches(dir.path(), "r0").iter().map(Vec::len).sum();
+    report("journal of a no-op step", format!("{} bytes", journal / 1_000), "<= 1,024");
+    report("batches (syncs) of a chain of 1,000", batches(dir.path(), "r0").len().to_string(), "<= 1,003");
+    report("peak memory of the chain", format!("{:.1} MiB", peak_mib(dir.path(), &["run", "chain.yaml", "--run-id", "peak"])), "<= 30");
+}
+
+/// The most memory that a process had, by asking the system while it lives.
+fn peak_mib(dir: &Path, arguments: &[&str]) -> f64 {
+    let mut child = drydock(dir, arguments).spawn().expect("it starts");
+    let path = format!("/proc/{}/status", child.id());
+    let mut peak = 0.0_f64;
+    while child.try_wait().expect("waited").is_none() {
+        let status = std::fs::read_to_string(&path).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
+        let kib: f64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or(0.0);
+        peak = peak.max(kib / 1_024.0);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    peak
+}
+
+fn fan() {
+    let dir = folder();
+    let mut plan = "drydock: v1\nname: fan\nmax_parallel: 1000\nsteps:\n".to_owned();
+    (0..1_000).for_each(|n| plan.push_str(&format!("  s{n}: {{ uses: flow.noop }}\n")));
+    std::fs::write(dir.path().join("fan.yaml"), plan).expect("written");
+    let mut rates = Vec::new();
+    for round in 0..ROUNDS {
+        let run = format!("r{round}");
+        timed(&mut drydock(dir.path(), &["run", "fan.yaml", "--run-id", &run]));
+        let journal = std::fs::read_to_string(dir.path().join(".drydock").join(&run).join("journal.jsonl")).expect("a journal");
+        let at = |event: &str, last: bool| {
+            let mut lines = journal.lines().filter(|line| line.contains(&format!("\"event\":\"{event}\"")));
+            let line = if last { lines.next_back() } else { lines.next() }.expect("the event");
+            let value: Value = serde_json::from_str(line).expect("JSON");
+            chrono::DateTime::parse_from_rfc3339(value["at"].as_str().expect("a time")).expect("a time").timestamp_millis()
+        };
+        let span = (at("step_ended", true) - at("attempt_started", false)).max(1);
+        rates.push(1_000.0 * 1_000.0 / span as f64);
+    }
+    report("fan of 1,000 from first start to last end", format!("{:.0} steps/s", median(rates)), ">= 20,000");
+}
+
+fn reading() {
+    let dir = folder();
+    let mut short = "drydock: v1\nname: short\nsteps:\n".to_owned();
+    let mut long = "drydock: v1\nname: long\nparams:\n  n: { type: integer, default: 3 }\nsteps:\n".to_owned();
+    for n in 0..10_000_u32 {
+        let need = n.saturating_sub(1);
+        short.push_str(&format!("  s{n}:\n    uses: flow.noop\n    description: step {n}\n"));
+        let needs = if n == 0 { String::new() } else { format!("    needs: [s{need}]\n    when: params.n > 1 and steps.s{need}.status == 'succeeded'\n") };
+        long.push_str(&format!(
+            "  s{n}:\n    description: step {n}\n    uses: flow.set\n{needs}    timeout: 5m\n    retry: {{ attempts: 2 }}\n    with:\n      values:\n        n: \"{{{{ params.n + {n} }}}}\"\n        text: \"step {{{{ params.n }}}} of {n}\"\n"
+        ));
+    }
+    std::fs::write(dir.path().join("short.yaml"), short).expect("written");
+    std::fs::write(dir.path().join("long.yaml"), long).expect("written");
+    for (plan, what, bound) in [
+        ("short.yaml", "check of 10,000 steps of three lines", "< 100 ms"),
+        ("long.yaml", "check of 10,000 steps of eleven lines with expressions", "< 600 ms"),
+    ] {
+        let all = (0..ROUNDS).map(|_| ms(timed(&mut drydock(dir.path(), &["check", plan])))).collect();
+        report(what, format!("{:.0} ms", median(all)), bound);
+    }
+    report("peak memory of that check", format!("{:.0} MiB", peak_mib(dir.path(), &["check", "long.yaml"])), "< 150");
+    std::fs::write(dir.path().join("chain.yaml"), chain(1_000, "uses: flow.noop")).expect("written");
+    let all = (0..ROUNDS).map(|_| ms(timed(&mut drydock(dir.path(), &["dry-run", "chain.yaml"])))).collect();
+    report("dry run of 1,000 steps", format!("{:.0} ms", median(all)), "< 50 ms");
+}
+
+fn resuming() {
+    let dir = folder();
+    std::fs::write(dir.path().join("chain.yaml"), chain(1_000, "uses: flow.noop")).expect("written");
+    let mut spans = Vec::new();
+    for round in 0..ROUNDS {
+        let run = format!("r{round}");
+        let mut command = drydock(dir.path(), &["run", "chain.yaml", "--run-id", &run]);
+        assert!(!command.env("DRYDOCK_CRASH_AT", "501").status().expect("it starts").success());
+        let journal = dir.path().join(".drydock").join(&run).join("journal.jsonl");
+        let before = std::fs::metadata(&journal).expect("a journal").len();
+        let began = Instant::now();
+        let mut child = drydock(dir.path(), &["resume", &run]).spawn().expect("it starts");
+        let span = loop {
+            let text = std::fs::read(&journal).expect("a journal");
+            let new = String::from_utf8_lossy(&text[usize::try_from(before).expect("small").min(text.len())..]).into_owned();
+            if new.contains("attempt_started") {
+                break began.elapsed();
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "it does not go on");
+        };
+        spans.push(ms(span));
+        assert!(child.wait().expect("waited").success());
+    }
+    report("resume after a kill at 500 of 1,000, from exec to the next body", format!("{:.0} ms", median(spans)), "< 50 ms");
+}
+
+fn processes() {
+    let dir = folder();
+    std::fs::write(dir.path().join("chain.yaml"), chain(1_000, "uses: process.run, with: { argv: [/bin/true] }")).expect("written");
+    let (mut ours, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..3 {
+        let run = format!("r{round}");
+        let took = timed(&mut drydock(dir.path(), &["run", "chain.yaml", "--run-id", &run]));
+        let began = Instant::now();
+        for _ in 0..1_000 {
+            assert!(Command::new("/bin/true").status().expect("it starts").success());
+        }
+        let limit = began.elapsed();
+        ours.push(ms(took));
+        bare.push(ms(limit));
+        ratios.push(ms(took) / ms(limit));
+    }
+    report(
+        "chain of 1,000 process.run of /bin/true, beside a bare spawn+wait loop",
+        format!("{:.0} ms / {:.0} ms = {:.2}", median(ours), median(bare), median(ratios)),
+        "<= 1.8",
+    );
+}
+
+fn main() {
+    // `cargo test --benches` only asks whether it compiles.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    println!("| what | found | wanted |\n|---|---|---|");
+    durable_chain();
+    fan();
+    reading();
+    resuming();
+    processes();
+}
