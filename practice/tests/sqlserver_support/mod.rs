@@ -1,6 +1,8 @@
 //! A server to try, and clients for it. Main type: [`World`].
 #![allow(dead_code, unreachable_pub)] // Each test file uses its own part.
 
+pub mod raw;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
