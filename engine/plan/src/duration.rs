@@ -111,7 +111,7 @@ impl Bytes {
 impl std::fmt::Display for Bytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (unit, factor) = SIZE_UNITS[..4].iter().find(|(_, factor)| self.0 >= *factor).copied().unwrap_or(("B", 1));
-        if self.0 % factor == 0 { write!(f, "{}{unit}", self.0 / factor) } else { write!(f, "{:.1}{unit}", self.0 as f64 / factor as f64) }
+        if self.0.is_multiple_of(factor) { write!(f, "{}{unit}", self.0 / factor) } else { write!(f, "{:.1}{unit}", self.0 as f64 / factor as f64) }
     }
 }
 

@@ -133,7 +133,7 @@ impl Findings {
 
     /// All, in the order of source and place; equal ones once.
     pub fn into_sorted(mut self) -> Vec<Finding> {
-        self.0.sort_by(|a, b| (a.place, a.code).cmp(&(b.place, b.code)));
+        self.0.sort_by_key(|finding| (finding.place, finding.code));
         self.0.dedup();
         self.0
     }

@@ -1,7 +1,8 @@
 //! Which step waits for which: [`Graph`], with its circles, an order to show it in, and the question who comes before whom.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 
 use petgraph::Direction;
 use petgraph::algo::kosaraju_scc;
@@ -46,7 +47,7 @@ impl Graph {
     /// The shortest circle through `first`, within its knot.
     fn circle_from(&self, first: NodeIndex, knot: &[NodeIndex]) -> Vec<usize> {
         // Walking from the step to what it needs, each reached step remembers the one that needs it.
-        let inside: std::collections::HashSet<_> = knot.iter().copied().collect();
+        let inside: HashSet<_> = knot.iter().copied().collect();
         let mut needed_by: HashMap<NodeIndex, NodeIndex> = HashMap::new();
         let mut queue = VecDeque::from([first]);
         while let Some(step) = queue.pop_front() {
@@ -67,8 +68,8 @@ impl Graph {
                     circle.reverse();
                     return circle;
                 }
-                if !needed_by.contains_key(&next) {
-                    needed_by.insert(next, step);
+                if let Entry::Vacant(unseen) = needed_by.entry(next) {
+                    unseen.insert(step);
                     queue.push_back(next);
                 }
             }

@@ -1,4 +1,5 @@
 //! What is made from the key tables and a catalog: schemas say what `check` says, and the committed reference is up to date.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "these are tests")]
 
 mod kinds;
 

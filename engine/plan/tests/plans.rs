@@ -1,5 +1,6 @@
 //! Every plan in `tests/plans`: good ones have no findings, bad ones have exactly those of their `.expect` file. `UPDATE=1` rewrites the
 //! expectations.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "these are tests")]
 
 mod kinds;
 

@@ -1,5 +1,6 @@
 //! How long a check of a large plan takes, and how much memory. Not asserted on, so ignored: `cargo test --release -p drydock-plan --test
 //! speed -- --ignored --nocapture` prints the figures.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "these are tests")]
 
 mod kinds;
 

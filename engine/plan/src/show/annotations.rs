@@ -3,13 +3,14 @@
 use crate::finding::Finding;
 use crate::source::SourceFile;
 
-use super::view::{View, severity};
+use super::view::{Lines, severity};
 
 /// A line for each finding: `::error file=…,line=…,col=…,endColumn=…,title=DD104::message`.
 pub fn annotations(findings: &[Finding], sources: &[SourceFile]) -> String {
+    let lines = Lines::of(sources);
     let mut out = String::new();
     for finding in findings {
-        let view = View::of(finding.place, sources);
+        let view = lines.view(finding.place);
         let text = match &finding.help {
             Some(help) => format!("{}\n{help}", finding.message),
             None => finding.message.clone(),

@@ -5,15 +5,16 @@ use serde_json::{Value, json};
 use crate::finding::Finding;
 use crate::source::SourceFile;
 
-use super::view::{View, severity};
+use super::view::{Lines, severity};
 
 /// `{"findings": [{code, severity, file, line, column, length, message, label, help, suggestion, related}]}`; columns and lengths count
 /// characters, columns from 1.
 pub fn json(findings: &[Finding], sources: &[SourceFile]) -> Value {
+    let lines = Lines::of(sources);
     let one = |finding: &Finding| {
-        let view = View::of(finding.place, sources);
+        let view = lines.view(finding.place);
         let related = |(place, words): &(crate::source::Place, String)| {
-            let view = View::of(*place, sources);
+            let view = lines.view(*place);
             json!({"file": view.file, "line": view.line, "column": view.column, "length": view.length, "label": words})
         };
         json!({

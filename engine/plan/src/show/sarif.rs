@@ -8,10 +8,11 @@ use crate::codes;
 use crate::finding::Finding;
 use crate::source::{Place, SourceFile};
 
-use super::view::{View, severity};
+use super::view::{Lines, severity};
 
 /// One SARIF log with one run.
 pub fn sarif(findings: &[Finding], sources: &[SourceFile], version: &str) -> Value {
+    let lines = Lines::of(sources);
     let used: BTreeSet<&str> = findings.iter().map(|finding| finding.code.0).collect();
     let rule = |code: &&str| match codes::page_of(code) {
         Some(page) => json!({
@@ -31,18 +32,18 @@ pub fn sarif(findings: &[Finding], sources: &[SourceFile], version: &str) -> Val
                 "rules": used.iter().map(rule).collect::<Value>(),
             }},
             "columnKind": "unicodeCodePoints",
-            "results": findings.iter().map(|finding| result(finding, sources)).collect::<Value>(),
+            "results": findings.iter().map(|finding| result(finding, &lines)).collect::<Value>(),
         }],
     })
 }
 
-fn result(finding: &Finding, sources: &[SourceFile]) -> Value {
+fn result(finding: &Finding, lines: &Lines<'_>) -> Value {
     let text = match &finding.help {
         Some(help) => format!("{}; {help}", finding.message),
         None => finding.message.clone(),
     };
     let further = |(ix, (place, words)): (usize, &(Place, String))| {
-        let mut location = location(*place, sources);
+        let mut location = location(*place, lines);
         location["id"] = json!(ix);
         location["message"] = json!({ "text": words });
         location
@@ -51,13 +52,13 @@ fn result(finding: &Finding, sources: &[SourceFile]) -> Value {
         "ruleId": finding.code.0,
         "level": severity(finding.severity),
         "message": {"text": text},
-        "locations": [location(finding.place, sources)],
+        "locations": [location(finding.place, lines)],
         "relatedLocations": finding.related.iter().enumerate().map(further).collect::<Value>(),
     })
 }
 
-fn location(place: Place, sources: &[SourceFile]) -> Value {
-    let view = View::of(place, sources);
+fn location(place: Place, lines: &Lines<'_>) -> Value {
+    let view = lines.view(place);
     json!({"physicalLocation": {
         "artifactLocation": {"uri": uri(view.file)},
         "region": {"startLine": view.line, "startColumn": view.column, "endColumn": view.column + view.length},

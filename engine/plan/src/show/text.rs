@@ -6,7 +6,7 @@ use crate::finding::{Finding, Severity};
 use crate::source::{Place, SourceFile, Span};
 use crate::syntax::tree::first_line;
 
-use super::view::plain_secrets;
+use super::view::{Lines, plain_secrets};
 
 /// How many further places of one finding are shown.
 const MAX_RELATED: usize = 12;
@@ -33,12 +33,13 @@ pub fn text(findings: &[Finding], sources: &[SourceFile], look: Look) -> String 
             without_secrets(source, &plain_secrets(findings, u16::try_from(index).unwrap_or(u16::MAX)))
         })
         .collect();
+    let lines = Lines::of(&masked);
     let mut out = String::new();
     for finding in findings {
         if !out.is_empty() {
             out.push('\n');
         }
-        out.push_str(&renderer.render(&[group(finding, &masked)]));
+        out.push_str(&renderer.render(&[group(finding, &masked, &lines)]));
         out.push('\n');
     }
     out
@@ -77,7 +78,7 @@ fn without_secrets(source: &SourceFile, secrets: &[Span]) -> SourceFile {
 }
 
 /// A finding as the renderer wants it.
-fn group<'a>(finding: &'a Finding, sources: &'a [SourceFile]) -> Group<'a> {
+fn group<'a>(finding: &'a Finding, sources: &'a [SourceFile], lines: &Lines<'_>) -> Group<'a> {
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -91,7 +92,7 @@ fn group<'a>(finding: &'a Finding, sources: &'a [SourceFile]) -> Group<'a> {
     for place in std::iter::once(&finding.place).chain(related().map(|(place, _)| place)) {
         if !shown.contains(&place.source) {
             shown.push(place.source);
-            group = group.elements(snippet(finding, place.source, sources));
+            group = group.elements(snippet(finding, place.source, sources, lines));
         }
     }
     if let Some(more) = finding.related.len().checked_sub(MAX_RELATED).filter(|more| *more > 0) {
@@ -108,6 +109,7 @@ fn snippet<'a>(
     finding: &'a Finding,
     index: u16,
     sources: &'a [SourceFile],
+    lines: &Lines<'_>,
 ) -> Option<Snippet<'a, Annotation<'a>>> {
     let source = sources.get(usize::from(index))?;
     let text = &*source.text;
@@ -125,9 +127,8 @@ fn snippet<'a>(
             .collect();
     let first = marks.iter().map(|(span, ..)| span.start as usize).min()?;
     let last = marks.iter().map(|(span, ..)| span.end as usize).max()?;
-    let start = text[..first].rfind('\n').map_or(0, |at| at + 1);
+    let (line, start) = lines.line(usize::from(index), first);
     let end = text[last..].find('\n').map_or(text.len(), |at| last + at);
-    let line = text[..start].bytes().filter(|byte| *byte == b'\n').count() + 1;
     let annotations = marks.into_iter().map(|(span, words, kind)| {
         let range = span.start as usize - start..span.end as usize - start;
         if words.is_empty() { kind.span(range) } else { kind.span(range).label(words) }

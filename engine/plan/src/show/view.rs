@@ -14,16 +14,39 @@ pub(super) struct View<'s> {
     pub(super) length: usize,
 }
 
-impl<'s> View<'s> {
-    /// The view of a place; places of no source are at the start of the first.
-    pub(super) fn of(place: Place, sources: &'s [SourceFile]) -> Self {
-        let Some(source) = sources.get(usize::from(place.source)) else {
-            return Self { file: "", line: 1, column: 1, length: 0 };
+/// Sources, with the starts of their lines: there may be many findings.
+#[derive(Debug)]
+pub(super) struct Lines<'s> {
+    sources: &'s [SourceFile],
+    starts: Vec<Vec<usize>>,
+}
+
+impl<'s> Lines<'s> {
+    /// The lines of these sources.
+    pub(super) fn of(sources: &'s [SourceFile]) -> Self {
+        let starts = |source: &SourceFile| {
+            std::iter::once(0).chain(source.text.match_indices('\n').map(|(at, _)| at + 1)).collect()
         };
-        let (line, column) = source.line_column(place.span.start as usize);
+        Self { sources, starts: sources.iter().map(starts).collect() }
+    }
+
+    /// The number, from 1, and the start of the line with this byte of a source.
+    pub(super) fn line(&self, source: usize, byte: usize) -> (usize, usize) {
+        let Some(starts) = self.starts.get(source) else { return (1, 0) };
+        let number = starts.partition_point(|start| *start <= byte);
+        (number, starts.get(number.saturating_sub(1)).copied().unwrap_or(0))
+    }
+
+    /// The view of a place; places of no source are at the start of nothing.
+    pub(super) fn view(&self, place: Place) -> View<'s> {
+        let Some(source) = self.sources.get(usize::from(place.source)) else {
+            return View { file: "", line: 1, column: 1, length: 0 };
+        };
         let span = first_line(&source.text, place.span);
+        let (line, start) = self.line(usize::from(place.source), place.span.start as usize);
+        let before = source.text.get(start..place.span.start as usize).map_or(0, |text| text.chars().count());
         let length = source.text.get(span.range()).map_or(0, |text| text.chars().count());
-        Self { file: &source.name, line, column, length }
+        View { file: &source.name, line, column: before + 1, length }
     }
 }
 

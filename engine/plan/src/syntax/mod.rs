@@ -11,4 +11,5 @@ pub mod requests_file;
 mod scalar;
 pub mod tree;
 mod trouble;
+mod walk;
 pub mod yaml;

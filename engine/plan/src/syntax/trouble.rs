@@ -1,11 +1,16 @@
 //! What stopped the YAML reader, in words that help: [`diagnose`] to a [`Trouble`].
 
 use crate::codes;
-use crate::finding::Finding;
+use crate::finding::{Finding, Findings};
 use crate::source::{Place, Span};
 
 use super::arena::{Arena, FlatKind, unquoted_braces};
 use super::tree::Style;
+
+/// How many `{{` of one line are looked at for the one that the reader tripped over.
+const MAX_BRACES: usize = 100;
+/// How many control characters of one file are reported.
+const MAX_CONTROL_CHARACTERS: usize = 20;
 
 /// A syntax error and, where it can be stepped over, what to put over it so that the rest can be read.
 pub(super) struct Trouble {
@@ -13,6 +18,31 @@ pub(super) struct Trouble {
     pub(super) finding: Finding,
     /// The bytes to cover, and with what.
     pub(super) mask: Option<(Span, &'static str)>,
+}
+
+/// The characters that may not stand in a YAML file, the first few of them.
+pub(super) fn control_characters(text: &str, index: u16) -> Findings {
+    let mut found = Findings::new();
+    // Nearly all files have none; bytes are looked through faster than characters.
+    let suspicious = |byte: u8| {
+        (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || matches!(byte, 0x7f | 0xc2 | 0xef)
+    };
+    if !text.bytes().any(suspicious) {
+        return found;
+    }
+    let forbidden = |c: char| {
+        (c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}'))
+            || matches!(c, '\u{fffe}' | '\u{ffff}')
+    };
+    for (at, c) in text.char_indices().filter(|(_, c)| forbidden(*c)).take(MAX_CONTROL_CHARACTERS) {
+        let place = Place::new(index, Span::new(at, at + c.len_utf8()));
+        found.push(
+            Finding::error(codes::SYNTAX, place, "a control character stands in the file")
+                .label(format!("U+{:04X}", u32::from(c)))
+                .help("remove it; inside double quotes it can be written as an escape"),
+        );
+    }
+    found
 }
 
 /// What stopped the reader at this byte, having read this much, with these words of its own.
@@ -79,6 +109,7 @@ fn braces(text: &str, arena: &Arena<'_>, line: Span, at: usize) -> Option<Span> 
     };
     let open = text[line.start as usize..upto]
         .rmatch_indices("{{")
+        .take(MAX_BRACES)
         .map(|(at, _)| line.start as usize + at)
         .find(|at| !quoted(*at))?;
     let start = text_before(text, arena, open);
@@ -105,24 +136,18 @@ fn text_before(text: &str, arena: &Arena<'_>, open: usize) -> usize {
 
 /// Where the value with braces ends: after the last `}}` that still belongs to it and what follows without a delimiter.
 fn braces_end(text: &str, open: usize, line_end: usize) -> usize {
-    let Some(close) = text[open..line_end].find("}}") else { return line_end };
-    let mut end = open + close + 2;
-    let mut rest = text[end..line_end].char_indices().peekable();
-    let from = end;
-    let mut last = ' ';
-    while let Some((at, c)) = rest.next() {
-        if matches!(c, ',' | ']' | '}') || (c == '#' && last == ' ') {
-            break;
+    let mut open = open;
+    loop {
+        let Some(close) = text[open..line_end].find("}}") else { return line_end };
+        let from = open + close + 2;
+        let rest = &text[from..line_end];
+        let delimiter =
+            rest.find([',', ']', '}']).into_iter().chain(rest.find(" #")).min().unwrap_or(rest.len());
+        match rest[..delimiter].find("{{") {
+            Some(next) => open = from + next,
+            None => return from + rest[..delimiter].trim_end().len(),
         }
-        if c == '{' && text[from + at..].starts_with("{{") {
-            return braces_end(text, from + at, line_end);
-        }
-        if c != ' ' && c != '\r' {
-            end = from + at + c.len_utf8();
-        }
-        last = c;
     }
-    end
 }
 
 /// The reader's own words, made ours where they are known.

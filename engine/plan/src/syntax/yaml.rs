@@ -2,22 +2,19 @@
 //! `serde_yaml` gives the values; both are walked together, and where they disagree the file is refused.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
+use serde::de::DeserializeSeed;
 
 use crate::codes;
 use crate::finding::{Finding, Findings};
 use crate::source::{Place, SourceFile, Span};
 
 use super::arena::{Arena, Flat, FlatKind};
-use super::scalar::Plain;
-use super::tree::{Entry, Node, Style, Text, Value};
+use super::tree::{Node, Style};
 use super::trouble::{self, Trouble};
+use super::walk::{Notes, Walk};
 
 /// The largest file that is read, in bytes.
 pub const MAX_BYTES: usize = 10 * 1024 * 1024;
@@ -57,7 +54,11 @@ pub fn read(source: &SourceFile, index: u16, findings: &mut Findings) -> Option<
         findings.push(finding);
         return None;
     }
-    let mut found = Findings::new();
+    let mut found = trouble::control_characters(&source.text, index);
+    if !found.is_empty() {
+        findings.extend(found);
+        return None;
+    }
     let node = match places(&source.text, index, &mut found) {
         Ok(arena) => {
             arena.check(&source.text, index, &mut found);
@@ -123,7 +124,7 @@ fn places<'t>(text: &'t str, index: u16, findings: &mut Findings) -> Result<Aren
         index,
         arena: Arena { nodes: Vec::with_capacity(text.len() / BYTES_PER_NODE) },
         open: Vec::new(),
-        anchors: Vec::new(),
+        anchors: HashMap::new(),
         at: Cursor::default(),
     };
     let mut documents = 0;
@@ -189,7 +190,7 @@ struct Builder<'t> {
     arena: Arena<'t>,
     open: Vec<usize>,
     /// Anchor number and the node that bears it.
-    anchors: Vec<(usize, usize)>,
+    anchors: HashMap<usize, usize>,
     at: Cursor,
 }
 
@@ -241,7 +242,7 @@ impl<'t> Builder<'t> {
             (span, tag) = without_properties(self.text, span);
         }
         if anchor != 0 {
-            self.anchors.push((anchor, ix));
+            self.anchors.insert(anchor, ix);
         }
         self.add(Flat { kind, span, tag, end: 0, children: 0 });
         ix
@@ -249,7 +250,7 @@ impl<'t> Builder<'t> {
 
     fn alias(&mut self, anchor: usize, span: Span, findings: &mut Findings) {
         let ix = self.arena.nodes.len();
-        let target = self.anchors.iter().rev().find(|(number, _)| *number == anchor).map(|(_, ix)| *ix);
+        let target = self.anchors.get(&anchor).copied();
         let kind = match target {
             Some(target) if self.arena.nodes[target].end != 0 => FlatKind::Alias(target),
             _ => {
@@ -327,9 +328,8 @@ fn without_properties(text: &str, span: Span) -> (Span, Option<Span>) {
 
 /// The values of a text, each at its place in the arena; `None` where the second reader does not read the same.
 fn values(arena: &Arena<'_>, text: &str, index: u16, findings: &mut Findings) -> Option<Node> {
-    let differ = Cell::new(None);
-    let keys = RefCell::default();
-    let walk = Walk { arena, ix: 0, index, differ: &differ, keys: &keys };
+    let notes = Notes::default();
+    let walk = Walk::over(arena, index, &notes);
     // The second reader takes a byte order mark for a column.
     let unmarked = text.strip_prefix('\u{feff}').unwrap_or(text);
     match walk.deserialize(serde_yaml::Deserializer::from_str(unmarked)) {
@@ -338,10 +338,10 @@ fn values(arena: &Arena<'_>, text: &str, index: u16, findings: &mut Findings) ->
             let at =
                 error.location().map_or(0, |location| Cursor::default().byte(unmarked, location.index()));
             let at = at + text.len() - unmarked.len();
-            let place = Place::new(index, differ.get().unwrap_or(Span::new(at, at)));
+            let place = Place::new(index, notes.differ.get().unwrap_or(Span::new(at, at)));
             findings.push(
                 Finding::error(codes::READERS_DIFFER, place, "two YAML readers do not read this alike")
-                    .label(if differ.get().is_some() { String::new() } else { error.to_string() })
+                    .label(if notes.differ.get().is_some() { String::new() } else { error.to_string() })
                     .help("write it in a simpler way: quote the text, or give each value a line of its own"),
             );
             None
@@ -349,181 +349,11 @@ fn values(arena: &Arena<'_>, text: &str, index: u16, findings: &mut Findings) ->
     }
 }
 
-/// One value of the second reader beside the node where the first one saw it.
-struct Walk<'a, 't> {
-    arena: &'a Arena<'t>,
-    ix: usize,
-    index: u16,
-    differ: &'a Cell<Option<Span>>,
-    /// The texts of keys, each kept once: a plan has few different ones.
-    keys: &'a RefCell<HashSet<Arc<str>>>,
-}
-
-impl Walk<'_, '_> {
-    fn at(&self, ix: usize) -> Self {
-        Walk { ix, ..*self }
-    }
-
-    fn flat(&self) -> &Flat<'_> {
-        &self.arena.nodes[self.arena.resolved(self.ix)]
-    }
-
-    fn place(&self) -> Place {
-        Place::new(self.index, self.flat().span)
-    }
-
-    /// Whether the first reader read this text here.
-    fn is_text(&self, value: &str) -> bool {
-        match &self.flat().kind {
-            FlatKind::Scalar(text, style) => {
-                text == value && (*style != Style::Plain || Plain::of(text) == Plain::Text)
-            }
-            _ => false,
-        }
-    }
-
-    fn differ<T, E: serde::de::Error>(&self) -> Result<T, E> {
-        self.differ.set(Some(self.arena.nodes[self.ix].span));
-        Err(E::custom("the readers differ"))
-    }
-
-    /// The value, when the first reader's plain scalar means the same.
-    fn plain<E: serde::de::Error>(&self, plain: Plain, value: Value) -> Result<Node, E> {
-        match &self.flat().kind {
-            FlatKind::Scalar(text, Style::Plain) if Plain::of(text) == plain => {
-                Ok(Node { place: self.place(), value })
-            }
-            _ => self.differ(),
-        }
-    }
-
-    fn number<E: serde::de::Error>(&self, number: Number) -> Result<Node, E> {
-        self.plain(Plain::Number(number.clone()), Value::Number(number))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
-    type Value = Node;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Walk<'_, '_> {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a YAML value")
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<Node, E> {
-        self.plain(Plain::Null, Value::Null)
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Node, E> {
-        self.plain(Plain::Boolean(value), Value::Boolean(value))
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Node, E> {
-        self.number(value.into())
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Node, E> {
-        self.number(value.into())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Node, E> {
-        match Number::from_f64(value) {
-            Some(number) => self.number(number),
-            None => self.differ(),
-        }
-    }
-
-    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Node, E> {
-        match &self.flat().kind {
-            FlatKind::Scalar(_, style) if self.is_text(value) => Ok(Node {
-                place: self.place(),
-                value: Value::Text(Text { text: value.into(), style: *style }),
-            }),
-            _ => self.differ(),
-        }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
-        if !matches!(self.flat().kind, FlatKind::List) {
-            return self.differ();
-        }
-        let mut items = Vec::with_capacity(self.flat().children);
-        for child in self.arena.children(self.arena.resolved(self.ix)) {
-            match list.next_element_seed(self.at(child))? {
-                Some(item) => items.push(item),
-                None => return self.at(child).differ(),
-            }
-        }
-        if list.next_element::<serde::de::IgnoredAny>()?.is_some() {
-            return self.differ();
-        }
-        Ok(Node { place: self.place(), value: Value::List(items) })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        if !matches!(self.flat().kind, FlatKind::Map) {
-            return self.differ();
-        }
-        let mut entries = Vec::with_capacity(self.flat().children / 2);
-        let mut children = self.arena.children(self.arena.resolved(self.ix));
-        while let (Some(key), Some(value)) = (children.next(), children.next()) {
-            let Some(text) = map.next_key_seed(KeyWalk(self.at(key)))? else {
-                return self.at(key).differ();
-            };
-            let key_place = Place::new(self.index, self.arena.nodes[key].span);
-            let value = map.next_value_seed(self.at(value))?;
-            entries.push(Entry { key: text, key_place, value });
-        }
-        if map.next_key::<serde::de::IgnoredAny>()?.is_some() {
-            return self.differ();
-        }
-        Ok(Node { place: self.place(), value: Value::Map(entries) })
-    }
-}
-
-/// A key, which must be text.
-struct KeyWalk<'a, 't>(Walk<'a, 't>);
-
-impl<'de> DeserializeSeed<'de> for KeyWalk<'_, '_> {
-    type Value = Arc<str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Arc<str>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for KeyWalk<'_, '_> {
-    type Value = Arc<str>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a key that is text")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Arc<str>, E> {
-        if !self.0.is_text(value) {
-            return self.0.differ();
-        }
-        let mut keys = self.0.keys.borrow_mut();
-        if let Some(key) = keys.get(value) {
-            return Ok(key.clone());
-        }
-        let key: Arc<str> = value.into();
-        keys.insert(key.clone());
-        Ok(key)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::syntax::offsets::offsets;
+    use crate::syntax::tree::Value;
     use serde_json::json;
 
     /// Reading `text` finds these codes, each at the text underlined.
@@ -564,6 +394,10 @@ mod tests {
 
     #[test]
     fn each_broken_rule_is_found_at_its_place() {
+        check(
+            "a: b\u{1}\nc: '\u{7f}\u{85}\u{9f}'\n",
+            &[("DD103", "\u{1}"), ("DD103", "\u{7f}"), ("DD103", "\u{9f}")],
+        );
         check("", &[("DD115", "")]);
         check("# only a comment\n", &[("DD115", "")]);
         check("a: b\nc: d\na: e\n", &[("DD105", "a")]);
