@@ -7,6 +7,7 @@ pub mod rehash;
 pub mod flow;
 pub mod process;
 pub mod http;
+pub mod sqlserver;
 pub mod target;
 pub mod artifact;
 pub mod point;
@@ -23,6 +24,8 @@ pub fn register(registry: &mut Registry) {
     registry.kind(flow::plan_run::PlanRun);
     registry.kind(process::run::Run);
     registry.kind(target::ping::Ping);
+    registry.kind(sqlserver::query::Query);
+    registry.target(sqlserver::target::SqlServer);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);
     registry.kind(http::scenario::Scenario);

@@ -1,0 +1,19 @@
+//! SQL Server: backups, restores, marks, queries, and the target kind `sqlserver`.
+
+mod lexer;
+mod sql;
+mod batches;
+mod reading;
+mod paths;
+mod failure;
+mod answer;
+mod settings;
+mod session;
+mod server;
+mod locks;
+mod media;
+mod history;
+mod database;
+pub mod target;
+mod watch;
+pub mod query;

@@ -1,0 +1,197 @@
+//! One connection to a server, asked one thing at a time: [`Session`]. When anything but a plain refusal goes wrong it is dropped and
+//! stays dropped: after a cut answer the protocol would give the next question the last one's answer.
+
+use std::time::Duration;
+
+use drydock_step::StepError;
+use futures_util::TryStreamExt;
+use tiberius::{Client, QueryItem};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+
+use super::answer::Answer;
+use super::failure::{Effect, Failure};
+use super::settings::SqlServerSettings;
+use super::sql::bracketed;
+
+/// The longest that one of our own questions may take.
+const QUESTION: Duration = Duration::from_secs(60);
+
+/// When a silent connection is probed, and how often: before a firewall in between forgets it.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// A value of a query's parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Parameter {
+    /// NULL.
+    Null,
+    /// A bit.
+    Flag(bool),
+    /// A bigint.
+    Whole(i64),
+    /// A float.
+    Real(f64),
+    /// An nvarchar.
+    Text(String),
+}
+
+/// What is asked of a server.
+#[derive(Debug, Clone)]
+pub(super) struct Request<'a> {
+    /// The statement, alone in its batch.
+    pub(super) sql: &'a str,
+    /// In which database; `None` stays where the session is.
+    pub(super) database: Option<&'a str>,
+    /// Values for `@P1`, `@P2` …
+    pub(super) parameters: &'a [Parameter],
+    /// The most rows that are kept; one more is an error of the caller's.
+    pub(super) rows: usize,
+    /// The longest that it may take.
+    pub(super) limit: Option<Duration>,
+}
+
+impl<'a> Request<'a> {
+    /// A statement that may take as long as it needs.
+    pub(super) fn of(sql: &'a str) -> Self {
+        Self { sql, database: None, parameters: &[], rows: usize::MAX, limit: None }
+    }
+}
+
+struct Wire {
+    client: Client<Compat<TcpStream>>,
+    database: String,
+}
+
+/// A connection.
+pub(super) struct Session {
+    wire: Mutex<Option<Wire>>,
+}
+
+impl Session {
+    /// A new connection, in `master`'s context or that of the login's own database.
+    ///
+    /// # Errors
+    /// `sqlserver.connect` (transient), or what the server says to the login.
+    pub(super) async fn open(settings: &SqlServerSettings) -> Result<Self, StepError> {
+        let doing = format!("connecting to {}:{}", settings.host, settings.port);
+        let unreachable = |why: String| {
+            StepError::transient("sqlserver.connect", format!("{doing}: {why}"))
+                .help("is it the right host and port, and does the server listen on TCP?")
+        };
+        let config = settings.config();
+        let connected = async {
+            let stream = TcpStream::connect(config.get_addr()).await?;
+            stream.set_nodelay(true)?;
+            let (time, interval) = KEEPALIVE;
+            let keepalive = socket2::TcpKeepalive::new().with_time(time).with_interval(interval);
+            socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+            Ok(stream)
+        };
+        let stream = match tokio::time::timeout(settings.connect_timeout(), connected).await {
+            Ok(connected) => connected.map_err(|error: std::io::Error| unreachable(error.to_string()))?,
+            Err(_) => {
+                let limit = settings.connect_timeout().as_secs();
+                return Err(unreachable(format!("nobody answered within {limit} s")));
+            }
+        };
+        let client = Client::connect(config, stream.compat_write()).await;
+        let client = client.map_err(|error| match Failure::from(error) {
+            refused @ Failure::Refused(_) => refused.while_doing(&doing, Effect::Reads),
+            Failure::Lost(why) | Failure::Garbled(why) => unreachable(why),
+            Failure::TimedOut(limit) => unreachable(format!("no answer within {} s", limit.as_secs())),
+        })?;
+        Ok(Self { wire: Mutex::new(Some(Wire { client, database: String::new() })) })
+    }
+
+    /// The answer to one of our own questions, asked in `master`.
+    ///
+    /// # Errors
+    /// What the server says; `sqlserver.lost` (transient) when no answer comes within a minute.
+    pub(super) async fn ask(&self, doing: &str, sql: &str) -> Result<Answer, StepError> {
+        let request = Request { database: Some("master"), limit: Some(QUESTION), ..Request::of(sql) };
+        self.answer(request).await.map_err(|failure| failure.while_doing(doing, Effect::Reads))
+    }
+
+    /// The answer to a question that may take as long as reading a whole backup.
+    ///
+    /// # Errors
+    /// What the server says; `sqlserver.lost` (transient).
+    pub(super) async fn ask_long(&self, doing: &str, sql: &str) -> Result<Answer, StepError> {
+        let request = Request { database: Some("master"), ..Request::of(sql) };
+        self.answer(request).await.map_err(|failure| failure.while_doing(doing, Effect::Reads))
+    }
+
+    /// Runs a statement that changes something, in `master`, for as long as it takes.
+    ///
+    /// # Errors
+    /// What the server says; `sqlserver.lost` (unknown) when the answer is lost.
+    pub(super) async fn work(&self, doing: &str, sql: &str) -> Result<(), StepError> {
+        let request = Request { database: Some("master"), ..Request::of(sql) };
+        let done = self.answer(request).await;
+        done.map(|_| ()).map_err(|failure| failure.while_doing(doing, Effect::Writes))
+    }
+
+    /// The first result set of the answer to a request.
+    ///
+    /// # Errors
+    /// The cause, not yet in words.
+    pub(super) async fn answer(&self, request: Request<'_>) -> Result<Answer, Failure> {
+        let mut kept = self.wire.lock().await;
+        // Taken out for the time of the question: when this future is dropped in the middle, so is the connection.
+        let mut wire = kept.take().ok_or_else(|| Failure::Lost("the connection was lost before".into()))?;
+        let asked = async {
+            if let Some(database) = request.database.filter(|database| *database != wire.database) {
+                let enter = format!("USE {}", bracketed(database));
+                asked(&mut wire.client, &Request::of(&enter)).await?;
+                database.clone_into(&mut wire.database);
+            }
+            asked(&mut wire.client, &request).await
+        };
+        let answer = match request.limit {
+            Some(limit) => {
+                tokio::time::timeout(limit, asked).await.unwrap_or(Err(Failure::TimedOut(limit)))
+            }
+            None => asked.await,
+        };
+        if answer.as_ref().err().is_none_or(Failure::leaves_connection) {
+            *kept = Some(wire);
+        }
+        answer
+    }
+}
+
+async fn asked(client: &mut Client<Compat<TcpStream>>, request: &Request<'_>) -> Result<Answer, Failure> {
+    let mut stream = if request.parameters.is_empty() {
+        client.simple_query(request.sql).await?
+    } else {
+        let mut query = tiberius::Query::new(request.sql);
+        for parameter in request.parameters {
+            match parameter {
+                Parameter::Null => query.bind(None::<&str>),
+                Parameter::Flag(flag) => query.bind(*flag),
+                Parameter::Whole(number) => query.bind(*number),
+                Parameter::Real(number) => query.bind(*number),
+                Parameter::Text(text) => query.bind(text.as_str()),
+            }
+        }
+        query.query(client).await?
+    };
+    let mut answer: Option<Answer> = None;
+    // What follows is read to its end even when it is not kept: errors may stand behind the rows.
+    while let Some(item) = stream.try_next().await? {
+        match item {
+            QueryItem::Metadata(metadata) if answer.is_none() => {
+                let columns = metadata.columns().iter().map(|column| column.name().to_owned());
+                answer = Some(Answer::new(columns.collect()));
+            }
+            QueryItem::Row(row) if row.result_index() == 0 => {
+                if let Some(answer) = answer.as_mut().filter(|answer| answer.len() < request.rows) {
+                    answer.push(row.into_iter().collect());
+                }
+            }
+            QueryItem::Metadata(_) | QueryItem::Row(_) => {}
+        }
+    }
+    Ok(answer.unwrap_or_default())
+}
