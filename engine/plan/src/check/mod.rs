@@ -1,19 +1,19 @@
 //! Everything about a plan that can be known before it runs: [`check`] makes of a [`CheckInput`] a [`Plan`], or says what is wrong, all
 //! of it at once.
 
-mod calls;
-mod inputs;
-mod lowering;
-mod references;
-mod shapes;
 mod sites;
+mod table;
+mod shapes;
+mod references;
+mod inputs;
+mod targets;
+mod calls;
 mod seat;
 mod keywords;
 mod foreach;
 mod validations;
 mod steps;
-mod table;
-mod targets;
+mod lowering;
 mod whole;
 
 pub use whole::{CheckInput, Checked, Demand, Files, NamedSource, check};

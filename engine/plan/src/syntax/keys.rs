@@ -434,7 +434,7 @@ pub static REQUESTS: Table = Table {
         required(
             "requests",
             Wanted::Requests,
-            "requests: [{ path: /health, expect_status: [200] }]",
+            "requests: [{ path: /health, expect: { status: 200 } }]",
             "The requests, in order.",
         ),
     ],

@@ -30,7 +30,7 @@ impl<'n> RequestsFile<'n> {
                 None => findings.push(
                     Finding::error(codes::WRONG_TYPE, at_value(item, top), "a request must be a mapping")
                         .label(format!("this is {}", item.words()))
-                        .help("write for example `- { path: /health, expect_status: [200] }`"),
+                        .help("write for example `- { path: /health, expect: { status: 200 } }`"),
                 ),
             }
         }

@@ -1,18 +1,18 @@
 //! Parameters: what a plan declares, and the value that each gets from the first of `-p`, the params file, `DRYDOCK_PARAM_<NAME>`, the
 //! environment file and its default: [`Params`].
 
+mod bounds;
+mod declaration;
+
 use std::collections::BTreeMap;
 
-use chrono::DateTime;
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use crate::codes;
-use crate::duration::{Bytes, Millis};
 use crate::finding::{Finding, Findings};
 use crate::model::{Param, ParamType, SecretSource};
 use crate::name::Name;
-use crate::owned_shape::OwnedShape;
 use crate::secret;
 use crate::source::{Place, SourceFile, Span};
 use crate::suggest::nearest;
@@ -20,6 +20,9 @@ use crate::syntax::fields::list;
 use crate::syntax::plan_file::ParamWritten;
 use crate::syntax::tree::{Entry, Node};
 use crate::syntax::yaml;
+
+use self::bounds::{Misfit, fits_bounds, fits_type};
+use self::declaration::declaration;
 
 /// The values that are given for a check or a run, apart from the environment file.
 #[derive(Debug, Clone, Default)]
@@ -231,7 +234,7 @@ impl Params {
             Ok(Some(value)) => {
                 self.values.insert(name.clone(), value);
             }
-            Err(misfit) => findings.push(misfit.finding(name, raw, *declared)),
+            Err(misfit) => findings.push(misfitting(misfit, name, raw, *declared)),
         }
     }
 }
@@ -240,26 +243,13 @@ fn source_index(sources: &[SourceFile]) -> u16 {
     u16::try_from(sources.len()).unwrap_or(u16::MAX)
 }
 
-/// Why a value does not fit.
-struct Misfit {
-    message: String,
-    help: Option<String>,
-}
-
-impl Misfit {
-    fn new(message: String) -> Self {
-        Self { message, help: None }
-    }
-
-    fn finding(self, name: &Name, raw: Raw<'_>, declared: Place) -> Finding {
-        let place = match raw {
-            Raw::Node(_, place) | Raw::Text(_, place) => place,
-        };
-        let mut finding =
-            Finding::error(codes::PARAM_VALUE, place, format!("parameter `{name}` {}", self.message));
-        finding.help = self.help;
-        if declared.source == place.source { finding } else { finding.related(declared, "declared here") }
-    }
+/// The finding for a value that does not fit.
+fn misfitting(misfit: Misfit, name: &Name, raw: Raw<'_>, declared: Place) -> Finding {
+    let (Raw::Node(_, place) | Raw::Text(_, place)) = raw;
+    let mut finding =
+        Finding::error(codes::PARAM_VALUE, place, format!("parameter `{name}` {}", misfit.message));
+    finding.help = misfit.help;
+    if declared.source == place.source { finding } else { finding.related(declared, "declared here") }
 }
 
 /// The value as the declared type reads it.
@@ -299,213 +289,4 @@ fn moved(findings: Findings, by: u32) -> Findings {
         all.push(finding);
     }
     all
-}
-
-fn fits_type(shape: ParamType, value: &Json) -> Result<(), Misfit> {
-    OwnedShape::from(&shape.shape()).check_value(value).map_err(|mismatch| {
-        let part = mismatch.path.iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(" ");
-        let message = if part.is_empty() {
-            mismatch.words
-        } else {
-            format!("does not fit at {part}: it {}", mismatch.words)
-        };
-        let help = match (shape, value) {
-            (ParamType::String | ParamType::Path | ParamType::Url, Json::Number(_) | Json::Bool(_)) => {
-                Some("put it in quotes".to_owned())
-            }
-            (ParamType::Duration, Json::Number(number)) => Some(format!("write a unit: `{number}s`")),
-            (ParamType::Size, Json::Number(number)) => Some(format!("write a unit: `{number}B`")),
-            _ => None,
-        };
-        Misfit { message, help }
-    })
-}
-
-fn fits_bounds(param: &Param, value: &Json) -> Result<(), Misfit> {
-    if !param.one_of.is_empty() && !param.one_of.contains(value) {
-        let words: Vec<String> = param.one_of.iter().map(shown).collect();
-        let near =
-            value.as_str().and_then(|text| nearest(text, param.one_of.iter().filter_map(Json::as_str)));
-        return Err(Misfit {
-            message: format!("must be one of {}", words.join(", ")),
-            help: near.map(|near| format!("did you mean `{near}`?")),
-        });
-    }
-    if let (Some(pattern), Some(text)) = (&param.pattern, value.as_str())
-        && !whole(pattern).is_ok_and(|pattern| pattern.is_match(text))
-    {
-        return Err(Misfit::new(format!("must match the pattern `{pattern}`")));
-    }
-    if let Some(min) = &param.min
-        && order(param.shape, value, min) == Some(std::cmp::Ordering::Less)
-    {
-        return Err(Misfit::new(format!("must be at least {}", shown(min))));
-    }
-    if let Some(max) = &param.max
-        && order(param.shape, value, max) == Some(std::cmp::Ordering::Greater)
-    {
-        return Err(Misfit::new(format!("must be at most {}", shown(max))));
-    }
-    Ok(())
-}
-
-fn shown(value: &Json) -> String {
-    match value {
-        Json::String(text) => format!("`{text}`"),
-        other => format!("`{other}`"),
-    }
-}
-
-/// The pattern, which must match the whole text.
-fn whole(pattern: &str) -> Result<regex::Regex, regex::Error> {
-    regex::RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(1 << 20).build()
-}
-
-/// How two values of a type with an order compare.
-fn order(shape: ParamType, a: &Json, b: &Json) -> Option<std::cmp::Ordering> {
-    match shape {
-        ParamType::Integer => whole_number(a)?.partial_cmp(&whole_number(b)?),
-        ParamType::Number => a.as_f64()?.partial_cmp(&b.as_f64()?),
-        ParamType::Duration => Some(Millis::parse(a.as_str()?).ok()?.cmp(&Millis::parse(b.as_str()?).ok()?)),
-        ParamType::Size => Some(Bytes::parse(a.as_str()?).ok()?.cmp(&Bytes::parse(b.as_str()?).ok()?)),
-        ParamType::Datetime => Some(
-            DateTime::parse_from_rfc3339(a.as_str()?)
-                .ok()?
-                .cmp(&DateTime::parse_from_rfc3339(b.as_str()?).ok()?),
-        ),
-        _ => None,
-    }
-}
-
-fn whole_number(value: &Json) -> Option<i128> {
-    value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
-}
-
-/// A declaration, its own contradictions found.
-fn declaration(written: &ParamWritten<'_>, findings: &mut Findings) -> Param {
-    let shape = written.shape.value;
-    let ordered = matches!(
-        shape,
-        ParamType::Integer | ParamType::Number | ParamType::Duration | ParamType::Size | ParamType::Datetime
-    );
-    let mut bound = |name: &str, entry: Option<&Entry>| {
-        let entry = entry?;
-        if !ordered {
-            findings.push(
-                Finding::error(
-                    codes::PARAM_DECLARATION,
-                    entry.key_place,
-                    format!("`{name}` has no meaning for a parameter of type {}", words(shape)),
-                )
-                .label("no order")
-                .help("bounds are for integer, number, duration, size and datetime"),
-            );
-            return None;
-        }
-        let value = entry.value.json();
-        match fits_type(shape, &value) {
-            Ok(()) => Some(value),
-            Err(misfit) => {
-                let mut finding = Finding::error(
-                    codes::PARAM_DECLARATION,
-                    entry.value_place(),
-                    format!("`{name}` {}", misfit.message),
-                );
-                finding.help = misfit.help;
-                findings.push(finding);
-                None
-            }
-        }
-    };
-    let min = bound("min", written.min);
-    let max = bound("max", written.max);
-    if let (Some(low), Some(high), Some(entry)) = (&min, &max, written.max)
-        && order(shape, high, low) == Some(std::cmp::Ordering::Less)
-    {
-        findings.push(
-            Finding::error(codes::PARAM_DECLARATION, entry.value_place(), "`max` is smaller than `min`")
-                .label(format!("`min` is {}", shown(low)))
-                .help("no value could fit; exchange the two"),
-        );
-    }
-    if written.required
-        && let Some(entry) = written.default
-    {
-        findings.push(
-            Finding::warning(
-                codes::PARAM_DECLARATION,
-                entry.key_place,
-                "a parameter with a default is never missing",
-            )
-            .label("so `required` says nothing more")
-            .help("remove `required`, or the default"),
-        );
-    }
-    Param {
-        shape,
-        required: written.required,
-        default: None,
-        one_of: one_of(written, findings),
-        pattern: pattern(written, findings),
-        min,
-        max,
-        description: None,
-    }
-}
-
-fn words(shape: ParamType) -> String {
-    format!("{shape:?}").to_lowercase()
-}
-
-fn one_of(written: &ParamWritten<'_>, findings: &mut Findings) -> Vec<Json> {
-    let crate::syntax::tree::Value::List(items) = (match written.one_of {
-        Some(entry) => &entry.value.value,
-        None => return Vec::new(),
-    }) else {
-        return Vec::new();
-    };
-    let mut values = Vec::new();
-    for item in items {
-        let value = item.json();
-        match fits_type(written.shape.value, &value) {
-            Ok(()) => values.push(value),
-            Err(misfit) => {
-                let mut finding = Finding::error(
-                    codes::PARAM_DECLARATION,
-                    item.place,
-                    format!("a value of `enum` {}", misfit.message),
-                );
-                finding.help = misfit.help;
-                findings.push(finding.related(written.shape.place, "the type"));
-            }
-        }
-    }
-    values
-}
-
-fn pattern(written: &ParamWritten<'_>, findings: &mut Findings) -> Option<String> {
-    let pattern = written.pattern?;
-    if !matches!(written.shape.value, ParamType::String | ParamType::Path | ParamType::Url) {
-        findings.push(
-            Finding::error(
-                codes::PARAM_DECLARATION,
-                pattern.place,
-                format!("`pattern` has no meaning for a parameter of type {}", words(written.shape.value)),
-            )
-            .help("a pattern is for string, path and url"),
-        );
-        return None;
-    }
-    match whole(pattern.value) {
-        Ok(_) => Some(pattern.value.to_owned()),
-        Err(error) => {
-            let why = error.to_string();
-            let why = why.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
-            findings.push(
-                Finding::error(codes::PARAM_DECLARATION, pattern.place, "`pattern` is no regular expression")
-                    .label(why),
-            );
-            None
-        }
-    }
 }
