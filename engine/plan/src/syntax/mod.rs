@@ -10,6 +10,7 @@ pub mod yaml;
 pub mod keys;
 pub mod fields;
 pub mod file;
+mod retry;
 pub mod plan_file;
 pub mod environment_file;
 pub mod requests_file;

@@ -10,8 +10,9 @@ use crate::name::Name;
 use crate::source::Place;
 
 use super::fields::{Fields, Spanned, named};
-use super::keys::{OBJECTIVES, PARAM, PLAN, RETRY, STEP, VALIDATION};
-use super::tree::{Entry, Node, Value};
+use super::keys::{OBJECTIVES, PARAM, PLAN, STEP, VALIDATION};
+use super::retry::retry;
+use super::tree::{Entry, Node};
 
 /// A plan as it was written.
 #[derive(Debug)]
@@ -256,7 +257,7 @@ fn step<'n>(entry: &'n Entry, finally: bool, findings: &mut Findings) -> Option<
         key: fields.expression("key", findings),
         max_parallel: fields.positive("max_parallel", findings),
         retry: fields.entry("retry").map_or_else(Retry::default, |entry| retry(entry, findings)),
-        timeout: fields.duration("timeout", findings).map(|duration| duration.value),
+        timeout: timeout(&fields, findings),
         validate: items
             .iter()
             .filter_map(|item| validation(item, fields.entry("validate")?.key_place, findings))
@@ -280,6 +281,19 @@ fn step<'n>(entry: &'n Entry, finally: bool, findings: &mut Findings) -> Option<
     })
 }
 
+/// The longest attempt, which must be longer than nothing.
+fn timeout(fields: &Fields<'_>, findings: &mut Findings) -> Option<Millis> {
+    let timeout = fields.duration("timeout", findings)?;
+    if timeout.value == Millis(0) {
+        findings.push(
+            Finding::error(codes::WRONG_TYPE, timeout.place, "`timeout` must be longer than nothing")
+                .label("every attempt would take too long")
+                .help("write for example `timeout: 2h`, or leave it out"),
+        );
+    }
+    Some(timeout.value)
+}
+
 fn call<'n>(fields: &Fields<'n>, findings: &mut Findings) -> CallWritten<'n> {
     CallWritten {
         uses: fields.text("uses", findings),
@@ -297,73 +311,4 @@ fn validation<'n>(node: &'n Node, at: Place, findings: &mut Findings) -> Option<
         call: call(&fields, findings),
         assert: fields.expression("assert", findings),
     })
-}
-
-fn retry(entry: &Entry, findings: &mut Findings) -> Retry {
-    let Some(fields) = Fields::of(&entry.value, entry.key_place, &RETRY, findings) else {
-        return Retry::default();
-    };
-    let default = Retry::default();
-    let delay = fields.duration("delay", findings);
-    let max_delay = fields.duration("max_delay", findings);
-    if let (Some(delay), Some(max)) = (delay, max_delay)
-        && max.value < delay.value
-    {
-        findings.push(
-            Finding::error(
-                codes::RETRY,
-                max.place,
-                format!("`max_delay` is shorter than `delay` ({})", delay.value),
-            )
-            .label("shorter than the first delay")
-            .help(format!("make it at least `{}`, or leave it out", delay.value))
-            .related(delay.place, "the first delay"),
-        );
-    }
-    Retry {
-        attempts: fields.positive("attempts", findings).map_or(default.attempts, |number| number.value),
-        delay: delay.map_or(default.delay, |duration| duration.value),
-        backoff: match fields.one_of("backoff", findings).map(|word| word.value) {
-            Some("linear") => Backoff::Linear,
-            Some("exponential") => Backoff::Exponential,
-            _ => Backoff::None,
-        },
-        max_delay: max_delay.map(|duration| duration.value),
-        errors: fields.get("errors").map_or(default.errors, |(_, entry)| retry_errors(entry, findings)),
-    }
-}
-
-/// One class of errors, or a list of them.
-fn retry_errors(entry: &Entry, findings: &mut Findings) -> Vec<RetryOn> {
-    let items = match &entry.value.value {
-        Value::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(&entry.value),
-    };
-    let class = |item: &Node| match item.text()? {
-        "transient" => Some(RetryOn::Transient),
-        "timeout" => Some(RetryOn::Timeout),
-        "validation" => Some(RetryOn::Validation),
-        "any" => Some(RetryOn::Any),
-        code => Some(RetryOn::Code(code.to_owned())),
-    };
-    let read = |item: &Node| match (&item.value, class(item)) {
-        (Value::Number(number), _) => Some(RetryOn::Code(number.to_string())),
-        (_, class) => class,
-    };
-    let mut errors = Vec::new();
-    for item in items {
-        match read(item) {
-            Some(error) => errors.push(error),
-            None => findings.push(
-                Finding::error(
-                    codes::WRONG_TYPE,
-                    super::fields::at_value(item, entry.key_place),
-                    "`errors` lists error classes or codes",
-                )
-                .label(format!("this is {}", item.words()))
-                .help("write for example `errors: [transient, timeout]`"),
-            ),
-        }
-    }
-    errors
 }
