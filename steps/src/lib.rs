@@ -3,6 +3,8 @@
 
 pub mod described;
 pub mod word;
+pub mod said_effect;
+pub mod size;
 pub mod rehash;
 pub mod flow;
 pub mod process;

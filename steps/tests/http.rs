@@ -51,7 +51,7 @@ async fn server() -> String {
         .route("/status/{status}", any(status))
         .route("/text", get(|| async { "plain" }))
         .route("/large", get(|| async { "x".repeat(1024 * 1024 + 1) }))
-        .route("/full", get(|| async { "x".repeat(1024 * 1024) }))
+        .route("/full", get(|| async { "x".repeat(1000 * 1024) }))
         .route("/moved", get(|| async { (StatusCode::FOUND, [("location", "/text")], "") }))
         .route("/starting", get(starting));
     served(app).await
@@ -172,9 +172,9 @@ async fn a_large_answer_fails_and_says_so() {
     let url = server().await;
     let error = request(&url, json!({"method": "GET", "path": "/large"})).await.unwrap_err();
     assert_eq!(error.code, "http.large");
-    assert!(error.message.contains("answered 200 OK with more than 1 MiB"), "{error}");
+    assert!(error.message.contains("answered 200 with more than 1 MiB"), "{error}");
     let full = request(&url, json!({"method": "GET", "path": "/full"})).await.unwrap();
-    assert_eq!(full["text"].as_str().map(str::len), Some(1024 * 1024));
+    assert_eq!(full["text"].as_str().map(str::len), Some(1000 * 1024));
 }
 
 #[tokio::test]
@@ -182,10 +182,15 @@ async fn a_lost_connection_is_unknown_only_for_what_writes() {
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf";
     for answer in ["", half] {
         let url = broken(answer).await;
-        for (method, transient, unknown) in
-            [("POST", false, true), ("DELETE", false, true), ("GET", true, false)]
-        {
-            let error = request(&url, json!({"method": method, "path": "/x"})).await.unwrap_err();
+        for (method, effect, transient, unknown) in [
+            ("POST", Value::Null, false, true),
+            ("DELETE", Value::Null, false, true),
+            ("GET", Value::Null, true, false),
+            ("GET", json!("writes"), false, true),
+            ("POST", json!("reads"), true, false),
+        ] {
+            let error =
+                request(&url, json!({"method": method, "path": "/x", "effect": effect})).await.unwrap_err();
             assert_eq!(
                 (error.code.as_str(), error.transient, error.unknown),
                 ("http.lost", transient, unknown),
@@ -271,9 +276,13 @@ async fn what_is_shown_touched_and_known_afterwards() {
         true,
     );
     check(json!({"method": {"$after": ["a"]}}), "(known after a) /", true);
+    check(json!({"method": "POST", "path": "/search", "effect": "reads"}), "POST /search", false);
+    check(json!({"method": "GET", "path": "/next", "effect": "writes"}), "GET /next", true);
 
     let ctx = host("http://127.0.0.1:1").await.ctx(Some("t"));
     assert_eq!(reconcile(&Request, &ctx, json!({"method": "GET"})).await, Ok(Reconciled::NotDone));
+    let search = json!({"method": "POST", "effect": "reads"});
+    assert_eq!(reconcile(&Request, &ctx, search).await, Ok(Reconciled::NotDone));
     assert!(matches!(reconcile(&Request, &ctx, json!({"method": "POST"})).await, Ok(Reconciled::Unknown(_))));
     let error = actions(&Request, json!({"method": "get"})).unwrap_err();
     assert!(error.message.contains("unknown variant `get`"), "{error}");

@@ -116,7 +116,7 @@ fn in_base64(text: &str, value: &str) -> bool {
 
 #[test]
 fn no_value_survives_in_any_encoding_at_any_alignment() {
-    for seed in 1..=3_000 {
+    for seed in 1..=1_000 {
         let mut dice = Dice(seed * 0x9E37_79B9);
         let value = dice.text(OF_SECRETS, 4, 24);
         let encoded = match dice.below(7) {

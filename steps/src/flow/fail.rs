@@ -26,7 +26,7 @@ impl StepKind for Fail {
 
     fn shape(&self) -> KindShape {
         KindShape {
-            example: "too_old:\n  uses: flow.fail\n  needs: [point]\n  when: steps.point.outputs.age > duration('1d')\n  with: { message: the newest point is older than a day }\n",
+            example: "empty:\n  uses: flow.fail\n  needs: [count]\n  when: steps.count.outputs.rows[0].n == 0\n  with: { message: there is nothing to back up }\n",
             ..described(
                 "flow.fail",
                 "Fails with a message. Together with `when` it refuses what must not go on.",

@@ -4,11 +4,8 @@ use drydock_step::{Field, Shape, StepError};
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 
-use super::outgoing::Method;
 use super::status::StatusSet;
-
-/// The largest answer that is read, in bytes.
-pub(super) const LIMIT: usize = 1024 * 1024;
+use crate::size::{LIMIT, fits};
 
 /// The outputs of a kind that gives an answer.
 pub(super) const OUTPUTS: &[Field] = &[
@@ -27,8 +24,8 @@ pub(super) const OUTPUTS: &[Field] = &[
 pub(super) struct Answer {
     /// The request's method and URL, for messages.
     pub(super) request: String,
-    /// The request's method.
-    pub(super) method: Method,
+    /// Whether sending the request twice is as good as once.
+    pub(super) repeats: bool,
     /// The status.
     pub(super) status: u16,
     /// The headers, repeated ones joined by `, `.
@@ -51,7 +48,7 @@ impl Answer {
     /// The answer to a request, read to its end.
     pub(super) async fn read(
         request: String,
-        method: Method,
+        repeats: bool,
         mut response: reqwest::Response,
     ) -> Result<Self, Unread> {
         let mut body = Vec::new();
@@ -70,11 +67,14 @@ impl Answer {
             headers.insert(name.to_string(), json!(values.join(", ")));
         }
         let text = String::from_utf8_lossy(&body).into_owned();
-        Ok(Self { request, method, status: response.status().as_u16(), headers, text, json })
+        Ok(Self { request, repeats, status: response.status().as_u16(), headers, text, json })
     }
 
     /// As outputs.
-    pub(super) fn outputs(self) -> Value {
+    ///
+    /// # Errors
+    /// `http.large`, when they are larger than outputs may be.
+    pub(super) fn outputs(self) -> Result<Value, StepError> {
         let mut outputs = json!({ "status": self.status, "headers": self.headers });
         let small = self.text.len() < LIMIT / 4;
         if self.json.is_none() || small {
@@ -83,7 +83,7 @@ impl Answer {
         if let Some(json) = self.json {
             outputs["json"] = json;
         }
-        outputs
+        if fits(&outputs) { Ok(outputs) } else { Err(too_large(&self.request, self.status)) }
     }
 
     /// Nothing, when the status is one of these.
@@ -108,7 +108,7 @@ impl Answer {
             // The server says that it has not begun.
             408 | 429 | 503 => StepError { transient: true, ..error },
             // A gateway lost the server behind it, which may have acted.
-            502 | 504 if self.method.repeats() => StepError { transient: true, ..error },
+            502 | 504 if self.repeats => StepError { transient: true, ..error },
             502 | 504 => error.help(
                 "the server behind the gateway may have acted; where sending it twice does no harm, `retry: { errors: [http.status] }` \
                  tries again",
@@ -125,14 +125,25 @@ impl Answer {
     }
 }
 
+/// An answer that outputs cannot hold.
+pub(super) fn too_large(request: &str, status: u16) -> StepError {
+    StepError::new(
+        "http.large",
+        format!("{request} answered {status} with more than 1 MiB, which is not kept"),
+    )
+    .help("ask for less, or fetch it with `process.run` and `output_to`")
+}
+
 #[cfg(test)]
 mod tests {
+    use crate::http::outgoing::Method;
+
     use super::*;
 
     fn answer(method: Method, status: u16) -> Answer {
         Answer {
             request: format!("{} http://h/x", method.as_str()),
-            method,
+            repeats: method.repeats(),
             status,
             headers: Map::new(),
             text: "so\n  it is".into(),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use crate::said_effect::SaidEffect;
 use crate::word::Word;
 
 /// The methods that a plan may name.
@@ -111,9 +112,21 @@ pub(super) struct Outgoing {
     pub(super) headers: Vec<(String, String)>,
     /// What it carries.
     pub(super) body: Body,
+    /// What the plan says about it; its method says it else.
+    pub(super) effect: Option<SaidEffect>,
 }
 
 impl Outgoing {
+    /// Whether it only reads.
+    pub(super) fn reads(&self) -> bool {
+        self.effect.map_or(self.method.reads(), |effect| effect == SaidEffect::Reads)
+    }
+
+    /// Whether sending it twice is as good as once.
+    pub(super) fn repeats(&self) -> bool {
+        self.reads() || self.method.repeats()
+    }
+
     /// The URL on a server. The path `/` is the server's own URL, so that a webhook keeps its exact address.
     pub(super) fn url_on(&self, base: &Url) -> Url {
         let mut url = base.clone();

@@ -13,6 +13,7 @@ use super::outgoing::{Body, METHODS, Method, Outgoing, pairs};
 use super::status::{STATUS_SET, StatusSet};
 use super::target::HttpConnection;
 use crate::described::described;
+use crate::said_effect::{SAID_EFFECT, SaidEffect};
 use crate::word::{WORD, Word};
 
 inputs! {
@@ -32,6 +33,9 @@ inputs! {
         body: Option<String> = maybe(Shape::Text).with_secrets(),
         /// The statuses that count as success: numbers, and classes such as `2xx`.
         expect_status: StatusSet = maybe(STATUS_SET).or("[\"2xx\"]"),
+        /// Whether it changes anything, where its method does not say it: a search may be a POST. One that `reads` may be used in
+        /// validations.
+        effect: Option<SaidEffect> = maybe(SAID_EFFECT),
     }
 }
 
@@ -43,12 +47,17 @@ impl RequestInputs {
             query: pairs(self.query.known()?),
             headers: pairs(self.headers.known()?),
             body: Body::of(self.json.known()?.clone(), self.body.known()?.clone())?,
+            effect: *self.effect.known()?,
         })
     }
 
     /// Whether it may change something; what is not known may.
     fn writes(&self) -> bool {
-        !self.method.value().is_some_and(|method| method.reads())
+        match (self.effect.value(), self.method.value()) {
+            (Some(Some(effect)), _) => *effect == SaidEffect::Writes,
+            (Some(None), Some(method)) => !method.reads(),
+            _ => true,
+        }
     }
 
     /// The request in one line.
@@ -76,7 +85,7 @@ impl StepKind for Request {
         KindShape {
             target: TargetNeed::OneOf(&["http"]),
             outputs: Shape::Record(OUTPUTS),
-            effect: Effect::Writes,
+            effect: Effect::ByInput("effect"),
             reconciles: false,
             example: "fence:\n  uses: http.request\n  target: api\n  with: { method: POST, path: /maintenance, json: { enabled: true } }\n  on_failure: ignore\n",
             ..described(
@@ -121,9 +130,9 @@ impl StepKind for Request {
             return Err(StepError::cancelled());
         }
         let sent = HttpConnection::of(&*connection)?.send(&outgoing, None);
-        let answer = if outgoing.method.reads() { ctx.or_cancelled(sent).await? } else { sent.await? };
+        let answer = if outgoing.reads() { ctx.or_cancelled(sent).await? } else { sent.await? };
         answer.judged(inputs.expect_status.known()?)?;
-        Ok(Ended::Outputs(answer.outputs()))
+        answer.outputs().map(Ended::Outputs)
     }
 
     async fn reconcile(&self, _ctx: &Ctx, inputs: &RequestInputs) -> Result<Reconciled, StepError> {

@@ -12,6 +12,7 @@ use super::claims::Claim;
 use super::json_path::JsonPath;
 use super::outgoing::{Body, Method, Outgoing, pairs};
 use super::status::StatusSet;
+use crate::said_effect::SaidEffect;
 use crate::word::Word;
 
 /// The requests, in order.
@@ -23,8 +24,6 @@ pub(super) struct RequestsFile(pub(super) Vec<Planned>);
 pub(super) struct Planned {
     /// `request 2 of 5 (open a conversation)`, for messages.
     pub(super) title: String,
-    /// Its method.
-    pub(super) method: Method,
     /// What must hold of the status.
     pub(super) status: StatusSet,
     written: Written,
@@ -46,6 +45,7 @@ struct Written {
     headers: IndexMap<String, Word>,
     json: Option<Value>,
     body: Option<String>,
+    effect: Option<SaidEffect>,
     #[serde(default)]
     expect: Expect,
     #[serde(default)]
@@ -93,7 +93,13 @@ impl Planned {
             return Err(format!("`{name}` is the number of requests in the outputs and cannot be captured"));
         }
         let status = status.unwrap_or_else(StatusSet::success);
-        Ok(Self { title, method: written.method, status, written, claims, captures })
+        Ok(Self { title, status, written, claims, captures })
+    }
+
+    /// Whether it only reads.
+    pub(super) fn reads(&self) -> bool {
+        let Written { method, effect, .. } = &self.written;
+        Outgoing { method: *method, effect: *effect, ..Outgoing::default() }.reads()
     }
 
     /// The longest that it may take, where it says so.
@@ -113,11 +119,12 @@ impl Planned {
         let json = self.written.json.as_ref().map(|json| known.fill(json)).transpose()?;
         let text = self.written.body.as_ref().map(|body| known.fill_text(body)).transpose()?;
         Ok(Outgoing {
-            method: self.method,
+            method: self.written.method,
             path: known.fill_text(&self.written.path)?,
             query: filled(&self.written.query)?,
             headers: filled(&self.written.headers)?,
             body: Body::of(json, text).map_err(|error| error.message)?,
+            effect: self.written.effect,
         })
     }
 
@@ -158,7 +165,7 @@ impl Planned {
         let query: Vec<_> =
             self.written.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-        format!("{} {}{query}", self.method.as_str(), self.written.path)
+        format!("{} {}{query}", self.written.method.as_str(), self.written.path)
     }
 }
 

@@ -66,8 +66,7 @@ impl StepKind for Scenario {
         let Some(file) = inputs.file.value() else { return Ok(Preflight::default()) };
         Ok(match requests_of(ctx, file).await {
             Ok(file) => {
-                let line =
-                    |planned: &Planned| json!({ "line": planned.line(), "writes": !planned.method.reads() });
+                let line = |planned: &Planned| json!({ "line": planned.line(), "writes": !planned.reads() });
                 let requests: Vec<Value> = file.0.iter().map(line).collect();
                 Preflight { facts: json!({ "requests": requests }), findings: Vec::new() }
             }
@@ -101,7 +100,7 @@ impl StepKind for Scenario {
                 transient: error.transient && !wrote,
                 ..error
             })?;
-            wrote |= !planned.method.reads();
+            wrote |= !planned.reads();
             progress.done = index + 1;
             for name in planned.captured_names() {
                 progress
@@ -143,7 +142,7 @@ async fn send(
     let blank = |why: String| StepError::new("http.file", why);
     let outgoing = planned.outgoing(known).map_err(blank)?;
     let sent = server.send(&outgoing, planned.timeout());
-    let answer = if planned.method.reads() { ctx.or_cancelled(sent).await? } else { sent.await? };
+    let answer = if outgoing.reads() { ctx.or_cancelled(sent).await? } else { sent.await? };
     answer.judged(&planned.status)?;
     let denied = planned.denied(answer.json.as_ref(), known).map_err(blank)?;
     let missing = |why: &str| {

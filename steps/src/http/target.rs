@@ -15,7 +15,7 @@ use reqwest::{Certificate, Client};
 use serde::Deserialize;
 use url::Url;
 
-use super::answer::{Answer, Unread};
+use super::answer::{Answer, Unread, too_large};
 use super::outgoing::{Method, Outgoing, header_map, shown};
 use crate::word::{WORD, Word};
 
@@ -144,7 +144,7 @@ impl HttpConnection {
         limit: Option<Duration>,
     ) -> Result<Answer, StepError> {
         let url = outgoing.url_on(&self.base);
-        let method = outgoing.method;
+        let (method, reads) = (outgoing.method, outgoing.reads());
         let name = format!("{} {}", method.as_str(), shown(&url));
         let mut headers = self.headers.clone();
         for (key, value) in &outgoing.header_map()? {
@@ -160,15 +160,11 @@ impl HttpConnection {
         if let Some(limit) = limit {
             request = request.timeout(limit);
         }
-        let response = request.send().await.map_err(|error| unsent_or_lost(&name, method, &error))?;
-        let status = response.status();
-        Answer::read(name.clone(), method, response).await.map_err(|unread| match unread {
-            Unread::Lost(error) => lost(&name, method, &error),
-            Unread::TooLarge => StepError::new(
-                "http.large",
-                format!("{name} answered {status} with more than 1 MiB, which is not read"),
-            )
-            .help("ask for less, or fetch it with `process.run` and `output_to`"),
+        let response = request.send().await.map_err(|error| unsent_or_lost(&name, reads, &error))?;
+        let status = response.status().as_u16();
+        Answer::read(name.clone(), outgoing.repeats(), response).await.map_err(|unread| match unread {
+            Unread::Lost(error) => lost(&name, reads, &error),
+            Unread::TooLarge => too_large(&name, status),
         })
     }
 }
@@ -185,23 +181,23 @@ fn wire_method(method: Method) -> reqwest::Method {
     }
 }
 
-fn unsent_or_lost(name: &str, method: Method, error: &reqwest::Error) -> StepError {
+fn unsent_or_lost(name: &str, reads: bool, error: &reqwest::Error) -> StepError {
     if error.is_connect() {
         StepError::transient("http.connect", format!("{name} could not connect: {}", in_words(error)))
     } else if error.is_builder() {
         StepError::new("http.request", format!("{name} cannot be sent: {}", in_words(error)))
     } else {
-        lost(name, method, error)
+        lost(name, reads, error)
     }
 }
 
-fn lost(name: &str, method: Method, error: &reqwest::Error) -> StepError {
+fn lost(name: &str, reads: bool, error: &reqwest::Error) -> StepError {
     let why = if error.is_timeout() {
         "took too long to answer".to_owned()
     } else {
         format!("got no whole answer: {}", in_words(error))
     };
-    if method.reads() {
+    if reads {
         StepError::transient("http.lost", format!("{name} {why}"))
     } else {
         StepError::unknown("http.lost", format!("{name} {why}; whether the server acted is not known"))

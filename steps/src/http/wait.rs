@@ -88,7 +88,7 @@ async fn asked_until(ctx: &Ctx, server: &HttpConnection, inputs: &WaitInputs) ->
         asked += 1;
         let why = match server.send(&outgoing, Some(left.min(Duration::from_secs(10)))).await {
             Ok(answer) => match answer.judged(status) {
-                Ok(()) => return Ok(Ended::Outputs(answer.outputs())),
+                Ok(()) => return answer.outputs().map(Ended::Outputs),
                 Err(error) => error,
             },
             Err(error) => error,

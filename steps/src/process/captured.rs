@@ -4,9 +4,6 @@ use drydock_step::StepError;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// The largest output that is kept, in bytes.
-pub(super) const LIMIT: usize = 1024 * 1024;
-
 /// The form in which a program's standard output is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

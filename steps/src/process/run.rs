@@ -8,23 +8,14 @@ use drydock_step::{
     KindShape, PlanPath, Reconciled, Shape, StepError, StepKind, Touch, inputs, known, maybe,
 };
 use indexmap::IndexMap;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::captured::{Capture, LIMIT, without_last_newline};
+use super::captured::{Capture, without_last_newline};
 use super::quoted::quoted;
 use crate::described::described;
+use crate::said_effect::{SAID_EFFECT, SaidEffect};
+use crate::size::{LIMIT, fits};
 use crate::word::{WORD, Word};
-
-/// Whether the program changes anything, in its plan's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Claim {
-    /// It may.
-    Writes,
-    /// It only looks.
-    Reads,
-}
 
 inputs! {
     /// Inputs of `process.run`.
@@ -44,7 +35,7 @@ inputs! {
         /// A file, made anew, that its standard output goes to.
         output_to: Option<PlanPath> = maybe(Shape::Path),
         /// Whether it changes anything. One that only `reads` may be used in validations and is simply started again after a crash.
-        effect: Claim = maybe(Shape::OneOf(&["writes", "reads"])).or("\"writes\""),
+        effect: SaidEffect = maybe(SAID_EFFECT).or("\"writes\""),
     }
 }
 
@@ -129,7 +120,7 @@ impl StepKind for Run {
     fn touches(&self, _target: Option<&str>, inputs: &RunInputs) -> Vec<Touch> {
         let touch = |resource: String, access| Touch { target: None, resource, access };
         let mut touches = Vec::new();
-        if inputs.effect.value() != Some(&Claim::Reads) {
+        if inputs.effect.value() != Some(&SaidEffect::Reads) {
             touches.push(touch("?".into(), Access::Writes));
         }
         match &inputs.output_to {
@@ -142,7 +133,7 @@ impl StepKind for Run {
 
     fn actions(&self, _target: Option<&str>, inputs: &RunInputs, _facts: &Facts) -> Vec<Action> {
         let action = Action::reads(ActionKind::Process, None, inputs.line());
-        vec![Action { writes: inputs.effect.value() != Some(&Claim::Reads), ..action }]
+        vec![Action { writes: inputs.effect.value() != Some(&SaidEffect::Reads), ..action }]
     }
 
     async fn execute(
@@ -158,13 +149,14 @@ impl StepKind for Run {
         let mut outputs = inputs.capture()?.outputs(&end.stdout)?;
         outputs.insert("exit_code".into(), json!(end.code));
         outputs.insert("stderr".into(), json!(without_last_newline(&end.stderr)));
-        Ok(Ended::Outputs(Value::Object(outputs)))
+        let outputs = Value::Object(outputs);
+        if fits(&outputs) { Ok(Ended::Outputs(outputs)) } else { Err(too_much(&name)) }
     }
 
     async fn reconcile(&self, _ctx: &Ctx, inputs: &RunInputs) -> Result<Reconciled, StepError> {
         Ok(match inputs.effect.known()? {
-            Claim::Reads => Reconciled::NotDone,
-            Claim::Writes => {
+            SaidEffect::Reads => Reconciled::NotDone,
+            SaidEffect::Writes => {
                 Reconciled::Unknown("a program that is gone cannot be asked what it had done".into())
             }
         })
@@ -187,12 +179,12 @@ fn judged(name: &str, end: &ChildEnd, expected: &[i32]) -> Result<(), StepError>
             return Err(StepError::new("process.signal", format!("`{name}` was ended by {signal}{last}")));
         }
     }
-    if end.truncated {
-        let message = format!("`{name}` wrote more than 1 MiB to its standard output");
-        return Err(StepError::new("process.output", message)
-            .help("let it go into a file with `output_to`, or drop it with `capture: none`"));
-    }
-    Ok(())
+    if end.truncated { Err(too_much(name)) } else { Ok(()) }
+}
+
+fn too_much(name: &str) -> StepError {
+    StepError::new("process.output", format!("`{name}` wrote more than 1 MiB to its standard output"))
+        .help("let it go into a file with `output_to`, or drop it with `capture: none`")
 }
 
 /// The last lines that a program wrote to its standard error, after a colon.
@@ -267,6 +259,8 @@ mod tests {
             (with(sh("exit 1"), json!({"expect_exit": [0, 2]})), "process.exit", "expected 0 or 2"),
             (sh("kill -9 $$"), "process.signal", "`sh` was ended by signal 9"),
             (sh("head -c 1048577 /dev/zero"), "process.output", "wrote more than 1 MiB"),
+            // Each of these bytes takes six as JSON.
+            (sh("head -c 300000 /dev/zero"), "process.output", "wrote more than 1 MiB"),
             (with(sh("echo"), json!({"capture": "json"})), "process.json", "its output is not JSON"),
             (with(sh(":"), json!({"capture": "text", "output_to": "x"})), "input", "not both"),
             (json!({"argv": []}), "process.start", "the command line is empty"),
