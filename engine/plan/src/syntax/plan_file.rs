@@ -3,9 +3,7 @@
 use crate::codes;
 use crate::duration::Millis;
 use crate::finding::{Finding, Findings};
-use crate::model::{
-    Backoff, Objectives, OnFailure, OnUnfinished, OnUnknown, ParamType, Purpose, Retry, RetryOn,
-};
+use crate::model::{Objectives, OnFailure, OnUnfinished, OnUnknown, ParamType, Purpose, Retry};
 use crate::name::Name;
 use crate::source::Place;
 
