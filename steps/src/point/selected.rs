@@ -1,14 +1,14 @@
 //! A point chosen from a store, all of whose files are there: [`selected`].
 
 use drydock_recovery::Time;
+use drydock_recovery::backup::clock;
 use drydock_recovery::catalogue::{SelectError, Selection, To, select};
-use drydock_recovery::manifest::{Artifact, PointMark, PointMarkKind};
+use drydock_recovery::manifest::{Artifact, PointId};
 use drydock_step::{ArtifactStore, StepError};
 
 use super::catalogue::Found;
 
-/// What is chosen. A point of which a file is not in the store is passed over like a bad one, and refused where it was asked for by
-/// its id.
+/// What is chosen. A point of which a file is not in the store is passed over, and refused where it was asked for by its id.
 ///
 /// # Errors
 /// `point.none`, `point.ambiguous` or `point.unusable`, and what the store says.
@@ -19,15 +19,37 @@ pub(super) async fn selected(
     accept_missing: &[String],
     now: Time,
 ) -> Result<Selection, StepError> {
+    let mut passed = Vec::new();
     loop {
-        let chosen = select(&found.catalogue(), to, accept_missing, now);
-        let selection = chosen.map_err(|error| in_words(&error, &found))?;
-        let Some(reason) = missing(store, &selection).await? else {
-            return Ok(with_unreadable(selection, &found));
+        let chosen = match select(&found.catalogue(), to, accept_missing, now) {
+            Ok(chosen) => chosen,
+            Err(error) => return Err(in_words(&with_passed(error, passed), &found)),
         };
-        let said = PointMarkKind::Bad { reason };
-        found.marks.push(PointMark::new(selection.id.clone(), now, "point.select", said));
+        let Some(why) = missing(store, &chosen).await? else {
+            // Files that nobody can read may be newer points: whoever restores must see them.
+            let unreadable = found.unreadable.iter().map(ToString::to_string);
+            let passed_over = passed.into_iter().chain(chosen.passed_over).chain(unreadable).collect();
+            return Ok(Selection { passed_over, ..chosen });
+        };
+        let id = chosen.id;
+        if matches!(to, To::Id(_)) {
+            return Err(in_words(&SelectError::Unusable { id: id.to_string(), why }, &found));
+        }
+        passed.push(format!("{id} of {}: {why}", clock(chosen.at)));
+        found.points.retain(|point| point.id != id);
+        found.log_points.retain(|log| log.id != id);
     }
+}
+
+/// The error once some points were passed over: then there are points, and none can be used.
+fn with_passed(error: SelectError, mut passed: Vec<String>) -> SelectError {
+    if passed.is_empty() {
+        return error;
+    }
+    if let SelectError::AllUnusable { passed_over } = error {
+        passed.extend(passed_over);
+    }
+    SelectError::AllUnusable { passed_over: passed }
 }
 
 /// Why a selection cannot be used, as far as the store's files tell.
@@ -51,12 +73,6 @@ async fn missing(store: &dyn ArtifactStore, selection: &Selection) -> Result<Opt
     Ok(None)
 }
 
-/// Files that nobody can read may be newer points: whoever restores must see them.
-fn with_unreadable(mut selection: Selection, found: &Found) -> Selection {
-    selection.passed_over.extend(found.unreadable.iter().map(ToString::to_string));
-    selection
-}
-
 fn in_words(error: &SelectError, found: &Found) -> StepError {
     let code = match error {
         SelectError::Empty | SelectError::NoSuchId { .. } | SelectError::NoneBefore { .. } => "point.none",
@@ -68,7 +84,8 @@ fn in_words(error: &SelectError, found: &Found) -> StepError {
         message.push_str(&format!("; {file}"));
     }
     if matches!(error, SelectError::Empty) && !found.unsealed.is_empty() {
-        message.push_str(&format!("; {} were opened and never sealed", found.unsealed.len()));
+        let ids: Vec<&str> = found.unsealed.iter().map(PointId::as_str).collect();
+        message.push_str(&format!("; opened and never sealed: {}", ids.join(", ")));
     }
     let help = match error {
         SelectError::Empty => {

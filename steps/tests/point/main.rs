@@ -1,0 +1,9 @@
+//! The kinds of recovery points on a real folder: a point is opened, sealed, found again and held against the stores that it came from.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
+mod servers;
+mod world;
+mod opening;
+mod sealing;
+mod selecting;
+mod reconciling;

@@ -1,0 +1,258 @@
+//! `point.seal`: a good night is sealed; with one thing wrong the claim that does not hold is named.
+
+use drydock_recovery::manifest::Manifest;
+use drydock_step::test_host::actions;
+use drydock_step::{Ended, Reconciled, StepError};
+use drydock_steps::point::seal::Seal;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+#[tokio::test(start_paused = true)]
+async fn a_good_night_is_sealed_with_every_proof() {
+    let world = World::new().await;
+    let night = world.night().await;
+    let outputs = world.outputs(&Seal, night).await;
+    let manifest = Manifest::parse(&world.read(outputs["manifest"].as_str().unwrap()).await).unwrap();
+    assert_eq!(json!(manifest.id), outputs["id"]);
+    assert_eq!((outputs["skew_s"].as_f64(), &outputs["incomplete"]), (Some(11.0), &json!([])));
+    assert_eq!(outputs["bands"], json!({"Octopus_Episodes": {"low": 7, "high": 8}}));
+    let claims = outputs["claims"].as_array().unwrap();
+    assert_eq!(claims.len(), 15, "{claims:?}");
+    let part = &manifest.sqlserver["octopus"];
+    assert_eq!(part.backups.len(), 2);
+    assert_eq!(part.backups[0].artifacts[0].path, "sql/full.bak");
+    assert_eq!(part.backups[0].artifacts[0].sha256.len(), 64);
+    assert_eq!(manifest.qdrant.unwrap().collections[1].collection, "agent_b");
+    assert_eq!(manifest.migrations, ["20250101000000_Initial"]);
+    assert_eq!((&*manifest.versions["sql"], &*manifest.versions["vectors"]), ("16.0.4135.4", "1.17.1"));
+}
+
+/// What is said when something about a night is wrong.
+async fn refused(spoil: impl AsyncFnOnce(&World, &mut Value)) -> StepError {
+    let world = World::new().await;
+    let mut night = world.night().await;
+    spoil(&world, &mut night).await;
+    let error = world.error(&Seal, night.clone()).await;
+    let id = night["point"]["id"].as_str().unwrap();
+    let manifest = world.files().size(&format!("points/{id}/manifest.json")).await.unwrap();
+    assert_eq!(manifest, None, "{error}");
+    error
+}
+
+async fn unproved(claim: &str, words: &str, spoil: impl AsyncFnOnce(&World, &mut Value)) {
+    let error = refused(spoil).await;
+    assert_eq!(error.code, "point.unproved", "{error}");
+    assert!(error.message.contains(&format!("{claim} does not hold for")), "{error}");
+    assert!(error.message.contains(words), "{error}");
+}
+
+const FULL: usize = 0;
+const LOG: usize = 1;
+
+fn backup(night: &mut Value, which: usize) -> &mut Value {
+    &mut night["sqlserver"]["octopus"][which]
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_database_lacks_is_named() {
+    unproved("base_before_mark", "no usable full backup", async |_, night| {
+        night["sqlserver"]["octopus"].as_array_mut().unwrap().remove(FULL);
+    })
+    .await;
+    unproved("chain_complete", "no backup holds what happened after", async |_, night| {
+        night["sqlserver"]["octopus"].as_array_mut().unwrap().remove(LOG);
+    })
+    .await;
+    unproved("checksums", "was written without checksums", async |_, night| {
+        backup(night, FULL)["has_checksums"] = json!(false);
+    })
+    .await;
+    unproved("full_recovery_model", "is in the SIMPLE recovery model", async |_, night| {
+        backup(night, LOG)["recovery_model"] = json!("SIMPLE");
+    })
+    .await;
+    unproved("same_family", "is of family family-1, the database of family-2", async |_, night| {
+        backup(night, LOG)["family_guid"] = json!("family-2");
+    })
+    .await;
+    unproved("certificates_escrowed", "is encrypted with certificate 0xAB", async |_, night| {
+        backup(night, FULL)["encryptor_thumbprint"] = json!("0xAB");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_does_not_read_is_no_backup() {
+    let full = r"D:\Backups\full.bak";
+    unproved("files_at_hand", "the server cannot read it: The media family is damaged", async |world, _| {
+        let damaged = StepError::new("sqlserver.3203", "The media family is damaged");
+        world.sql.headers.lock().unwrap().insert(full.into(), Err(damaged));
+    })
+    .await;
+    unproved("files_at_hand", "its header has set other, the backup step said full.bak", async |world, _| {
+        let mut headers = world.sql.headers.lock().unwrap();
+        headers.get_mut(full).unwrap().as_mut().unwrap()["backup_set_guid"] = json!("other");
+    })
+    .await;
+    unproved("files_at_hand", "its header has LSNs 100..200, the backup step said 100..210", async |_, night| {
+        backup(night, FULL)["backup"]["last_lsn"] = json!("210");
+    })
+    .await;
+    unproved("files_at_hand", "its header cannot be understood", async |world, _| {
+        world.sql.headers.lock().unwrap().insert(full.into(), Ok(json!({"BackupName": null})));
+    })
+    .await;
+    let error = refused(async |world, _| {
+        let lost = StepError::transient("sqlserver.lost", "the connection was lost");
+        world.sql.headers.lock().unwrap().insert(full.into(), Err(lost));
+    })
+    .await;
+    assert_eq!((error.code.as_str(), error.transient), ("sqlserver.lost", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_file_is_read_back() {
+    unproved("files_at_hand", "sql/full.bak of the full backup", async |world, _| {
+        assert!(world.files().delete("sql/full.bak").await.unwrap());
+    })
+    .await;
+    unproved("artifacts_rehashed", "was stored as 22 bytes", async |world, night| {
+        let path = night["qdrant"]["fetched"][0]["outputs"]["snapshots"][0]["artifact"]["path"].clone();
+        world.put(path.as_str().unwrap(), "the vectors of agent_A").await;
+    })
+    .await;
+    unproved("artifacts_rehashed", "agent_b-1.snapshot was not read back", async |world, night| {
+        let path = night["qdrant"]["fetched"][1]["outputs"]["snapshots"][0]["artifact"]["path"].clone();
+        assert!(world.files().delete(path.as_str().unwrap()).await.unwrap());
+    })
+    .await;
+    unproved("artifacts_rehashed", "of http://qdrant-0:6333 was not fetched", async |_, night| {
+        night["qdrant"]["fetched"].as_array_mut().unwrap().remove(0);
+    })
+    .await;
+    unproved("artifacts_rehashed", "was made with sha256 00ff and fetched with", async |_, night| {
+        night["qdrant"]["snapshot"]["collections"][0]["snapshots"][0]["sha256"] = json!("00ff");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_collection_lacks_is_named() {
+    fn collection(night: &mut Value) -> &mut Value {
+        &mut night["qdrant"]["snapshot"]["collections"][0]
+    }
+    unproved("shards_covered", "no snapshot holds shard 1", async |_, night| {
+        collection(night)["shards"] = json!([0, 1]);
+    })
+    .await;
+    unproved("no_transfers", "2 shards were in transfer", async |_, night| {
+        collection(night)["transfers"] = json!(2);
+    })
+    .await;
+    unproved("snapshots_before_mark", "was answered after the mark was sent", async |_, night| {
+        collection(night)["snapshots"][0]["answered_at"] = json!(crate::world::at(25));
+    })
+    .await;
+    unproved("collections_unchanged", "it came while snapshots were made", async |_, night| {
+        night["qdrant"]["snapshot"]["listed_after"] = json!(["agent_a", "agent_b", "agent_c"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_is_unproved_is_named_at_once_and_may_be_accepted_by_name() {
+    let world = World::new().await;
+    let mut night = world.night().await;
+    night["qdrant"]["fetched"].as_array_mut().unwrap().remove(0);
+    backup(&mut night, FULL)["has_checksums"] = json!(false);
+    let error = world.error(&Seal, night.clone()).await;
+    for words in ["artifacts_rehashed does not hold for agent_a", "checksums does not hold for octopus"] {
+        assert!(error.message.contains(words), "{error}");
+    }
+    night["accept_missing"] = json!(["agent_a"]);
+    let error = world.error(&Seal, night.clone()).await;
+    assert!(!error.message.contains("agent_a"), "{error}");
+    night["accept_missing"] = json!(["agent_a", "octopus"]);
+    assert_eq!(world.outputs(&Seal, night).await["incomplete"], json!(["agent_a", "octopus"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_point_is_opened_here_and_by_this_run_and_has_its_own_mark() {
+    async fn check(words: &str, spoil: impl AsyncFnOnce(&World, &mut Value)) {
+        let error = refused(spoil).await;
+        assert_eq!(error.code, "point.opened", "{error}");
+        assert!(error.message.contains(words), "{error}");
+    }
+    check("was not opened in this store", async |_, night| {
+        night["point"]["id"] = json!("01K00000000000000000000002");
+    })
+    .await;
+    check("and the databases were marked dd_01K00000000000000000000002", async |_, night| {
+        night["mark"]["mark"] = json!("dd_01K00000000000000000000002");
+    })
+    .await;
+    check("was opened by run r0", async |world, night| {
+        let path = format!("{}/opened.json", night["point"]["prefix"].as_str().unwrap());
+        let opened = world.read(&path).await.replace("\"r1\"", "\"r0\"");
+        world.put(&path, &opened).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn media_that_only_the_server_sees_are_proved_by_it() {
+    let world = World::new().await;
+    let mut night = world.night().await;
+    backup(&mut night, FULL)["artifacts"] = json!([]);
+    let outputs = world.outputs(&Seal, night).await;
+    let manifest: Value =
+        serde_json::from_str(&world.read(outputs["manifest"].as_str().unwrap()).await).unwrap();
+    let backups = &manifest["sqlserver"]["octopus"]["backups"];
+    assert_eq!((&backups[0]["proof"], &backups[1]["proof"]), (&json!("server"), &json!("hashed")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missed_skew_is_an_error_after_the_seal_and_stays_one() {
+    let world = World::new().await;
+    let mut night = world.night().await;
+    night["skew"] = json!("10s");
+    let error = world.error(&Seal, night.clone()).await;
+    assert_eq!(error.code, "objective.missed");
+    let id = night["point"]["id"].as_str().unwrap();
+    let path = format!("points/{id}/manifest.json");
+    assert!(error.message.starts_with("the skew of agent_a is 11 s; the objective is 10 s; "), "{error}");
+    assert!(error.message.ends_with(&format!("point {id} is sealed and good all the same: {path}")), "{error}");
+    let written = world.read(&path).await;
+    assert_eq!(world.asked(&Seal, night.clone()).await, Reconciled::NotDone);
+    assert_eq!(world.error(&Seal, night.clone()).await, error);
+    assert_eq!(world.read(&path).await, written);
+    night["skew"] = json!("11s");
+    assert!(matches!(world.execute(&Seal, night).await, Ok(Ended::Outputs(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manifest_is_written_once() {
+    let mut world = World::new().await;
+    let night = world.night().await;
+    assert_eq!(world.asked(&Seal, night.clone()).await, Reconciled::NotDone);
+    let outputs = world.outputs(&Seal, night.clone()).await;
+    assert_eq!(world.asked(&Seal, night.clone()).await, Reconciled::Done(outputs.clone()));
+    let written = world.read(outputs["manifest"].as_str().unwrap()).await;
+    assert_eq!(world.outputs(&Seal, night.clone()).await, outputs);
+    assert_eq!(world.read(outputs["manifest"].as_str().unwrap()).await, written);
+    // Without the note that it was about to write this very text, it is somebody else's.
+    world.forget();
+    assert_eq!(world.asked(&Seal, night.clone()).await, Reconciled::NotDone);
+    let error = world.error(&Seal, night).await;
+    assert_eq!(error.code, "point.sealed");
+    assert!(error.message.ends_with("manifest.json is there already, and this run did not write it"), "{error}");
+}
+
+#[test]
+fn it_says_what_it_does_before_it_is_known() {
+    let with = json!({"point": {"$after": ["open"]}, "mark": {"$after": ["mark"]}, "sqlserver": {"$after": ["log"]}, "truth": "sql"});
+    let shown = actions(&Seal, with).unwrap();
+    assert_eq!(shown[0].target.as_deref(), Some("sql"));
+    assert_eq!((shown[2].text.as_str(), shown[2].writes), ("put (known after open)", true));
+}
