@@ -1,6 +1,5 @@
 //! Databases as a whole: made, dropped, entered, taken for one session. Main functions: [`create`], [`alter`].
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,8 +10,9 @@ use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{DatabaseChange, DeclaredFile, RecoveryModel, Termination, Text};
 use crate::sqlserver::store::database::{Access, DataFile, State};
 use crate::sqlserver::store::files;
-use crate::sqlserver::store::instance::{Catalog, Reason};
+use crate::sqlserver::store::instance::Catalog;
 use crate::sqlserver::store::log::{Entry, Log};
+use crate::sqlserver::store::sessions::Reason;
 use crate::sqlserver::tds::tokens::{Change, Command};
 use crate::sqlserver::value::Value;
 
@@ -30,7 +30,7 @@ pub fn create(session: &mut Session, name: &str, declared: &[DeclaredFile]) -> D
     not_in_transaction(session, "CREATE DATABASE")?;
     let mut files = session.instance.default_files(name);
     for file in declared {
-        let path = PathBuf::from(&file.path);
+        let path = session.instance.setup.file_path(&file.path, file.is_log);
         match files.iter_mut().find(|default| default.is_log == file.is_log && declared_once(declared, file))
         {
             Some(default) => *default = DataFile { logical: file.logical.clone(), path, ..default.clone() },
@@ -164,7 +164,7 @@ pub fn alter(
             other => other,
         })?;
     }
-    apply(session, id, change).map_err(|error| failed(error))?;
+    apply(session, id, change).map_err(failed)?;
     out.done(0, Command::AlterDatabase, 0);
     Ok(())
 }
@@ -172,13 +172,12 @@ pub fn alter(
 fn apply(session: &mut Session, id: u32, change: &DatabaseChange) -> Result<(), SqlError> {
     let instance = Arc::clone(&session.instance);
     let mut catalog = instance.catalog();
-    if let DatabaseChange::Rename(new) = change {
-        if catalog.named(new).is_some_and(|other| other.id != id) {
-            return Err(SqlError::new(
-                1801,
-                format!("Database '{new}' already exists. Choose a different database name."),
-            ));
-        }
+    let taken = |new: &String| catalog.named(new).is_some_and(|other| other.id != id);
+    if let DatabaseChange::Rename(new) = change
+        && taken(new)
+    {
+        let text = format!("Database '{new}' already exists. Choose a different database name.");
+        return Err(SqlError::new(1801, text));
     }
     let Some(database) = catalog.databases.get_mut(&id) else {
         return Err(SqlError::internal("a database is gone"));

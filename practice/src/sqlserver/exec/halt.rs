@@ -2,7 +2,7 @@
 
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::store::functions::raised_in;
-use crate::sqlserver::store::instance::Reason;
+use crate::sqlserver::store::sessions::Reason;
 
 /// Why a statement did not come to its end.
 #[derive(Debug)]

@@ -10,20 +10,16 @@ use super::operation::{command, operation, request_command};
 use super::output::{Ending, Output};
 use super::procedures::Given;
 use super::session::Session;
-use super::{backup, databases, ddl, procedures, read_media, restore, rows, tables};
+use super::{backup, columns, databases, ddl, indexes, keys, procedures, read_media, restore, rows, tables};
 use crate::faults::Fault;
 use crate::ledger::Line;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::batch::parse_batch;
-use crate::sqlserver::lang::statement::{Body, Mark, SetOption, Statement, TableChange, Text};
+use crate::sqlserver::lang::statement::{Body, Statement, TableChange};
 use crate::sqlserver::query::change::{compile_delete, compile_insert, compile_update};
-use crate::sqlserver::query::names::Names;
-use crate::sqlserver::sql_type::SqlType;
-use crate::sqlserver::store::instance::Reason;
-use crate::sqlserver::store::record;
+use crate::sqlserver::store::sessions::Reason;
 use crate::sqlserver::tds::request::Request;
 use crate::sqlserver::tds::tokens::{Change, Command};
-use crate::sqlserver::value::Value;
 
 /// What the ledger and the fault rules call this server.
 const SERVER: &str = "sqlserver";
@@ -299,31 +295,36 @@ impl Session {
                 match change {
                     TableChange::Add { columns, constraints } => {
                         for column in columns {
-                            ddl::add_column(self, &mut found, column)?;
+                            columns::add_column(self, &mut found, column)?;
                         }
                         constraints
                             .iter()
-                            .try_for_each(|constraint| ddl::add_constraint(self, &found, constraint))
+                            .try_for_each(|constraint| keys::add_constraint(self, &found, constraint))
                     }
                     TableChange::AlterColumn { name, ty, nullable } => {
-                        ddl::alter_column(self, &found, name, *ty, *nullable)
+                        columns::alter_column(self, &found, name, *ty, *nullable)
                     }
                     TableChange::DropColumns { names, if_exists } => {
                         let there = |name: &&String| {
                             !*if_exists || found.fields.iter().any(|f| f.name.eq_ignore_ascii_case(name))
                         };
-                        names.iter().filter(there).try_for_each(|name| ddl::drop_column(self, &found, name))
+                        names
+                            .iter()
+                            .filter(there)
+                            .try_for_each(|name| columns::drop_column(self, &found, name))
                     }
-                    TableChange::DropConstraints { names, if_exists } => {
-                        names.iter().try_for_each(|name| ddl::drop_constraint(self, &found, name, *if_exists))
-                    }
+                    TableChange::DropConstraints { names, if_exists } => names
+                        .iter()
+                        .try_for_each(|name| keys::drop_constraint(self, &found, name, *if_exists)),
                 }
             }
-            Body::CreateIndex(create) => ddl::create_index(self, create),
+            Body::CreateIndex(create) => indexes::create_index(self, create),
             Body::DropTables { names, if_exists } => {
                 names.iter().try_for_each(|name| ddl::drop_table(self, name, *if_exists))
             }
-            Body::DropIndex { table, index, if_exists } => ddl::drop_index(self, table, index, *if_exists),
+            Body::DropIndex { table, index, if_exists } => {
+                indexes::drop_index(self, table, index, *if_exists)
+            }
             Body::Truncate(table) => ddl::truncate(self, table),
             Body::CreateSchema(name) => ddl::create_schema(self, name),
             _ => Ok(()),
@@ -353,176 +354,6 @@ impl Session {
             _ => Ok(()),
         }
     }
-
-    fn set(&mut self, body: &Body) -> Done<()> {
-        match body {
-            Body::Declare(variables) => {
-                for (name, ty, value) in variables {
-                    self.variables.insert(name.clone(), (Value::Null, *ty));
-                    if let Some(expression) = value {
-                        let (value, from) = self.value_of(expression)?;
-                        self.assign(name, value, from)?;
-                    }
-                }
-            }
-            Body::SetVariable(name, expression) => {
-                let (value, from) = self.value_of(expression)?;
-                self.assign(name, value, from)?;
-            }
-            Body::SetOption(option) => match option {
-                SetOption::NoCount(on) => self.options.no_count = *on,
-                SetOption::XactAbort(on) => self.options.xact_abort = *on,
-                SetOption::LockTimeout(millis) => self.options.lock_timeout = Some(*millis),
-                SetOption::IdentityInsert(name, on) => {
-                    let table = Names::table(self, name, None)?;
-                    self.options.identity_insert = table.database.filter(|_| *on).map(|id| (id, table.sql));
-                }
-                SetOption::Ignored => {}
-            },
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn speak(&mut self, body: &Body, out: &mut Output) -> Done<()> {
-        match body {
-            Body::Print(expression) => {
-                let (value, ty) = self.value_of(expression)?;
-                let text = crate::sqlserver::store::functions::shown(&value, ty);
-                out.message(&SqlError::new(0, text).class(0));
-                Ok(())
-            }
-            Body::Throw(None) => Err(match self.caught.clone() {
-                Some(error) => error.into(),
-                None => SqlError::new(
-                    10704,
-                    "To rethrow an error, a THROW statement must be used inside a CATCH block.",
-                )
-                .class(15)
-                .into(),
-            }),
-            Body::Throw(Some((number, message, state))) => {
-                let number = self.number(number)?;
-                let (message, _) = self.value_of(message)?;
-                let state = u8::try_from(self.number(state)?).unwrap_or(1);
-                let number = i32::try_from(number).unwrap_or(50_000);
-                Err(SqlError::new(number, plain_text(&message)).state(state).into())
-            }
-            Body::RaiseError { message, severity, state, arguments } => {
-                let (text, _) = self.value_of(message)?;
-                let severity = u8::try_from(self.number(severity)?.clamp(0, 18)).unwrap_or(16);
-                let state = u8::try_from(self.number(state)?.clamp(0, 255)).unwrap_or(1);
-                let mut parts = Vec::new();
-                for argument in arguments {
-                    parts.push(plain_text(&self.value_of(argument)?.0));
-                }
-                let error =
-                    SqlError::new(50_000, filled(&plain_text(&text), &parts)).class(severity).state(state);
-                if severity > 10 {
-                    return Err(error.into());
-                }
-                out.message(&error);
-                Ok(())
-            }
-            Body::WaitFor(delay) => {
-                let (text, _) = self.value_of(delay)?;
-                let text = plain_text(&text);
-                let read = crate::sqlserver::moment::parse(&text).map(|read| read.local.time());
-                let time = read.ok_or_else(|| {
-                    SqlError::new(
-                        148,
-                        format!("Incorrect time syntax in time string '{text}' used with WAITFOR."),
-                    )
-                    .class(15)
-                })?;
-                let time = time.signed_duration_since(chrono::NaiveTime::MIN).to_std().unwrap_or_default();
-                self.pause(time)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn number(&mut self, expression: &sqlparser::ast::Expr) -> Result<i64, SqlError> {
-        let (value, ty) = self.value_of(expression)?;
-        match self.converted(value, ty, SqlType::BigInt)? {
-            Value::Integer(number) => Ok(number),
-            _ => Ok(0),
-        }
-    }
-
-    /// `BEGIN TRANSACTION`.
-    fn begin(&mut self, name: Option<&Text>, mark: Option<&Mark>, out: &mut Output) -> Done<()> {
-        let name = name.map(|name| self.text(name)).transpose()?;
-        if let Some(name) = name.as_deref().filter(|name| name.encode_utf16().count() > 32) {
-            let text = format!("The identifier that starts with '{name}' is too long. Maximum length is 32.");
-            return Err(SqlError::new(103, text).state(3).class(15).into());
-        }
-        if self.transaction.depth == 0 {
-            self.transaction.id = u64::try_from(self.now.timestamp_micros()).unwrap_or(1);
-            out.change(&Change::Begun(self.transaction.id));
-            if let Some(description) = mark {
-                let name = name.ok_or_else(|| SqlError::syntax("WITH"))?;
-                let user = self.client.login.clone();
-                self.transaction.mark = Some(record::Mark { name, description: description.clone(), user });
-            }
-        } else if mark.is_some() {
-            let text =
-                "WITH MARK option only applies to the first BEGIN TRAN WITH MARK. The option is ignored.";
-            out.message(&SqlError::new(3920, text).class(10));
-        }
-        self.transaction.depth += 1;
-        out.done(0, Command::Begin, 0);
-        Ok(())
-    }
-
-    /// `COMMIT` and `ROLLBACK`.
-    fn end(&mut self, commit: bool, out: &mut Output) -> Done<()> {
-        let (number, word) = if commit { (3902, "COMMIT") } else { (3903, "ROLLBACK") };
-        let id = self.transaction.id;
-        match (self.transaction.depth, commit) {
-            (0, _) => {
-                let text = format!("The {word} TRANSACTION request has no corresponding BEGIN TRANSACTION.");
-                return Err(SqlError::new(number, text).into());
-            }
-            (1, true) => {
-                self.commit()?;
-                out.change(&Change::Committed(id));
-            }
-            (_, true) => self.transaction.depth -= 1,
-            (_, false) => {
-                self.rollback();
-                out.change(&Change::RolledBack(id));
-            }
-        }
-        out.done(0, if commit { Command::Commit } else { Command::Rollback }, 0);
-        Ok(())
-    }
-}
-
-/// RAISERROR's text with `%s` and `%d` replaced in order.
-fn filled(text: &str, arguments: &[String]) -> String {
-    let mut filled = String::new();
-    let mut rest = text;
-    let mut arguments = arguments.iter();
-    while let Some(at) = rest.find('%') {
-        let (before, after) = rest.split_at(at);
-        filled += before;
-        rest = match after.as_bytes().get(1) {
-            Some(b's' | b'd' | b'i') => {
-                filled += arguments.next().map_or("(null)", String::as_str);
-                &after[2..]
-            }
-            Some(b'%') => {
-                filled.push('%');
-                &after[2..]
-            }
-            _ => {
-                filled.push('%');
-                &after[1..]
-            }
-        };
-    }
-    filled + rest
 }
 
 fn digest(text: &str) -> String {

@@ -10,13 +10,25 @@ pub mod history;
 
 pub mod session;
 
+pub mod commit;
+
 pub mod tables;
+
+pub mod view_rows;
 
 pub mod views;
 
 pub mod server_functions;
 
 pub mod rows;
+
+pub mod describe;
+
+pub mod indexes;
+
+pub mod keys;
+
+pub mod columns;
 
 pub mod ddl;
 
@@ -28,12 +40,18 @@ pub mod databases;
 
 pub mod roll_forward;
 
+pub mod backup_media;
+
 pub mod backup;
+
+pub mod recovery;
 
 pub mod restore;
 
 pub mod read_media;
 
 pub mod procedures;
+
+pub mod steering;
 
 pub mod interpreter;

@@ -6,8 +6,8 @@ use super::databases::plain_text;
 use super::halt::{Done, Halt};
 use super::output::Output;
 use super::session::Session;
-use super::tables::{self, alias};
-use super::views::{file_exists, listed};
+use super::tables::{self, Found, alias};
+use super::view_rows::{file_exists, listed};
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::cursor::Cursor;
 use crate::sqlserver::lang::statement::{Argument, Execute, ObjectName};
@@ -15,8 +15,8 @@ use crate::sqlserver::query::compiler::literal;
 use crate::sqlserver::query::names::TypedValue;
 use crate::sqlserver::sql_type::{SqlType, Width};
 use crate::sqlserver::store::functions::compare;
-use crate::sqlserver::store::instance::AppLock;
 use crate::sqlserver::store::record::quoted;
+use crate::sqlserver::store::sessions::AppLock;
 use crate::sqlserver::tds::tokens::{Column, Command};
 use crate::sqlserver::value::Value;
 
@@ -284,76 +284,57 @@ fn rename(
     kind: Option<String>,
 ) -> Done<()> {
     let (Some(object), Some(new)) = (object, new) else {
-        return Err(SqlError::new(
-            201,
-            "Procedure or function 'sp_rename' expects parameters '@objname' and '@newname'.",
-        )
-        .into());
+        let text = "Procedure or function 'sp_rename' expects parameters '@objname' and '@newname'.";
+        return Err(SqlError::new(201, text).into());
     };
-    let mut cursor = Cursor::new(&object)?;
-    let name = cursor.object_name()?;
-    let is_column = kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("COLUMN"));
-    if !is_column && kind.as_deref().is_some_and(|kind| !kind.eq_ignore_ascii_case("OBJECT")) {
-        return Err(SqlError::not_understood("sp_rename of anything but tables and columns").into());
-    }
-    let table = if is_column {
-        ObjectName {
-            database: None,
-            schema: name.database.clone(),
-            name: name.schema.clone().unwrap_or_default(),
-        }
-    } else {
-        name.clone()
-    };
+    let name = Cursor::new(&object)?.object_name()?;
     let missing = || {
-        Halt::from(SqlError::new(
-            15225,
-            format!("No item by the name of '{object}' could be found in the current database."),
-        ))
+        let text = format!("No item by the name of '{object}' could be found in the current database.");
+        Halt::from(SqlError::new(15_225, text))
     };
-    let found = tables::find(session, &table)?.ok_or_else(missing)?;
-    let stored = quoted(&found.stored_name());
-    let at = found.object;
-    let is_used = !tables::indexes(session, &found)?.is_empty();
-    session.atomically(|session| {
-        if !is_column {
-            let to = quoted(&tables::stored_name(&found.schema, &new));
-            if is_used
-                && session
-                    .single(
-                        &format!(
-                            "SELECT 1 FROM {}.__objects WHERE parent = ? AND type = 'F '",
-                            alias(found.database)
-                        ),
-                        &[Value::Integer(at)],
-                    )?
-                    .is_some()
-            {
-                return Err(SqlError::not_understood("sp_rename of a table with foreign keys").into());
-            }
-            return session.change_schema(found.database, |d| {
-                vec![
-                    format!("ALTER TABLE {d}.{stored} RENAME TO {to}"),
-                    format!("UPDATE {d}.__objects SET name = {} WHERE object_id = {at}", literal(&new)),
-                ]
-            });
+    match kind.as_deref().unwrap_or("OBJECT").to_uppercase().as_str() {
+        "OBJECT" => {
+            let found = tables::find(session, &name)?.ok_or_else(missing)?;
+            session.atomically(|session| rename_table(session, &found, &new))
         }
-        let field =
-            found.fields.iter().find(|field| compare(&field.name, &name.name).is_eq()).ok_or_else(missing)?;
-        let in_index =
-            tables::indexes(session, &found)?.iter().any(|index| index.columns.contains(&field.name));
-        if in_index {
-            return Err(SqlError::not_understood("sp_rename of a column that an index has").into());
+        "COLUMN" => {
+            // The name's last part is the column, what stands before it the table.
+            let table =
+                ObjectName { database: None, schema: name.database, name: name.schema.unwrap_or_default() };
+            let found = tables::find(session, &table)?.ok_or_else(missing)?;
+            let field = found.fields.iter().find(|field| compare(&field.name, &name.name).is_eq());
+            let old = field.ok_or_else(missing)?.name.clone();
+            session.atomically(|session| rename_column(session, &found, &old, &new))
         }
-        session.change_schema(found.database, |d| {
-            vec![
-                format!("ALTER TABLE {d}.{stored} RENAME COLUMN {} TO {}", quoted(&field.name), quoted(&new)),
-                format!(
-                    "UPDATE {d}.__columns SET name = {} WHERE object_id = {at} AND name = {}",
-                    literal(&new),
-                    literal(&field.name)
-                ),
-            ]
-        })
+        _ => Err(SqlError::not_understood("sp_rename of anything but tables and columns").into()),
+    }
+}
+
+fn rename_table(session: &mut Session, table: &Found, new: &str) -> Done<()> {
+    let keys = format!("SELECT 1 FROM {}.__objects WHERE parent = ? AND type = 'F '", alias(table.database));
+    if session.single(&keys, &[Value::Integer(table.object)])?.is_some() {
+        return Err(SqlError::not_understood("sp_rename of a table with foreign keys").into());
+    }
+    let (from, to) = (quoted(&table.stored_name()), quoted(&tables::stored_name(&table.schema, new)));
+    let (object, name) = (table.object, literal(new));
+    session.change_schema(table.database, |d| {
+        vec![
+            format!("ALTER TABLE {d}.{from} RENAME TO {to}"),
+            format!("UPDATE {d}.__objects SET name = {name} WHERE object_id = {object}"),
+        ]
+    })
+}
+
+fn rename_column(session: &mut Session, table: &Found, old: &str, new: &str) -> Done<()> {
+    if tables::indexes(session, table)?.iter().any(|index| index.columns.iter().any(|column| column == old)) {
+        return Err(SqlError::not_understood("sp_rename of a column that an index has").into());
+    }
+    let (stored, from, to) = (quoted(&table.stored_name()), quoted(old), quoted(new));
+    let (object, old, new) = (table.object, literal(old), literal(new));
+    session.change_schema(table.database, |d| {
+        vec![
+            format!("ALTER TABLE {d}.{stored} RENAME COLUMN {from} TO {to}"),
+            format!("UPDATE {d}.__columns SET name = {new} WHERE object_id = {object} AND name = {old}"),
+        ]
     })
 }

@@ -22,7 +22,7 @@ use crate::sqlserver::value::Value;
 /// Answers a statement that only reads media.
 pub fn read(session: &mut Session, read: &ReadMedia, out: &mut Output) -> Done<()> {
     let done = answer(session, read, out);
-    terminated(done, &Body::ReadMedia(read.clone()))
+    terminated(done, &Body::ReadMedia(Box::new(read.clone())))
 }
 
 fn answer(session: &mut Session, read: &ReadMedia, out: &mut Output) -> Done<()> {
@@ -126,10 +126,8 @@ fn header_columns() -> Vec<Column> {
 
 fn header_row(set: &SetOnMedia, position: usize, media: &MediaHeader) -> Vec<Cell> {
     let mut row = header_cells(Some(&set.header), position, Some(media));
-    if !set.whole {
-        if let Some(name) = row.first_mut() {
-            name.2 = Value::Text("*** INCOMPLETE ***".into());
-        }
+    if let (false, Some(name)) = (set.whole, row.first_mut()) {
+        name.2 = Value::Text("*** INCOMPLETE ***".into());
     }
     row
 }

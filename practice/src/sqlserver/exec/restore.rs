@@ -1,25 +1,19 @@
 //! RESTORE DATABASE and RESTORE LOG. Main function: [`restore`].
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-
 use super::backup::{finished, statement, tell_progress, terminated};
-use super::databases::checkpoint;
 use super::devices::{Opened, devices, open};
 use super::halt::{Done, Halt, sql_error};
 use super::history::{Restored, note_restore};
 use super::output::Output;
+use super::recovery::{claim, has_unsaved_tail, leave, recover_only};
 use super::roll_forward::{Plan, Target, beyond_target, datetime, history, plan};
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Body, Ending, RecoveryModel, Restore, Stop};
-use crate::sqlserver::store::database::{
-    Access, Base, Chain, DATABASE_VERSION, DataFile, Database, Fork, Redo, State,
-};
+use crate::sqlserver::store::database::{Base, DATABASE_VERSION, DataFile, Database, Redo, State};
 use crate::sqlserver::store::files;
 use crate::sqlserver::store::functions::compare;
 use crate::sqlserver::store::instance::no_directory;
-use crate::sqlserver::store::log::Log;
 use crate::sqlserver::store::media::{SetHeader, SetKind};
 use crate::sqlserver::store::record::Record;
 use crate::sqlserver::tds::tokens::Command;
@@ -39,7 +33,7 @@ pub fn restore(session: &mut Session, options: &Restore, out: &mut Output) -> Do
             database.taken_by = None;
         }
     }
-    terminated(done, &Body::Restore(options.clone()))
+    terminated(done, &Body::Restore(Box::new(options.clone())))
 }
 
 fn restored(session: &mut Session, options: &Restore, out: &mut Output) -> Done<()> {
@@ -232,7 +226,7 @@ impl Job<'_> {
                 return Err(SqlError::new(3159, text).into());
             }
         }
-        let moves = self.moved_files()?;
+        let moves = self.moved_files(session)?;
         let own_id = existing.map_or(0, |database| database.id);
         let mut errors = Vec::new();
         for (at, file) in moves.iter().enumerate() {
@@ -275,14 +269,14 @@ impl Job<'_> {
         Err(Halt::Errors(errors))
     }
 
-    fn moved_files(&self) -> Result<Vec<DataFile>, SqlError> {
+    fn moved_files(&self, session: &Session) -> Result<Vec<DataFile>, SqlError> {
         let mut files = self.set.files.clone();
         for (logical, path) in &self.options.moves {
             let file = files.iter_mut().find(|file| compare(&file.logical, logical).is_eq()).ok_or_else(|| {
                 let text = format!("Logical file '{logical}' is not part of database '{}'. Use RESTORE FILELISTONLY to list the logical file names.", self.name);
                 SqlError::new(3234, text).state(2)
             })?;
-            file.path = PathBuf::from(path);
+            file.path = session.instance.setup.file_path(path, file.is_log);
         }
         Ok(files)
     }
@@ -327,7 +321,7 @@ impl Job<'_> {
             );
             return Err(SqlError::new(3154, text).state(4));
         }
-        self.moved_files()?;
+        self.moved_files(session)?;
         if let Some(database) = catalog.databases.get_mut(&database.id) {
             database.taken_by = Some(session.id);
             database.generation += 1;
@@ -482,134 +476,4 @@ impl Job<'_> {
             out.message(&error.class(10));
         }
     }
-}
-
-/// Whether a database has committed what no log backup holds.
-fn has_unsaved_tail(database: &Database) -> bool {
-    let (Some(chain), Some(log)) = (&database.chain, &database.log) else { return false };
-    if database.model == RecoveryModel::Simple {
-        return false;
-    }
-    let log = log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    log.records().iter().any(|record| record.lsn >= chain.from && record.at.is_some())
-}
-
-/// Makes or takes over the database of that name: from here on the old one is lost.
-fn claim(session: &Session, name: &str, set: &SetHeader, files: &[DataFile]) -> Result<u32, SqlError> {
-    let mut catalog = session.instance.catalog();
-    let existing = catalog.named(name).cloned();
-    let id = existing.as_ref().map(|database| database.id);
-    let id = id.or_else(|| (5..).find(|id| !catalog.databases.contains_key(id))).unwrap_or(u32::MAX);
-    let old_files = existing.iter().flat_map(|database| &database.files).map(|file| file.path.clone());
-    let stale: Vec<PathBuf> = old_files.chain(files.iter().map(|file| file.path.clone())).collect();
-    let database = Database {
-        id,
-        name: existing.as_ref().map_or(name, |database| &database.name).to_owned(),
-        created: set.database_created,
-        files: files.to_vec(),
-        state: State::Restoring,
-        standby: None,
-        read_only: set.read_only,
-        access: set.access,
-        model: set.model,
-        family: set.family,
-        binding: session.instance.guids.next(),
-        forks: set.forks.clone(),
-        differential_base: None,
-        last_full: None,
-        last_checkpoint: set.checkpoint,
-        chain: None,
-        redo: None,
-        generation: existing.as_ref().map_or(0, |database| database.generation + 1),
-        log: None,
-        writer: None,
-        taken_by: Some(session.id),
-    };
-    catalog.databases.insert(id, database);
-    session.instance.save(&catalog)?;
-    drop(catalog);
-    stale.iter().try_for_each(|path| files::remove_data(path)).map_err(SqlError::internal)?;
-    Ok(id)
-}
-
-/// Leaves a database recovered, readable between two restores, or restoring.
-fn leave(
-    session: &Session,
-    id: u32,
-    recovers: bool,
-    standby: Option<String>,
-    restricted: bool,
-) -> Result<(), SqlError> {
-    let instance = &session.instance;
-    let mut catalog = instance.catalog();
-    let Some(database) = catalog.databases.get_mut(&id) else {
-        return Err(SqlError::internal("a database is gone"));
-    };
-    database.generation += 1;
-    if let Some(file) = standby {
-        database.standby = Some(file);
-        database.state = State::Online;
-        return instance.save(&catalog);
-    }
-    database.standby = None;
-    database.state = State::Restoring;
-    if recovers {
-        recover(session, database)?;
-        if restricted {
-            database.access = Access::RestrictedUser;
-        }
-    }
-    instance.save(&catalog)
-}
-
-/// Brings a database online where its redo has come to: a new stretch of its history begins.
-fn recover(session: &Session, database: &mut Database) -> Result<(), SqlError> {
-    let Some(redo) = database.redo.take() else {
-        return Err(SqlError::new(
-            4333,
-            "The database cannot be recovered because the log was not restored.",
-        ));
-    };
-    let mut log = Log::create(&database.log_path(), redo.lsn).map_err(SqlError::internal)?;
-    checkpoint(&mut log)?;
-    files::redo(&database.data_path(), &session.instance.guids, &[], log.next())
-        .map_err(|error| sql_error(&error))?;
-    database.log = Some(Arc::new(Mutex::new(log)));
-    database.forks.push(Fork { id: session.instance.guids.next(), from: redo.lsn });
-    database.binding = session.instance.guids.next();
-    let keeps = database.model != RecoveryModel::Simple;
-    database.chain = keeps.then(|| Chain { from: redo.lsn, begins: false, last: None });
-    database.state = State::Online;
-    Ok(())
-}
-
-/// `RESTORE DATABASE x WITH RECOVERY`, without media.
-fn recover_only(session: &mut Session, name: &str, options: &Restore, out: &mut Output) -> Done<()> {
-    let Some(ending) = &options.ending else { return Err(SqlError::syntax(name).into()) };
-    session.detach_all()?;
-    let started = session.instance.clock.now();
-    let (id, open) = {
-        let catalog = session.instance.catalog();
-        let database = catalog.named(name).ok_or_else(|| SqlError::no_database(name))?;
-        if database.id == session.current || !catalog.inside(database.id, session.id).is_empty() {
-            return Err(SqlError::new(
-                3101,
-                "Exclusive access could not be obtained because the database is in use.",
-            )
-            .into());
-        }
-        (database.id, database.state == State::Restoring || database.standby.is_some())
-    };
-    if !open {
-        return Err(SqlError::new(3153, "The database is already fully recovered.").into());
-    }
-    let standby = match ending {
-        Ending::Standby(file) => Some(session.text(file)?),
-        _ => None,
-    };
-    leave(session, id, *ending == Ending::Recovery, standby, options.restricted_user)?;
-    let what = if options.log { "RESTORE LOG" } else { "RESTORE DATABASE" };
-    out.message(&finished(what, 0, started, session.instance.clock.now()));
-    out.done(0, Command::RestoreDatabase, 0);
-    Ok(())
 }

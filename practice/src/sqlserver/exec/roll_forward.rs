@@ -88,15 +88,13 @@ pub fn plan(
     target: Option<&Target>,
 ) -> Result<Plan, SqlError> {
     check_forks(set, redo.lsn, forks)?;
-    if let (Some(Target::Time(time)), Some(last)) = (target, redo.last_commit) {
-        if kept(last) > *time {
-            return Err(too_early(4335));
-        }
-    }
-    if let Some(Target::Lsn { lsn, .. }) = target {
-        if *lsn < redo.lsn {
-            return Err(too_early(4335));
-        }
+    let is_behind = match target {
+        Some(Target::Time(time)) => redo.last_commit.is_some_and(|last| kept(last) > *time),
+        Some(Target::Lsn { lsn, .. }) => *lsn < redo.lsn,
+        _ => false,
+    };
+    if is_behind {
+        return Err(too_early(4335));
     }
     if set.first > redo.lsn {
         let first_commit = records.iter().find_map(|record| record.at);

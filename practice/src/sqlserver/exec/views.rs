@@ -1,21 +1,19 @@
 //! The server's views of its own state. Main function: [`find`].
 
-use chrono::{DateTime, Utc};
-
 use super::session::Session;
 use super::tables::alias;
+use super::view_rows::{
+    Row, argument, database_name, databases, date, enumerated, file_exists, files, int, locks,
+    recovery_status, requests, sessions, text, volumes, with_nulls,
+};
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::ObjectName;
 use crate::sqlserver::query::names::{Field, Table};
 use crate::sqlserver::sql_type::parse_text;
-use crate::sqlserver::store::database::{COLLATION, DataFile, Database, State, model_shown};
 use crate::sqlserver::store::functions::compare;
-use crate::sqlserver::store::lsn::Lsn;
 use crate::sqlserver::store::record::quoted;
-use crate::sqlserver::value::{Value, datetime_rounded, moment_text};
-
-/// A row of a view.
-pub type Row = Vec<Value>;
+use crate::sqlserver::store::sessions::SessionEntry;
+use crate::sqlserver::value::Value;
 
 /// Where a view's rows come from.
 enum Rows {
@@ -109,7 +107,7 @@ const VIEWS: &[View] = &[
          auth_scheme nvarchar(40)!; client_net_address varchar(48)",
         Rows::State(|session| {
             let catalog = session.instance.catalog();
-            let row = |(id, entry): (&i16, &crate::sqlserver::store::instance::SessionEntry)| {
+            let row = |(id, entry): (&i16, &SessionEntry)| {
                 let words = [text("TCP"), text("TSQL"), text("TRUE"), text("SQL"), text("127.0.0.1")];
                 [vec![Value::Integer(i64::from(*id)), date(entry.since)], words.to_vec()].concat()
             };
@@ -417,310 +415,6 @@ fn filled(session: &Session, view: &View, fields: &[Field], rows: &[Row]) -> Res
     };
     fill().map_err(|error| super::halt::sql_error(&error))?;
     Ok(name)
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
-}
-
-fn int(number: u32) -> Value {
-    Value::Integer(i64::from(number))
-}
-
-fn bit(value: bool) -> Value {
-    Value::Integer(i64::from(value))
-}
-
-fn guid(value: uuid::Uuid) -> Value {
-    Value::Text(value.hyphenated().to_string().to_uppercase())
-}
-
-fn lsn(value: Option<Lsn>) -> Value {
-    value.map_or(Value::Null, |lsn| Value::Text(lsn.decimal().kept()))
-}
-
-fn date(moment: DateTime<Utc>) -> Value {
-    Value::Text(moment_text(datetime_rounded(moment.naive_utc()), 3))
-}
-
-fn with_nulls(mut row: Row, width: usize) -> Row {
-    row.resize(width, Value::Null);
-    row
-}
-
-fn database_name(session: &Session, id: u32) -> String {
-    session.instance.catalog().databases.get(&id).map(|database| database.name.clone()).unwrap_or_default()
-}
-
-fn databases(session: &Session) -> Vec<Row> {
-    let catalog = session.instance.catalog();
-    let row = |database: &Database| {
-        let (access, access_name) = database.access.shown();
-        let (model, model_name) = model_shown(database.model);
-        let online = database.state == State::Online;
-        let waits = if database.keeps_log() { (2, "LOG_BACKUP") } else { (0, "NOTHING") };
-        let fixed = |is: i64| Value::Integer(is);
-        vec![
-            text(&database.name),
-            int(database.id),
-            Value::Null,
-            Value::Blob(vec![1]),
-            date(database.created),
-            fixed(160),
-            if online { text(COLLATION) } else { Value::Null },
-            fixed(access),
-            text(access_name),
-            bit(database.read_only || database.standby.is_some()),
-            fixed(0),
-            fixed(0),
-            fixed(database.state.number()),
-            text(database.state.name()),
-            bit(database.standby.is_some()),
-            fixed(0),
-            fixed(0),
-            fixed(model),
-            text(model_name),
-            fixed(2),
-            text("CHECKSUM"),
-            fixed(0),
-            fixed(0),
-            fixed(0),
-            fixed(0),
-            fixed(0),
-            fixed(waits.0),
-            text(waits.1),
-            Value::Null,
-            Value::Null,
-        ]
-    };
-    catalog.databases.values().map(row).collect()
-}
-
-/// How many pages of 8 KiB a file has.
-fn pages(file: &DataFile) -> Value {
-    let size = std::fs::metadata(&file.path).map(|meta| meta.len()).unwrap_or(0);
-    Value::Integer(i64::try_from(size.div_ceil(8192)).unwrap_or(i64::MAX))
-}
-
-fn files(session: &Session, only: Option<u32>) -> Vec<Row> {
-    let catalog = session.instance.catalog();
-    let mut rows = Vec::new();
-    for database in catalog.databases.values().filter(|database| only.is_none_or(|id| id == database.id)) {
-        let redo = database
-            .redo
-            .as_ref()
-            .filter(|_| database.state == State::Restoring || database.standby.is_some());
-        let fork = database.forks.last().map_or(Value::Null, |fork| guid(fork.id));
-        let base = database.differential_base.as_ref();
-        for file in &database.files {
-            let base = base.filter(|_| !file.is_log);
-            rows.push(vec![
-                int(database.id),
-                int(file.id),
-                guid(file.guid),
-                bit(file.is_log),
-                text(if file.is_log { "LOG" } else { "ROWS" }),
-                bit(!file.is_log),
-                text(&file.logical),
-                text(&file.path.to_string_lossy()),
-                Value::Integer(database.state.number()),
-                text(database.state.name()),
-                pages(file),
-                Value::Integer(if file.is_log { 268_435_456 } else { -1 }),
-                Value::Integer(8192),
-                Value::Integer(0),
-                Value::Null,
-                lsn(redo.map(|redo| redo.lsn)),
-                if redo.is_some() { fork.clone() } else { Value::Null },
-                Value::Null,
-                Value::Null,
-                lsn(base.map(|base| base.lsn)),
-                base.map_or(Value::Null, |base| guid(base.guid)),
-                Value::Null,
-                lsn(database.last_full),
-            ]);
-        }
-    }
-    rows
-}
-
-fn recovery_status(session: &Session) -> Vec<Row> {
-    let catalog = session.instance.catalog();
-    let row = |database: &Database| {
-        let last_log = database.chain.as_ref().map(|chain| chain.from);
-        let forks = (database.forks.first(), database.forks.last());
-        let fork = |fork: Option<&crate::sqlserver::store::database::Fork>| {
-            fork.map_or(Value::Null, |fork| guid(fork.id))
-        };
-        let point = forks.1.filter(|_| database.forks.len() > 1).map(|fork| fork.from);
-        let online = database.state == State::Online;
-        vec![
-            int(database.id),
-            if online { guid(database.binding) } else { Value::Null },
-            guid(database.family),
-            lsn(last_log.filter(|_| online)),
-            fork(forks.1),
-            if point.is_some() { fork(forks.0) } else { Value::Null },
-            lsn(point),
-        ]
-    };
-    catalog.databases.values().map(row).collect()
-}
-
-fn sessions(session: &Session) -> Vec<Row> {
-    let catalog = session.instance.catalog();
-    let row = |(id, entry): (&i16, &crate::sqlserver::store::instance::SessionEntry)| {
-        let login = text(&entry.login);
-        let running = entry.work.is_some() || *id == session.id;
-        vec![
-            Value::Integer(i64::from(*id)),
-            date(entry.since),
-            text(&entry.host),
-            text(&entry.program),
-            Value::Null,
-            text("TDS"),
-            login.clone(),
-            text(if running { "running" } else { "sleeping" }),
-            int(entry.database),
-            int(entry.open_transactions),
-            bit(true),
-            login,
-            Value::Integer(-1),
-            Value::Integer(0),
-        ]
-    };
-    catalog.sessions.iter().map(row).collect()
-}
-
-fn requests(session: &Session) -> Vec<Row> {
-    let catalog = session.instance.catalog();
-    let mut rows = Vec::new();
-    for (id, entry) in &catalog.sessions {
-        let Some(work) = &entry.work else { continue };
-        let elapsed = (session.now - work.since).num_milliseconds().clamp(0, i64::from(i32::MAX));
-        let left = if work.percent > 0.0 {
-            (elapsed as f64 * (100.0 - work.percent) / work.percent) as i64
-        } else {
-            0
-        };
-        let is_media = work.command.starts_with("BACKUP") || work.command.starts_with("RESTORE");
-        rows.push(vec![
-            Value::Integer(i64::from(*id)),
-            Value::Integer(0),
-            date(work.since),
-            text(if work.blocked_by == 0 { "running" } else { "suspended" }),
-            text(work.command),
-            int(entry.database),
-            Value::Integer(i64::from(work.blocked_by)),
-            if is_media { text("BACKUPIO") } else { Value::Null },
-            Value::Integer(0),
-            text(""),
-            Value::Real(work.percent),
-            Value::Integer(left),
-            Value::Integer(elapsed),
-            Value::Integer(0),
-            int(entry.open_transactions),
-        ]);
-    }
-    rows
-}
-
-fn locks(session: &Session) -> Vec<Row> {
-    let catalog = session.instance.catalog();
-    let mut rows: Vec<Row> = catalog
-        .locks
-        .iter()
-        .map(|lock| {
-            let short: String = lock.resource.chars().take(32).collect();
-            let mode = match lock.mode.as_str() {
-                "Exclusive" => "X",
-                "Shared" => "S",
-                "Update" => "U",
-                "IntentExclusive" => "IX",
-                _ => "IS",
-            };
-            vec![
-                text("APPLICATION"),
-                text(""),
-                int(lock.database),
-                text(&format!("0:[{short}]:(0)")),
-                text(mode),
-                text("LOCK"),
-                text("GRANT"),
-                Value::Integer(i64::from(lock.session)),
-                text(if lock.of_transaction { "TRANSACTION" } else { "SESSION" }),
-            ]
-        })
-        .collect();
-    for (id, entry) in &catalog.sessions {
-        let holder = Value::Integer(i64::from(*id));
-        let words = [text("S"), text("LOCK"), text("GRANT"), holder, text("SHARED_TRANSACTION_WORKSPACE")];
-        rows.push([vec![text("DATABASE"), text(""), int(entry.database), text("")], words.to_vec()].concat());
-    }
-    rows
-}
-
-/// A volume of a size of its own: a practice server does not tell of this machine's disks.
-fn volumes(session: &Session) -> Vec<Row> {
-    let catalog = session.instance.catalog();
-    let mut rows = Vec::new();
-    for database in catalog.databases.values() {
-        for file in &database.files {
-            let root = file
-                .path
-                .ancestors()
-                .last()
-                .map(|root| root.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            let words = [text(&root), text("practice"), text("practice"), text("practice")];
-            let sizes = [Value::Integer(512 << 30), Value::Integer(256 << 30)];
-            rows.push([vec![int(database.id), int(file.id)], words.to_vec(), sizes.to_vec()].concat());
-        }
-    }
-    rows
-}
-
-fn argument(arguments: &[Value], at: usize) -> &str {
-    if let Some(Value::Text(text)) = arguments.get(at) { text } else { "" }
-}
-
-/// Whether a path is a file, whether a folder, whether its parent is there.
-#[must_use]
-pub fn file_exists(path: &str) -> Row {
-    let path = std::path::Path::new(path);
-    vec![bit(path.is_file()), bit(path.is_dir()), bit(path.parent().is_some_and(std::path::Path::is_dir))]
-}
-
-fn enumerated(arguments: &[Value]) -> Vec<Row> {
-    let (dir, pattern) = (argument(arguments, 0), argument(arguments, 1));
-    let pattern = pattern.replace('*', "%").replace('?', "_");
-    let mut rows = Vec::new();
-    for (name, is_directory, size, modified) in listed(dir) {
-        if !crate::sqlserver::store::functions::like(&name, &pattern, None) {
-            continue;
-        }
-        let path = std::path::Path::new(dir).join(&name);
-        let at = modified.map_or(Value::Null, |at| Value::Text(moment_text(at.naive_utc(), 7)));
-        let flags = vec![bit(false); 6];
-        let head =
-            vec![text(&path.to_string_lossy()), text(dir), text(&name), Value::Integer(0), bit(is_directory)];
-        let tail = vec![at.clone(), at.clone(), at, Value::Integer(i64::try_from(size).unwrap_or(i64::MAX))];
-        rows.push([head, flags, tail].concat());
-    }
-    rows
-}
-
-/// What lies in a folder, by name: whether it is a folder, its size, when it was changed.
-#[must_use]
-pub fn listed(dir: &str) -> Vec<(String, bool, u64, Option<DateTime<Utc>>)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let Ok(meta) = entry.metadata() else { continue };
-        let name = entry.file_name().to_string_lossy().into_owned();
-        found.push((name, meta.is_dir(), meta.len(), meta.modified().ok().map(DateTime::from)));
-    }
-    found.sort();
-    found
 }
 
 /// A query over all tables of a database: `{o}` is the object, `{i}` the index, `{t}` the table.

@@ -269,7 +269,7 @@ fn execute(cursor: &mut Cursor) -> Result<Body, SqlError> {
     if cursor.accept_token(&Token::LParen) {
         let text = cursor.expression()?;
         cursor.expect_token(&Token::RParen)?;
-        return Ok(Body::Execute(Execute::Text(text)));
+        return Ok(Body::Execute(Execute::Text(Box::new(text))));
     }
     let result = cursor.variable();
     if result.is_some() {

@@ -335,10 +335,11 @@ impl Cursor {
                         cases += 1;
                     } else if is("END") && cases > 0 {
                         cases -= 1;
-                    } else if depth == 0 && cases == 0 && at > self.at && (is("END") || is("ELSE")) {
-                        return at;
-                    } else if depth == 0 && at > self.at && STARTERS.iter().any(|starter| is(starter)) {
-                        return at;
+                    } else if depth == 0 && at > self.at {
+                        let closes = cases == 0 && (is("END") || is("ELSE"));
+                        if closes || STARTERS.iter().any(|starter| is(starter)) {
+                            return at;
+                        }
                     }
                 }
                 _ => {}

@@ -32,7 +32,7 @@ pub fn backup(cursor: &mut Cursor) -> Result<Body, SqlError> {
             }
         }
     }
-    Ok(Body::Backup(backup))
+    Ok(Body::Backup(Box::new(backup)))
 }
 
 fn devices(cursor: &mut Cursor) -> Result<Vec<Text>, SqlError> {
@@ -135,8 +135,8 @@ pub fn restore(cursor: &mut Cursor) -> Result<Body, SqlError> {
         }
     }
     Ok(match reading {
-        Some(what) => Body::ReadMedia(ReadMedia { what, options: restore }),
-        None => Body::Restore(restore),
+        Some(what) => Body::ReadMedia(Box::new(ReadMedia { what, options: restore })),
+        None => Body::Restore(Box::new(restore)),
     })
 }
 

@@ -51,9 +51,9 @@ pub enum Body {
     CreateDatabase { name: String, files: Vec<DeclaredFile> },
     DropDatabases { names: Vec<String>, if_exists: bool },
     AlterDatabase { name: Option<String>, change: DatabaseChange, termination: Termination },
-    Backup(Backup),
-    Restore(Restore),
-    ReadMedia(ReadMedia),
+    Backup(Box<Backup>),
+    Restore(Box<Restore>),
+    ReadMedia(Box<ReadMedia>),
     Use(String),
     Kill { session: i64, status_only: bool },
     CheckDatabase { name: Option<Text>, no_messages: bool },
@@ -312,7 +312,7 @@ pub struct Argument {
 #[allow(missing_docs)]
 pub enum Execute {
     /// `EXEC (text)`.
-    Text(Expr),
+    Text(Box<Expr>),
     /// `EXEC [@result =] procedure arguments`.
     Procedure { result: Option<String>, name: ObjectName, arguments: Vec<Argument> },
 }

@@ -179,7 +179,7 @@ impl Compiler<'_> {
         }
         let table = self.writable(&table_name.ok_or_else(|| SqlError::object(&wanted.name))?)?;
         self.scopes.push(Vec::new());
-        let sql = self.from_clause(from)?;
+        let sql = self.sources(from)?;
         let sources: Vec<&Source> = self.scopes.iter().flatten().collect();
         let source = sources.iter().find(|source| compare(&source.name, &wanted.name).is_eq());
         let alias = source.map(|source| source.prefix.trim_end_matches('.').to_owned()).unwrap_or_default();

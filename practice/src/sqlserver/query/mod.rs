@@ -6,7 +6,11 @@ pub mod compiler;
 
 pub mod expression;
 
+pub mod aggregates;
+
 pub mod functions;
+
+pub mod from;
 
 pub mod select;
 

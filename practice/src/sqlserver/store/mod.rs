@@ -10,6 +10,8 @@ pub mod log;
 
 pub mod calendar;
 
+pub mod like;
+
 pub mod functions;
 
 pub mod database;
@@ -17,5 +19,7 @@ pub mod database;
 pub mod media;
 
 pub mod files;
+
+pub mod sessions;
 
 pub mod instance;

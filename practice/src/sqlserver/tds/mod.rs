@@ -13,6 +13,8 @@ pub mod login;
 
 pub mod wire;
 
+pub mod parameter;
+
 pub mod tokens;
 
 pub mod request;

@@ -2,7 +2,7 @@
 
 use super::bytes::{Malformed, Reader, utf16_text};
 use super::packet::{Kind, Message};
-use super::wire::parse_value;
+use super::parameter::parse_value;
 use crate::sqlserver::sql_type::SqlType;
 use crate::sqlserver::value::Value;
 
