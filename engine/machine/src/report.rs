@@ -176,7 +176,7 @@ fn instance_report(instance: &Instance, uses: &'static str) -> StepReport {
     let status = match instance.status {
         Some(status) => status.as_str(),
         None if parked.is_some() => "waiting",
-        None if live.is_some() || instance.retry_at.is_some() => "running",
+        None if instance.begun() => "running",
         None => "pending",
     };
     StepReport {

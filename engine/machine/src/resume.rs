@@ -112,8 +112,10 @@ impl Machine {
                 reopened.push(Reopened { step: step.id.clone(), key: None, fresh: again });
             }
             if !again {
-                let chosen = sitting.redo.iter().filter(|(id, key)| *id == step.id && self.is_instance(id, key));
-                let chosen = chosen.map(|(_, key)| Reopened { step: step.id.clone(), key: key.clone(), fresh: true });
+                let chosen =
+                    sitting.redo.iter().filter(|(id, key)| *id == step.id && self.is_instance(id, key));
+                let chosen =
+                    chosen.map(|(_, key)| Reopened { step: step.id.clone(), key: key.clone(), fresh: true });
                 reopened.extend(chosen);
             }
         }

@@ -136,7 +136,9 @@ impl Machine {
     /// Start the first ready instance, in written order, for which a slot is free; `false` when there is none.
     pub(super) fn start_next(&mut self, out: &mut Emitter) -> bool {
         let mut from = LiveKey { step: StepIx(0), instance: 0 };
-        while let Some(&live) = self.agenda.ready.range(from..).next() {
+        while self.agenda.taken() < self.plan.max_parallel as usize
+            && let Some(&live) = self.agenda.ready.range(from..).next()
+        {
             if self.has_slot(live.step) {
                 self.agenda.ready.remove(&live);
                 if self.instance(live).body.is_some() {
@@ -146,6 +148,7 @@ impl Machine {
                 }
                 return true;
             }
+            // Its own limit is reached, for all of its instances.
             from = LiveKey { step: StepIx(live.step.0 + 1), instance: 0 };
         }
         false

@@ -8,4 +8,11 @@ mod reference;
 mod witness;
 
 mod needs;
+mod foreach;
+mod validations;
+mod retries;
+mod people;
+mod resuming;
+mod recorded;
+mod many;
 mod random_runs;

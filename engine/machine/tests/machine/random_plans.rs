@@ -103,7 +103,9 @@ fn with_params(plan: PlanBuilder, items: &[Option<BTreeMap<String, bool>>]) -> P
             items.as_ref()?.iter().map(|(key, go)| json!({ "name": key, "id": key, "go": go })).collect();
         Some((NAMES[at], json!(list)))
     });
-    lists.fold(plan.param("yes", json!(true)).param("no", json!(false)), |plan, (id, list)| plan.param(id, list))
+    lists.fold(plan.param("yes", json!(true)).param("no", json!(false)), |plan, (id, list)| {
+        plan.param(id, list)
+    })
 }
 
 impl Draw<'_> {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use drydock_machine::attempt::instance_name;
 use drydock_machine::{
-    Assume, AttemptRef, Ended, Exit, Failure, Input, Machine, Moment, Outcome, RunEvent, RunHead, RunStatus,
-    Sitting, Verdict,
+    Assume, AttemptRef, Ended, Exit, Input, Machine, Moment, RunEvent, RunHead, RunStatus, Sitting, Verdict,
 };
 use drydock_plan::duration::Millis;
 use drydock_plan::model::StepIx;
@@ -319,7 +318,9 @@ impl<'a> RandomRun<'a> {
         let named = |live| self.machine.live_attempt(live).unwrap();
         let start: Vec<AttemptRef> = wanted.start.into_iter().map(named).collect();
         let stop: Vec<AttemptRef> = wanted.cancel.into_iter().map(named).collect();
-        for attempt in start.iter().filter(|attempt| !self.executing.contains_key(*attempt)).cloned().collect::<Vec<_>>() {
+        for attempt in
+            start.iter().filter(|attempt| !self.executing.contains_key(*attempt)).cloned().collect::<Vec<_>>()
+        {
             let executing = self.begin(&attempt);
             self.executing.insert(attempt, executing);
         }
@@ -388,7 +389,8 @@ impl<'a> RandomRun<'a> {
             _ => Some(Ended::Cancelled),
         };
         let now = self.now;
-        if let Some(executing) = self.executing.get_mut(attempt).filter(|executing| !executing.asked_to_stop) {
+        if let Some(executing) = self.executing.get_mut(attempt).filter(|executing| !executing.asked_to_stop)
+        {
             executing.due = if answer.is_none() { i64::MAX } else { now };
             (executing.says, executing.asked_to_stop) = (answer, true);
         }

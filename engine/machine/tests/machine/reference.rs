@@ -153,7 +153,11 @@ impl Reference<'_> {
             Status::Skipped => !self.holds(ix, None),
             _ => self.holds(ix, None),
         };
-        if right { Ok(()) } else { Err(format!("{} cannot have ended {status:?}: {:?}", step.id, self.needs(ix))) }
+        if right {
+            Ok(())
+        } else {
+            Err(format!("{} cannot have ended {status:?}: {:?}", step.id, self.needs(ix)))
+        }
     }
 
     /// With what a run exits that ended so.

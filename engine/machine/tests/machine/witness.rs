@@ -139,7 +139,9 @@ impl<'a> Witness<'a> {
                 let attempts = self.of(&id);
                 (attempts.unclear, attempts.known) = (true, reads);
             }
-            RunEvent::Reconciled { step, key, verdict, .. } => self.reconciled(&self.id(step, key.as_deref()), verdict),
+            RunEvent::Reconciled { step, key, verdict, .. } => {
+                self.reconciled(&self.id(step, key.as_deref()), verdict)
+            }
             RunEvent::Parked { step, key, unknown, .. } => {
                 let id = self.id(step, key.as_deref());
                 self.of(&id).parked = Some(if *unknown { Question::Unknown } else { Question::Approval });
@@ -184,12 +186,21 @@ impl<'a> Witness<'a> {
             }
             RunEvent::RunEnded { exit, .. } => self.run_ends(*exit),
             RunEvent::SittingEnded { exit: Exit::Waits } => {
-                assert!(self.attempts.values().any(|attempts| attempts.parked.is_some()), "nobody is waited for");
-                assert!(self.rules.stopping.is_none() && !self.rules.leaving, "a halted run must run finally");
+                assert!(
+                    self.attempts.values().any(|attempts| attempts.parked.is_some()),
+                    "nobody is waited for"
+                );
+                assert!(
+                    self.rules.stopping.is_none() && !self.rules.leaving,
+                    "a halted run must run finally"
+                );
             }
             RunEvent::CancelAsked { step, key, .. } => {
                 let id = self.id(step, key.as_deref());
-                assert!(!std::mem::replace(&mut self.of(&id).cancelled, true), "it was asked to stop already");
+                assert!(
+                    !std::mem::replace(&mut self.of(&id).cancelled, true),
+                    "it was asked to stop already"
+                );
             }
             RunEvent::Noted { .. } | RunEvent::SittingEnded { .. } => {}
         }
@@ -267,7 +278,11 @@ impl<'a> Witness<'a> {
         let name = attempt.id();
         self.recount();
         let part = self.part(&id).clone();
-        assert!(self.rules.may_start(id.0, &part), "{name} may not start: {part:?} {:?}", self.rules.needs(id.0));
+        assert!(
+            self.rules.may_start(id.0, &part),
+            "{name} may not start: {part:?} {:?}",
+            self.rules.needs(id.0)
+        );
         assert!(!self.rules.is_full(id.0), "{name} is one too many");
         assert!(part.retry_at.is_none_or(|at| at <= self.now), "{name} is too early");
         let validations = u32::try_from(self.rules.step(id.0).validate.len()).unwrap();
@@ -355,11 +370,17 @@ impl<'a> Witness<'a> {
             assert!(attempts.live.is_none() || self.rules.is_halted(ix), "{name} ended while it ran");
             if status == Status::Succeeded {
                 assert!(attempts.body_done, "{name} succeeded without its body");
-                assert!((1..=validations).all(|check| attempts.held.contains(&check)), "{name} was not validated");
+                assert!(
+                    (1..=validations).all(|check| attempts.held.contains(&check)),
+                    "{name} was not validated"
+                );
             }
             if attempts.body_done && status == Status::Failed {
                 let step = self.rules.step(ix);
-                assert!(validations > 0 || !step.outputs.is_empty(), "{name} failed after its body succeeded");
+                assert!(
+                    validations > 0 || !step.outputs.is_empty(),
+                    "{name} failed after its body succeeded"
+                );
             }
             self.possible(&id, &name, status);
             let part = self.part(&id);
@@ -367,9 +388,15 @@ impl<'a> Witness<'a> {
             part.status = Some(status);
         }
         if key.is_none() {
-            assert!(self.rules.parts[ix].is_some() || self.could_end_unlisted(ix, status), "{name} cannot end {status:?}");
-            if let Some(parts) = self.rules.parts[ix].as_ref().filter(|_| self.rules.step(ix).foreach.is_some()) {
-                let instances: Vec<Status> = parts.values().map(|part| part.status.expect("an open instance")).collect();
+            assert!(
+                self.rules.parts[ix].is_some() || self.could_end_unlisted(ix, status),
+                "{name} cannot end {status:?}"
+            );
+            if let Some(parts) =
+                self.rules.parts[ix].as_ref().filter(|_| self.rules.step(ix).foreach.is_some())
+            {
+                let instances: Vec<Status> =
+                    parts.values().map(|part| part.status.expect("an open instance")).collect();
                 assert_eq!(status, Reference::ends_together(&instances), "{name}: {instances:?}");
             }
             self.rules.ended[ix] = Some(status);
@@ -437,7 +464,10 @@ impl<'a> Witness<'a> {
             let Some(parts) = &self.rules.parts[ix] else {
                 let part = Part::default();
                 let open = self.rules.ended[ix].is_none();
-                assert!(!open || live_before_list() || !self.rules.may_start(ix, &part), "{ix} was not listed");
+                assert!(
+                    !open || live_before_list() || !self.rules.may_start(ix, &part),
+                    "{ix} was not listed"
+                );
                 continue;
             };
             for (key, part) in parts {

@@ -147,6 +147,13 @@ impl World {
         self
     }
 
+    /// Begin a sitting, and stop working once this is so.
+    pub(crate) fn run_while(mut self, not_enough: impl Fn(&Self) -> bool) -> Self {
+        self.begin(Sitting::default());
+        self.work(|world| !not_enough(world));
+        self
+    }
+
     /// Go on with the sitting that was stopped.
     pub(crate) fn go_on(mut self) -> Self {
         self.work(|_| false);
