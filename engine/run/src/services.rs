@@ -80,7 +80,10 @@ impl Services {
     }
 
     /// A new connection to a target of the plan.
-    pub(crate) async fn connect(&self, name: &str, attempt: &str) -> Result<Arc<dyn Connection>, StepError> {
+    ///
+    /// # Errors
+    /// `target.unbound` without a server for it, why a secret has no value, or why the server cannot be reached.
+    pub async fn connect(&self, name: &str, attempt: &str) -> Result<Arc<dyn Connection>, StepError> {
         let target = self.plan.targets.get(name).ok_or_else(|| StepError::internal(format!("there is no target {name}")))?;
         let kind = self
             .world
