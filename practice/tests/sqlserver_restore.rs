@@ -5,7 +5,7 @@
 
 mod sqlserver_support;
 
-use sqlserver_support::{Conn, World, error_of, one, rows, run};
+use sqlserver_support::{Conn, Making, World, error_of, one, rows, run, stepping_clock};
 
 /// A database with a table of numbers, in the full recovery model.
 async fn shop(world: &World) -> Conn {
@@ -107,7 +107,7 @@ fn drawn(state: &mut u64, bound: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_moment_between_two_log_backups_gives_the_rows_of_that_moment() {
-    let world = World::new().await;
+    let world = World::made(Making { clock: stepping_clock(), ..Making::default() }).await;
     let mut conn = shop(&world).await;
     backup(&mut conn, &world, "DATABASE shop", "full.bak", "").await;
     // What the table held after each change, and when that was, as STOPAT will be told it.
@@ -119,10 +119,7 @@ async fn any_moment_between_two_log_backups_gives_the_rows_of_that_moment() {
             1 if round > 3 => run(&mut conn, &format!("UPDATE shop.dbo.sales SET amount = {round} WHERE id = (SELECT MAX(id) FROM shop.dbo.sales)")).await,
             _ => sell(&mut conn, round).await,
         }
-        // A moment needs to be apart from the commits around it by more than datetime's three hundredths.
-        tokio::time::sleep(std::time::Duration::from_millis(8)).await;
         let at = one(&mut conn, "SELECT CONVERT(nvarchar(30), GETUTCDATE(), 126)").await;
-        tokio::time::sleep(std::time::Duration::from_millis(8)).await;
         history.push((at, amounts(&mut conn, "shop").await));
     }
     backup(&mut conn, &world, "LOG shop", "log.trn", "").await;

@@ -26,10 +26,17 @@ async fn exclusive_access_is_taken_and_given_back() {
     assert_eq!(error_of(&mut conn, "USE shop").await, 942);
     run(&mut conn, &restore).await;
     run(&mut conn, "ALTER DATABASE shop SET SINGLE_USER WITH ROLLBACK IMMEDIATE; USE shop").await;
-    assert_eq!(one(&mut conn, "SELECT user_access_desc FROM sys.databases WHERE name = 'shop'").await, "SINGLE_USER");
+    assert_eq!(
+        one(&mut conn, "SELECT user_access_desc FROM sys.databases WHERE name = 'shop'").await,
+        "SINGLE_USER"
+    );
     let mut third = world.connect().await;
     assert_eq!(error_of(&mut third, "USE shop").await, 924);
-    run(&mut conn, "USE master; ALTER DATABASE shop SET MULTI_USER; ALTER DATABASE shop MODIFY NAME = market").await;
+    run(
+        &mut conn,
+        "USE master; ALTER DATABASE shop SET MULTI_USER; ALTER DATABASE shop MODIFY NAME = market",
+    )
+    .await;
     run(&mut third, "USE market; SELECT COUNT(*) FROM t").await;
 }
 
@@ -43,11 +50,19 @@ async fn a_transaction_is_seen_whole_or_not_at_all() {
     assert_eq!(error_of(&mut other, "SET LOCK_TIMEOUT 50; INSERT INTO shop.dbo.t VALUES (2)").await, 1222);
     run(&mut one_side, "INSERT INTO shop.dbo.t VALUES (3); COMMIT").await;
     assert_eq!(one(&mut other, "SELECT COUNT(*) FROM shop.dbo.t").await, "2");
-    run(&mut one_side, "BEGIN TRAN; DELETE FROM shop.dbo.t; CREATE TABLE shop.dbo.u (id int); ROLLBACK").await;
+    run(&mut one_side, "BEGIN TRAN; DELETE FROM shop.dbo.t; CREATE TABLE shop.dbo.u (id int); ROLLBACK")
+        .await;
     assert_eq!(one(&mut other, "SELECT COUNT(*) FROM shop.dbo.t").await, "2");
     assert_eq!(one(&mut other, "SELECT OBJECT_ID(N'shop.dbo.u')").await, "NULL");
     // Without XACT_ABORT the rest of a batch runs, with it nothing is left.
-    assert_eq!(error_of(&mut one_side, "BEGIN TRAN; INSERT INTO shop.dbo.t VALUES (4); INSERT INTO shop.dbo.t VALUES (4); COMMIT").await, 2627);
+    assert_eq!(
+        error_of(
+            &mut one_side,
+            "BEGIN TRAN; INSERT INTO shop.dbo.t VALUES (4); INSERT INTO shop.dbo.t VALUES (4); COMMIT"
+        )
+        .await,
+        2627
+    );
     assert_eq!(one(&mut other, "SELECT COUNT(*) FROM shop.dbo.t").await, "3");
     assert_eq!(error_of(&mut one_side, "SET XACT_ABORT ON; BEGIN TRAN; INSERT INTO shop.dbo.t VALUES (5); INSERT INTO shop.dbo.t VALUES (5); COMMIT").await, 2627);
     assert_eq!(rows(&mut one_side, "SELECT COUNT(*), @@TRANCOUNT FROM shop.dbo.t").await, [["3", "0"]]);
@@ -71,7 +86,8 @@ async fn a_backup_taken_while_others_write_is_of_one_moment() {
     }
     writing.await.unwrap();
     run(&mut conn, &format!("RESTORE DATABASE shop FROM DISK = {disk} WITH REPLACE")).await;
-    let counts = rows(&mut conn, "SELECT (SELECT COUNT(*) FROM shop.dbo.t), (SELECT COUNT(*) FROM shop.dbo.u)").await;
+    let counts =
+        rows(&mut conn, "SELECT (SELECT COUNT(*) FROM shop.dbo.t), (SELECT COUNT(*) FROM shop.dbo.u)").await;
     assert_eq!(counts[0][0], counts[0][1]);
     run(&mut conn, "DBCC CHECKDB (N'shop') WITH NO_INFOMSGS").await;
 }
@@ -83,12 +99,23 @@ async fn application_locks_exclude_one_another() {
     let take = "DECLARE @r int; EXEC @r = sp_getapplock @Resource = '__EFMigrationsLock', @LockOwner = 'Session', @LockMode = 'Exclusive', @LockTimeout = 0; SELECT @r";
     assert_eq!(one(&mut one_side, take).await, "0");
     assert_eq!(one(&mut other, take).await, "-1");
-    assert_eq!(one(&mut one_side, "SELECT APPLOCK_MODE('public', '__EFMigrationsLock', 'Session')").await, "Exclusive");
+    assert_eq!(
+        one(&mut one_side, "SELECT APPLOCK_MODE('public', '__EFMigrationsLock', 'Session')").await,
+        "Exclusive"
+    );
     let held = "SELECT request_session_id FROM sys.dm_tran_locks WHERE resource_type = 'APPLICATION' AND request_session_id = @@SPID";
     assert_ne!(one(&mut one_side, held).await, "no row");
-    run(&mut one_side, "EXEC sp_releaseapplock @Resource = '__EFMigrationsLock', @LockOwner = 'Session'").await;
+    run(&mut one_side, "EXEC sp_releaseapplock @Resource = '__EFMigrationsLock', @LockOwner = 'Session'")
+        .await;
     assert_eq!(one(&mut other, take).await, "0");
-    assert_eq!(error_of(&mut one_side, "EXEC sp_releaseapplock @Resource = '__EFMigrationsLock', @LockOwner = 'Session'").await, 1223);
+    assert_eq!(
+        error_of(
+            &mut one_side,
+            "EXEC sp_releaseapplock @Resource = '__EFMigrationsLock', @LockOwner = 'Session'"
+        )
+        .await,
+        1223
+    );
     drop(other);
     while one(&mut one_side, take).await != "0" {
         tokio::task::yield_now().await;
@@ -106,10 +133,20 @@ async fn faults_do_what_they_say_and_the_ledger_tells() {
     ]"#;
     let world = World::made(Making { faults, ..Making::default() }).await;
     let mut conn = world.connect().await;
-    run(&mut conn, "CREATE DATABASE shop; CREATE TABLE shop.dbo.t (id int); INSERT INTO shop.dbo.t VALUES (1)").await;
+    run(
+        &mut conn,
+        "CREATE DATABASE shop; CREATE TABLE shop.dbo.t (id int); INSERT INTO shop.dbo.t VALUES (1)",
+    )
+    .await;
     run(&mut conn, &format!("BACKUP DATABASE shop TO DISK = {}", world.media("a.bak"))).await;
-    assert_eq!(error_of(&mut conn, &format!("BACKUP DATABASE shop TO DISK = {}", world.media("b.bak"))).await, 3202);
-    assert_eq!(error_of(&mut conn, &format!("RESTORE VERIFYONLY FROM DISK = {}", world.media("b.bak"))).await, 3256);
+    assert_eq!(
+        error_of(&mut conn, &format!("BACKUP DATABASE shop TO DISK = {}", world.media("b.bak"))).await,
+        3202
+    );
+    assert_eq!(
+        error_of(&mut conn, &format!("RESTORE VERIFYONLY FROM DISK = {}", world.media("b.bak"))).await,
+        3256
+    );
     assert_eq!(error_of(&mut conn, "DELETE FROM shop.dbo.t").await, 1205);
     let mut config = world.config();
     config.application_name("drydock r/step/1");
@@ -125,7 +162,9 @@ async fn faults_do_what_they_say_and_the_ledger_tells() {
     drop(held);
     assert!(conn.simple_query(format!("BACKUP LOG shop TO DISK = {}", world.media("x.trn"))).await.is_err());
     let lines = world.ledger.lines();
-    let line = |op: &str| lines.iter().rev().find(|line| line.op == op).unwrap_or_else(|| panic!("{op} in {lines:?}"));
+    let line = |op: &str| {
+        lines.iter().rev().find(|line| line.op == op).unwrap_or_else(|| panic!("{op} in {lines:?}"))
+    };
     assert_eq!((line("update").attempt.as_deref(), line("update").writes), (Some("r/step/1"), true));
     assert!(line("mark dd_01").held);
     assert!(!line("backup database shop").writes, "it failed");
@@ -137,7 +176,11 @@ async fn faults_do_what_they_say_and_the_ledger_tells() {
 async fn a_restarted_server_knows_what_it_knew() {
     let world = World::new().await;
     let mut conn = world.connect().await;
-    run(&mut conn, "CREATE DATABASE shop; CREATE TABLE shop.dbo.t (id int); INSERT INTO shop.dbo.t VALUES (1)").await;
+    run(
+        &mut conn,
+        "CREATE DATABASE shop; CREATE TABLE shop.dbo.t (id int); INSERT INTO shop.dbo.t VALUES (1)",
+    )
+    .await;
     run(&mut conn, &format!("BACKUP DATABASE shop TO DISK = {}", world.media("full.bak"))).await;
     run(&mut conn, "INSERT INTO shop.dbo.t VALUES (2)").await;
     let before = rows(&mut conn, "SELECT name, database_id, create_date FROM sys.databases").await;
@@ -150,9 +193,72 @@ async fn a_restarted_server_knows_what_it_knew() {
     let mut conn = world.connect().await;
     assert_eq!(rows(&mut conn, "SELECT name, database_id, create_date FROM sys.databases").await, before);
     run(&mut conn, &format!("BACKUP LOG shop TO DISK = {media}")).await;
-    run(&mut conn, &format!("RESTORE DATABASE shop FROM DISK = {} WITH NORECOVERY, REPLACE", world.media("full.bak"))).await;
+    run(
+        &mut conn,
+        &format!("RESTORE DATABASE shop FROM DISK = {} WITH NORECOVERY, REPLACE", world.media("full.bak")),
+    )
+    .await;
     run(&mut conn, &format!("RESTORE LOG shop FROM DISK = {media} WITH RECOVERY")).await;
     assert_eq!(one(&mut conn, "SELECT SUM(id) FROM shop.dbo.t").await, "3");
+}
+
+/// Stops a world; its folder is what is left.
+async fn stopped(world: World, conn: sqlserver_support::Conn) -> tempfile::TempDir {
+    conn.close().await.unwrap();
+    let mut watcher = world.connect().await;
+    while one(&mut watcher, "SELECT COUNT(*) FROM sys.dm_exec_sessions").await != "1" {
+        tokio::task::yield_now().await;
+    }
+    let World { dir, server, .. } = world;
+    server.stop();
+    dir
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_in_the_log_before_it_is_in_the_data() {
+    let world = World::new().await;
+    let mut conn = world.connect().await;
+    for name in ["left", "right"] {
+        run(&mut conn, &format!("CREATE DATABASE [{name}]; CREATE TABLE [{name}].dbo.t (id int)")).await;
+    }
+    let dir = stopped(world, conn).await;
+    let data = |name: &str| dir.path().join(format!("data/{name}.mdf"));
+    let before = ["left", "right"].map(|name| std::fs::read(data(name)).unwrap());
+    let world = World::in_folder(dir, Making::default()).await;
+    let mut conn = world.connect().await;
+    run(&mut conn, "INSERT INTO [left].dbo.t VALUES (1)").await;
+    run(
+        &mut conn,
+        "BEGIN TRAN; INSERT INTO [left].dbo.t VALUES (2); INSERT INTO [right].dbo.t VALUES (2); COMMIT",
+    )
+    .await;
+    let dir = stopped(world, conn).await;
+    let data = |name: &str| dir.path().join(format!("data/{name}.mdf"));
+    // As a server that was killed leaves them: the data are behind their logs.
+    for (name, bytes) in ["left", "right"].iter().zip(&before) {
+        std::fs::write(data(name), bytes).unwrap();
+        for suffix in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(dir.path().join(format!("data/{name}.mdf{suffix}")));
+        }
+    }
+    let world = World::in_folder(dir, Making::default()).await;
+    let mut conn = world.connect().await;
+    assert_eq!(rows(&mut conn, "SELECT id FROM [left].dbo.t ORDER BY id").await, [["1"], ["2"]]);
+    assert_eq!(rows(&mut conn, "SELECT id FROM [right].dbo.t").await, [["2"]]);
+    let dir = stopped(world, conn).await;
+    let data = |name: &str| dir.path().join(format!("data/{name}.mdf"));
+    // The same, killed before the transaction was in the log that decides: it happened in neither.
+    for (name, bytes) in ["left", "right"].iter().zip(&before) {
+        std::fs::write(data(name), bytes).unwrap();
+    }
+    let whole = std::fs::read_to_string(dir.path().join("log/right_log.ldf")).unwrap();
+    let kept: Vec<&str> = whole.lines().collect();
+    let kept = kept[..kept.len() - 1].join("\n") + "\n";
+    std::fs::write(dir.path().join("log/right_log.ldf"), kept).unwrap();
+    let world = World::in_folder(dir, Making::default()).await;
+    let mut conn = world.connect().await;
+    assert_eq!(rows(&mut conn, "SELECT id FROM [left].dbo.t").await, [["1"]]);
+    assert_eq!(one(&mut conn, "SELECT COUNT(*) FROM [right].dbo.t").await, "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]

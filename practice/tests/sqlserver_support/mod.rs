@@ -34,17 +34,27 @@ pub struct Making {
     pub faults: &'static str,
     pub attention: Attention,
     pub seed: u64,
+    pub clock: Clock,
 }
 
 impl Default for Making {
     fn default() -> Self {
-        Self { faults: "[]", attention: Attention::Separate, seed: 7 }
+        Self { faults: "[]", attention: Attention::Separate, seed: 7, clock: system_clock() }
     }
 }
 
 #[allow(clippy::disallowed_methods)] // A test has the system's time to hand in.
 pub fn system_clock() -> Clock {
     Clock::new(Arc::new(|| std::time::SystemTime::now().into()))
+}
+
+/// A clock that goes on by ten milliseconds whenever it is looked at: no two events share a tick of `datetime`.
+pub fn stepping_clock() -> Clock {
+    let looked = std::sync::atomic::AtomicI64::new(0);
+    Clock::new(Arc::new(move || {
+        let steps = looked.fetch_add(10_000, std::sync::atomic::Ordering::SeqCst);
+        chrono::DateTime::from_timestamp_micros(1_784_000_000_000_000 + steps).unwrap()
+    }))
 }
 
 impl World {
@@ -58,7 +68,7 @@ impl World {
     }
 
     pub async fn in_folder(dir: TempDir, making: Making) -> Self {
-        let clock = system_clock();
+        let clock = making.clock;
         let ledger = Ledger::in_memory(clock.clone());
         let tls = Identity::generate().unwrap();
         let server = start(Options {

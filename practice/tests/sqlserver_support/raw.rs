@@ -28,7 +28,17 @@ pub fn prelogin() -> Vec<u8> {
 /// A LOGIN7 of the test's login.
 pub fn login(program: &str) -> Vec<u8> {
     let password: Vec<u8> = utf16("Harbour-7").iter().map(|byte| byte.rotate_left(4) ^ 0xA5).collect();
-    let fields = [utf16("host"), utf16("drydock"), password, utf16(program), utf16("sql01"), Vec::new(), utf16("raw"), Vec::new(), Vec::new()];
+    let fields = [
+        utf16("host"),
+        utf16("drydock"),
+        password,
+        utf16(program),
+        utf16("sql01"),
+        Vec::new(),
+        utf16("raw"),
+        Vec::new(),
+        Vec::new(),
+    ];
     let mut table = Vec::new();
     let mut data = Vec::new();
     for field in &fields {

@@ -149,20 +149,20 @@ impl Session {
         read.map_err(|error| Halt::from(sql_error(&error)))?;
         let changes = self.transaction.take_changes();
         let mut logs = Vec::new();
-        let shared = {
-            let mut catalog = self.instance.catalog();
+        let decider = {
+            let catalog = self.instance.catalog();
             for id in changes.keys() {
                 let database =
                     catalog.databases.get(id).ok_or_else(|| SqlError::internal("a database is gone"))?;
                 logs.push((*id, database.open_log()?, database.model != RecoveryModel::Simple));
             }
-            catalog.shared_transactions += u64::from(logs.len() > 1);
             // The log that is written last decides whether a transaction over several databases happened.
-            logs.last().filter(|_| logs.len() > 1).map(|(id, ..)| (catalog.shared_transactions, *id))
+            logs.last().filter(|_| logs.len() > 1).map(|(id, ..)| *id)
         };
         let mut held: Vec<_> =
             logs.iter().map(|(_, log, _)| log.lock().unwrap_or_else(PoisonError::into_inner)).collect();
         let at = self.instance.clock.now();
+        let shared = decider.map(|id| (at.timestamp_micros().unsigned_abs(), id));
         let mut marked = Vec::new();
         let mut appended = 0;
         let logged = held.iter_mut().zip(changes).try_for_each(|(log, (id, changes))| {

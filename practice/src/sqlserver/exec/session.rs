@@ -228,9 +228,12 @@ impl Session {
                 .get(&id)
                 .map_or_else(|| SqlError::internal("no file"), Database::inaccessible));
         }
+        // Within a transaction SQLite lets nobody say how it syncs; then it syncs as it likes.
+        let unsynced =
+            if self.transaction.open { String::new() } else { format!("PRAGMA d{id}.synchronous = OFF") };
         self.connection
             .execute(&format!("ATTACH DATABASE ? AS d{id}"), [path.to_string_lossy()])
-            .and_then(|_| self.connection.execute_batch(&format!("PRAGMA d{id}.synchronous = OFF")))
+            .and_then(|_| self.connection.execute_batch(&unsynced))
             .map_err(|error| sql_error(&error))?;
         self.attached.insert(id, generation);
         Ok(())

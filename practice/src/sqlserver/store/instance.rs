@@ -77,14 +77,11 @@ pub struct Catalog {
     pub sessions: BTreeMap<i16, SessionEntry>,
     /// Application locks.
     pub locks: Vec<AppLock>,
-    /// How many transactions have changed several databases.
-    pub shared_transactions: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     guids: u64,
-    shared_transactions: u64,
     databases: Vec<Database>,
 }
 
@@ -155,14 +152,13 @@ impl Instance {
         let saved: Saved = match std::fs::read(setup.dir.join("instance.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Saved { guids: 0, shared_transactions: 0, databases: Vec::new() }
+                Saved { guids: 0, databases: Vec::new() }
             }
             Err(error) => return Err(error),
         };
         let fresh = saved.databases.is_empty();
         let catalog = Catalog {
             databases: saved.databases.into_iter().map(|database| (database.id, database)).collect(),
-            shared_transactions: saved.shared_transactions,
             ..Catalog::default()
         };
         let guids = Guids::new(seed, saved.guids);
@@ -189,11 +185,8 @@ impl Instance {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, catalog: &Catalog) -> Result<(), SqlError> {
-        let saved = Saved {
-            guids: self.guids.drawn(),
-            shared_transactions: catalog.shared_transactions,
-            databases: catalog.databases.values().cloned().collect(),
-        };
+        let saved =
+            Saved { guids: self.guids.drawn(), databases: catalog.databases.values().cloned().collect() };
         let path = self.setup.dir.join("instance.json");
         let fresh = path.with_extension("json.new");
         let written = serde_json::to_vec_pretty(&saved)
@@ -324,21 +317,22 @@ impl Instance {
     /// Opens the logs of all databases that were online and applies what a killed server had logged only.
     fn recover(&self) -> io::Result<()> {
         let mut catalog = self.catalog();
-        let mut logs = BTreeMap::new();
         let online = |database: &Database| database.state == State::Online && database.standby.is_none();
+        let mut logs = BTreeMap::new();
         for database in catalog.databases.values().filter(|database| online(database)) {
-            if let Ok(log) = Log::open(&database.log_path()) {
-                logs.insert(database.id, log);
+            let path = database.data_path();
+            let applied =
+                Some(path).filter(|path| path.is_file()).map(|path| files::applied(&path, &self.guids));
+            if let (Some(Ok(applied)), Ok(log)) = (applied, Log::open(&database.log_path())) {
+                logs.insert(database.id, (log, applied));
             }
         }
         drop_undecided(&mut logs)?;
         for database in catalog.databases.values_mut().filter(|database| online(database)) {
-            let path = database.data_path();
-            let sound = logs.remove(&database.id).filter(|_| path.is_file()).and_then(|log| {
-                let applied = files::applied(&path, &self.guids).ok()?;
-                let missing: Vec<_> =
-                    log.records().iter().filter(|record| record.lsn >= applied).cloned().collect();
-                files::redo(&path, &self.guids, &missing, log.next()).ok()?;
+            let sound = logs.remove(&database.id).and_then(|(log, applied)| {
+                let missing = log.records().iter().filter(|record| record.lsn >= applied);
+                let missing: Vec<_> = missing.cloned().collect();
+                files::redo(&database.data_path(), &self.guids, &missing, log.next()).ok()?;
                 Some(log)
             });
             match sound {
@@ -350,24 +344,19 @@ impl Instance {
     }
 }
 
-/// Takes back the last records of transactions over several databases that did not reach the deciding log.
-fn drop_undecided(logs: &mut BTreeMap<u32, Log>) -> io::Result<()> {
-    let undecided: Vec<u32> = logs
-        .iter()
-        .filter(|(_, log)| {
-            log.records().last().and_then(|record| record.shared).is_some_and(|(number, decider)| {
-                let decided =
-                    |log: &Log| log.records().iter().any(|r| r.shared.is_some_and(|(n, _)| n == number));
-                logs.get(&decider).is_some_and(|log| !decided(log))
-            })
+/// Takes back the last records of transactions over several databases that did not reach the deciding log. What
+/// has been applied to a data file had reached it, whatever a log backup has made of that log since.
+fn drop_undecided(logs: &mut BTreeMap<u32, (Log, Lsn)>) -> io::Result<()> {
+    let is_undecided = |log: &Log, applied: Lsn| {
+        let last = log.records().last().filter(|record| record.lsn >= applied);
+        last.and_then(|record| record.shared).is_some_and(|(number, decider)| {
+            let has_it = |log: &Log| log.records().iter().any(|r| r.shared.is_some_and(|(n, _)| n == number));
+            logs.get(&decider).is_some_and(|(log, _)| !has_it(log))
         })
-        .map(|(id, _)| *id)
-        .collect();
-    undecided
-        .iter()
-        .filter_map(|id| logs.get_mut(id).map(Log::take_back))
-        .collect::<Result<(), _>>()
-        .or(Ok(()))
+    };
+    let undecided = logs.iter().filter(|(_, (log, applied))| is_undecided(log, *applied));
+    let undecided: Vec<u32> = undecided.map(|(id, _)| *id).collect();
+    logs.iter_mut().filter(|(id, _)| undecided.contains(id)).try_for_each(|(_, (log, _))| log.take_back())
 }
 
 /// 5133.

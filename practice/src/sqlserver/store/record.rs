@@ -100,7 +100,7 @@ pub struct Record {
     pub at: Option<DateTime<Utc>>,
     /// Its mark.
     pub mark: Option<Mark>,
-    /// Its number in the instance and the database whose log decides whether it happened, when it changed several.
+    /// Its time in microseconds and the database whose log decides whether it happened, when it changed several.
     pub shared: Option<(u64, u32)>,
     /// What it changed.
     pub changes: Vec<Change>,
