@@ -1,5 +1,6 @@
 //! A run as `runs show` gives it: [`Report`], made from what a machine remembers.
 
+use drydock_plan::expr::Datum;
 use drydock_plan::name::{Digest, Name};
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -8,8 +9,8 @@ use serde_json::{Value, json};
 use crate::attempt::instance_name;
 use crate::event::{Failure, Outcome, RunStatus, Status};
 use crate::exit::Exit;
-use crate::machine::Machine;
-use crate::state::{Attempt, Instance};
+use crate::machine::{Machine, SittingSpan};
+use crate::state::{Attempt, Instance, StepState};
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -110,40 +111,6 @@ pub struct ValidationReport {
 impl Machine {
     /// The run as it stands.
     pub fn report(&self) -> Report {
-        let mut steps = IndexMap::new();
-        for ix in self.plan.indices() {
-            let step = self.plan.step(ix);
-            let state = &self.steps[ix.ix()];
-            let uses = step.call.kind;
-            match (&step.foreach, state.instances.first()) {
-                (None, Some(instance)) => {
-                    drop(steps.insert(step.id.to_string(), instance_report(instance, uses)))
-                }
-                _ => {
-                    let running = state.instances.iter().any(Instance::begun);
-                    let report = StepReport {
-                        status: state
-                            .status
-                            .map_or(if running { "running" } else { "pending" }, Status::as_str),
-                        uses,
-                        error: state.error.clone(),
-                        why: state.why.clone(),
-                        attempts: Vec::new(),
-                        outputs: state
-                            .outputs
-                            .as_ref()
-                            .and_then(drydock_plan::expr::Datum::to_json)
-                            .unwrap_or(Value::Null),
-                        validations: Vec::new(),
-                    };
-                    steps.insert(step.id.to_string(), report);
-                    for instance in &state.instances {
-                        let name = instance_name(&step.id, instance.key.as_deref());
-                        steps.insert(name, instance_report(instance, uses));
-                    }
-                }
-            }
-        }
         Report {
             run: self.head.as_ref().map(|head| head.run.to_string()).unwrap_or_default(),
             plan: self.plan.name.clone(),
@@ -156,12 +123,41 @@ impl Machine {
             warnings: self.warnings.clone(),
             outputs: self.outputs.clone(),
             sittings: self.sittings.iter().map(sitting_report).collect(),
-            steps,
+            steps: self.step_reports(),
         }
+    }
+
+    fn step_reports(&self) -> IndexMap<String, StepReport> {
+        let mut reports = IndexMap::new();
+        for (step, state) in self.plan.steps.iter().zip(&self.steps) {
+            let uses = step.call.kind;
+            if step.foreach.is_some() {
+                reports.insert(step.id.to_string(), foreach_report(state, uses));
+            }
+            for instance in &state.instances {
+                let name = instance_name(&step.id, instance.key.as_deref());
+                reports.insert(name, instance_report(instance, uses));
+            }
+        }
+        reports
     }
 }
 
-fn sitting_report(span: &crate::machine::SittingSpan) -> SittingReport {
+/// A foreach itself: its attempts and validations are those of its instances.
+fn foreach_report(state: &StepState, uses: &'static str) -> StepReport {
+    let running = state.instances.iter().any(Instance::begun);
+    StepReport {
+        status: state.status.map_or(if running { "running" } else { "pending" }, Status::as_str),
+        uses,
+        error: state.error.clone(),
+        why: state.why.clone(),
+        attempts: Vec::new(),
+        outputs: state.outputs.as_ref().and_then(Datum::to_json).unwrap_or(Value::Null),
+        validations: Vec::new(),
+    }
+}
+
+fn sitting_report(span: &SittingSpan) -> SittingReport {
     SittingReport {
         n: span.n,
         started_at: span.started_at.to_string(),

@@ -1,4 +1,5 @@
 //! Tests of the decision-maker: cases as data, and random plans against a reference model.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests, also what they share")]
 
 mod plans;
 mod world;

@@ -46,7 +46,7 @@ fn an_approval_of_a_dead_run_starts_nothing() {
     let world = world.go_on().dies().approve("b");
     assert_eq!(world.started().join(" "), "a/1 b/1");
     let world =
-        World::new(plan([step("a"), step("b"), step("c").needs(&["b"])])).is_deaf("a").waits("b").run();
+        World::new(plan([step("a"), step("b"), step("c").needs(&["b"])])).never_answers("a").waits("b").run();
     let mut world = world.expect("a running, b waiting, c pending -> going on").dies();
     let events = world.input(Input::Approved {
         step: crate::plans::name("b"),
@@ -70,7 +70,7 @@ fn an_approval_within_the_sitting_goes_on_at_once() {
         .go_on()
         .expect("a succeeded, b waiting, c pending -> 24");
     let world =
-        World::new(plan([step("a"), step("b"), step("c").needs(&["b"])])).is_deaf("a").waits("b").run();
+        World::new(plan([step("a"), step("b"), step("c").needs(&["b"])])).never_answers("a").waits("b").run();
     world.approve("b").go_on().expect("a running, b succeeded, c succeeded -> going on");
 }
 
@@ -249,7 +249,7 @@ fn a_step_that_finishes_after_an_interrupt_is_not_validated() {
 
 #[test]
 fn who_does_not_answer_an_interrupt_is_asked_about() {
-    let world = || World::new(plan([step("a"), finally("f")])).is_deaf("a");
+    let world = || World::new(plan([step("a"), finally("f")])).never_answers("a");
     let interrupted = |world: World| world.run_until("a/1").interrupt().go_on();
     let not_done = interrupted(world()).expect("a cancelled, f succeeded -> 23");
     assert_eq!(not_done.asked, [("a/1".to_owned(), 30_000)]);
@@ -269,7 +269,7 @@ fn who_does_not_answer_an_interrupt_is_asked_about() {
 #[test]
 fn who_insists_waits_for_nobody_and_still_has_finally() {
     let world = World::new(plan([step("a"), step("b").needs(&["a"]), finally("f")]).max_parallel(1))
-        .is_deaf("a")
+        .never_answers("a")
         .run_until("a/1")
         .interrupt()
         .interrupt()
@@ -285,7 +285,8 @@ fn who_insists_waits_for_nobody_and_still_has_finally() {
 
 #[test]
 fn a_late_answer_of_who_was_left_is_kept() {
-    let mut world = World::new(plan([step("a"), finally("f")])).is_deaf("a").takes("f", 10).run_until("a/1");
+    let mut world =
+        World::new(plan([step("a"), finally("f")])).never_answers("a").takes("f", 10).run_until("a/1");
     let attempt = world.machine.live_attempt(world.machine.wanted().start[0]).unwrap();
     world = world.interrupt().interrupt();
     world.input(Input::Returned(attempt, Ended::Outputs(json!({"n": 1}))));

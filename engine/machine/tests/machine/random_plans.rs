@@ -76,15 +76,15 @@ impl Drawn {
         let mut draw = Draw { dice, trouble, when: Vec::new(), items: Vec::new(), fates: BTreeMap::new() };
         let layers = 3 + draw.dice.below(5);
         let mut steps: Vec<StepBuilder> = Vec::new();
-        for at in 0..body {
+        for (at, id) in NAMES.iter().enumerate().take(body) {
             let below = at * layers / body * body / layers;
             let needs = draw.needs(below.min(at), 0);
-            let built = draw.keywords(step(NAMES[at]), at, &needs);
+            let built = draw.keywords(step(id), at, &needs);
             steps.push(built);
         }
-        for at in body..body + last {
+        for (at, id) in NAMES.iter().enumerate().take(body + last).skip(body) {
             let needs = if draw.dice.chance(30) { draw.needs(at, body) } else { BTreeSet::new() };
-            let mut built = draw.keywords(finally(NAMES[at]), at, &needs);
+            let mut built = draw.keywords(finally(id), at, &needs);
             if draw.dice.chance(40) {
                 built = built.undoes(&[NAMES[draw.dice.below(body)]]);
             }
@@ -166,7 +166,7 @@ impl Draw<'_> {
         let id = step.step.id.clone();
         if !self.dice.chance(25) {
             self.items.push(None);
-            let fate = self.fate(&step);
+            let fate = self.fate();
             self.fates.insert(id.to_string(), fate);
             return step;
         }
@@ -186,14 +186,14 @@ impl Draw<'_> {
         let items: BTreeMap<String, bool> =
             (0..count).map(|item| (format!("k{item}"), !asks_item || self.dice.chance(60))).collect();
         for key in items.keys() {
-            let fate = self.fate(&step);
+            let fate = self.fate();
             self.fates.insert(instance_name(&name(NAMES[at]), Some(key)), fate);
         }
         self.items.push(Some(items));
         step
     }
 
-    fn fate(&mut self, _step: &StepBuilder) -> Fate {
+    fn fate(&mut self) -> Fate {
         if self.dice.chance(self.trouble) {
             self.dice.pick(&[Fate::Bad, Fate::Invalid, Fate::Flaky, Fate::Flaky, Fate::Flaky])
         } else {

@@ -1,9 +1,10 @@
 //! Random plans, run by a random world, cut at any point and resumed, watched by a [`Witness`] all the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drydock_machine::attempt::instance_name;
+use drydock_machine::event::EVENT_NAMES;
 use drydock_machine::{
     Assume, AttemptRef, Ended, Exit, Input, Machine, Moment, RunEvent, RunHead, RunStatus, Sitting, Verdict,
 };
@@ -339,7 +340,7 @@ impl<'a> RandomRun<'a> {
     }
 
     fn begin(&mut self, attempt: &AttemptRef) -> Executing {
-        let quick = i64::try_from(self.dice.pick(&[0, 0, 1, 20, 100])).unwrap();
+        let quick: i64 = self.dice.pick(&[0, 0, 1, 20, 100]);
         let ended = match (self.fate(attempt), attempt.check) {
             (Fate::Bad, _) => {
                 let failure = self.dice.pick(&[permanent("bad"), transient("bad"), transient("flaky")]);
@@ -471,7 +472,7 @@ impl<'a> RandomRun<'a> {
 
     fn server_says(&mut self, attempt: &AttemptRef) -> Verdict {
         if self.dice.chance(15) {
-            return Verdict::Busy(Millis(u64::try_from(self.dice.pick(&[0, 50, 2_000])).unwrap()));
+            return Verdict::Busy(Millis(self.dice.pick(&[0, 50, 2_000])));
         }
         match self.truth.get(attempt).cloned().unwrap_or(Truth::NotDone) {
             Truth::Done(outputs) => Verdict::Done(outputs),
@@ -496,10 +497,13 @@ fn approval(step: Name, key: Option<Arc<str>>) -> Input {
     Input::Approved { step, key, by: "ada".to_owned(), reason: "checked".to_owned() }
 }
 
-fn one_plan(seed: u64, shown: bool) {
+/// Draw a plan, run it, and give what was recorded.
+fn one_plan(seed: u64, shown: bool) -> Vec<(i64, Vec<RunEvent>)> {
     let mut dice = Dice::new(seed);
     let drawn = Drawn::draw(&mut dice);
-    RandomRun::new(&drawn, &mut dice, shown).run();
+    let mut run = RandomRun::new(&drawn, &mut dice, shown);
+    run.run();
+    run.journal
 }
 
 /// Run a share of the plans; a seed that fails is printed.
@@ -507,7 +511,7 @@ fn share(of: u64, shares: u64) {
     #[allow(clippy::disallowed_methods, reason = "the seed of one failed case is given from outside")]
     let asked = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = asked("DRYDOCK_SEED") {
-        return one_plan(seed, true);
+        return drop(one_plan(seed, true));
     }
     let count = asked("DRYDOCK_PLANS").unwrap_or(PLANS);
     for seed in (0..count).filter(|seed| seed % shares == of) {
@@ -537,4 +541,33 @@ fn random_plans_third_share() {
 #[test]
 fn random_plans_fourth_share() {
     share(3, 4);
+}
+
+/// What never happens is not tested: among a few plans everything must.
+#[test]
+fn random_runs_do_everything() {
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for event in (0..300).flat_map(|seed| one_plan(seed, false)).flat_map(|(_, events)| events) {
+        let written = json!(event);
+        let name = written["event"].as_str().unwrap().to_owned();
+        let mut details = vec![String::new()];
+        for field in ["status", "exit", "why", "outcome", "verdict"] {
+            let detail = match &written[field] {
+                Value::Object(map) => map.keys().next().cloned(),
+                Value::Number(number) => Some(number.to_string()),
+                Value::String(text) if !text.contains(' ') => Some(text.clone()),
+                _ => None,
+            };
+            details.extend(detail);
+        }
+        seen.extend(details.into_iter().map(|detail| format!("{name} {detail}").trim().to_owned()));
+    }
+    let all = "step_ended succeeded, step_ended failed, step_ended skipped, step_ended blocked, step_ended cancelled, \
+        step_ended partial, attempt_ended succeeded, attempt_ended failed, attempt_ended cancelled, attempt_ended lost, \
+        attempt_ended partly, reconciled done, reconciled not_done, reconciled partly, reconciled busy, reconciled unknown, \
+        cancel_asked timeout, cancel_asked interrupt, run_ended succeeded, run_ended failed, run_ended interrupted, \
+        run_ended abandoned, run_ended 0, run_ended 20, run_ended 21, run_ended 23, sitting_ended 24";
+    let missing: Vec<&str> =
+        all.split(", ").chain(EVENT_NAMES.iter().copied()).filter(|name| !seen.contains(*name)).collect();
+    assert!(missing.is_empty(), "never happened: {missing:?}");
 }

@@ -104,23 +104,26 @@ fn an_attempt_that_takes_too_long_is_asked_to_stop_and_has_failed() {
 #[test]
 fn who_does_not_answer_within_half_a_minute_is_asked_about() {
     let a = |retry| step("a").timeout(1_000).retry(retry, 0, &[RetryOn::Timeout]);
-    let world =
-        World::new(plan([a(2)])).is_deaf("a").run().expect("a succeeded -> 0").expect_started("a/1 a/2");
+    let world = World::new(plan([a(2)]))
+        .never_answers("a")
+        .run()
+        .expect("a succeeded -> 0")
+        .expect_started("a/1 a/2");
     assert_eq!(world.asked, [("a/1".to_owned(), 31_000)]);
-    World::new(plan([a(1)])).is_deaf("a").run().expect("a failed -> 20").expect_error(
+    World::new(plan([a(1)])).never_answers("a").run().expect("a failed -> 20").expect_error(
         "a",
         "timeout",
         "it took longer than its timeout of 1s",
     );
     let done = Verdict::Done(json!({"n": 1}));
     World::new(plan([a(1)]))
-        .is_deaf("a")
+        .never_answers("a")
         .server_says("a", done)
         .run()
         .expect("a succeeded -> 0")
         .expect_started("a/1");
     let world = World::new(plan([a(1)]))
-        .is_deaf("a")
+        .never_answers("a")
         .server_says("a", busy(7_000))
         .server_says("a", busy(500))
         .server_says("a", Verdict::Done(json!({})))
@@ -188,8 +191,8 @@ fn a_part_that_was_done_is_gone_on_from() {
     let deaf = |retry| {
         let a = step("a").timeout(1_000).retry(retry, 0, &[RetryOn::Timeout]);
         World::new(plan([a]))
-            .is_deaf("a")
-            .is_deaf("a")
+            .never_answers("a")
+            .never_answers("a")
             .server_says("a", part(1))
             .server_says("a", part(2))
             .run()

@@ -106,7 +106,7 @@ impl World {
     }
 
     /// It runs for ever, and does not answer.
-    pub(crate) fn is_deaf(self, part: &str) -> Self {
+    pub(crate) fn never_answers(self, part: &str) -> Self {
         self.acts(part, Act::Hangs(None))
     }
 
