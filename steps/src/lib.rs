@@ -27,6 +27,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(process::run::Run);
     registry.kind(target::ping::Ping);
     registry.kind(sqlserver::query::Query);
+    registry.kind(sqlserver::mark::Mark);
     registry.target(sqlserver::target::SqlServer);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);

@@ -341,7 +341,7 @@ mod tests {
             ("type", ColumnData::String(Some(Cow::Borrowed("D ")))),
             ("at", ColumnData::DateTime(Some(WireDateTime::new(46_216, 3_420_037)))),
             ("id", ColumnData::Guid(Some(guid))),
-            ("clock", ColumnData::DateTimeOffset(Some(DateTimeOffset::new(DateTime2::new(Date::new(739_810), Time::new(0, 7)), 120)))),
+            ("clock", ColumnData::DateTimeOffset(Some(DateTimeOffset::new(DateTime2::new(Date::new(739_811), Time::new(0, 7)), 120)))),
         ]);
         let row = answer.first().unwrap();
         assert_eq!(row.text("TYPE"), Ok(Some("D")));
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn values_become_json_without_loss() {
-        let day = Date::new(739_810);
+        let day = Date::new(739_811);
         for (cell, expected) in [
             (ColumnData::I64(Some(i64::MAX)), json!(i64::MAX)),
             (numeric(-1_234_567_890_123_456_789_012_345, 5), json!("-12345678901234567890.12345")),

@@ -69,6 +69,8 @@ const KNOWN: &[(&[u32], Reaction, &str)] = &[
     (&[1844], Reaction::Surroundings, "this edition of the server cannot do it; leave the option out (`compression: false`)"),
     (&[3169, 948], Reaction::Surroundings, "the backup comes from a newer server; restore it on that version or a newer one"),
     (&[33111], Reaction::Surroundings, "restore the certificate with its private key into `master` first"),
+    (&[208], Reaction::Surroundings,
+        "the object is not there or not visible to the login; plans/octopus/grants.sql makes drydock.marks and grants what is needed"),
     (&[911], Reaction::Surroundings, "is the name spelled right, and is it this server?"),
     (&[927], Reaction::Surroundings, "the database is in the middle of a restore; finish that, or begin it again"),
     (&[926, 945, 942], Reaction::Surroundings, "the database cannot be opened; see the server's error log"),

@@ -17,3 +17,5 @@ mod database;
 pub mod target;
 mod watch;
 pub mod query;
+mod marking;
+pub mod mark;
