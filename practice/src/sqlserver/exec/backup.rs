@@ -20,8 +20,8 @@ use crate::sqlserver::store::lsn::Lsn;
 use crate::sqlserver::store::media::{MediaHeader, Payload, SetHeader, SetKind, SetWriter};
 use crate::sqlserver::tds::tokens::Command;
 
-/// In so many steps a backup is written; between two it can be stopped.
-const STEPS: usize = 20;
+/// In so many steps a backup or restore goes; between two it can be stopped.
+pub const STEPS: u32 = 20;
 
 /// 3013, for the statements that it follows.
 #[must_use]
@@ -307,7 +307,7 @@ fn write(
     }
     let mut told = 0;
     for step in 1..=STEPS {
-        session.check_stop()?;
+        session.pause(session.pace)?;
         for (device, writer) in &mut writers {
             if session.disk_is_full && step > STEPS / 2 {
                 let text = format!(
@@ -317,9 +317,9 @@ fn write(
                 return Err(SqlError::new(3202, text).into());
             }
             let failed = |error| SqlError::new(3202, format!("Write on \"{}\" failed: {error}", device.name));
-            writer.write_part(step, STEPS).map_err(failed)?;
+            writer.write_part(step as usize, STEPS as usize).map_err(failed)?;
         }
-        let percent = u32::try_from(step * 100 / STEPS).unwrap_or(100);
+        let percent = step * 100 / STEPS;
         session.progress(f64::from(percent));
         told = tell_progress(options.stats, told, percent, command_of(options), out);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::backup::STEPS;
 use super::databases::plain_text;
 use super::halt::{Done, Halt};
 use super::operation::{command, operation, request_command};
@@ -167,6 +168,10 @@ impl Session {
                 errors.extend(backup::terminating(body));
                 return Err(Halt::Errors(errors));
             }
+            // A backup or restore is slow all along, so that its progress can be watched and its work be cut short.
+            Some(Fault::Slow { ms }) if matches!(body, Body::Backup(_) | Body::Restore(_)) => {
+                self.pace = Duration::from_millis(*ms) / STEPS;
+            }
             Some(Fault::Slow { ms }) => self.pause(Duration::from_millis(*ms))?,
             Some(Fault::DiskFull) if writes && !matches!(body, Body::Backup(_)) => {
                 let text = "Could not allocate space because the filegroup is full. Create disk space by deleting unneeded files.";
@@ -177,6 +182,7 @@ impl Session {
         self.disk_is_full = fault == Some(Fault::DiskFull);
         let done = self.execute(body, out);
         self.disk_is_full = false;
+        self.pace = Duration::ZERO;
         if matches!(done, Err(Halt::Cut | Halt::Hold)) {
             return done;
         }

@@ -1,6 +1,6 @@
 //! RESTORE DATABASE and RESTORE LOG. Main function: [`restore`].
 
-use super::backup::{finished, statement, tell_progress, terminated};
+use super::backup::{STEPS, finished, statement, tell_progress, terminated};
 use super::devices::{Opened, devices, open};
 use super::halt::{Done, Halt, sql_error};
 use super::history::{Restored, note_restore};
@@ -18,9 +18,6 @@ use crate::sqlserver::store::media::{SetHeader, SetKind};
 use crate::sqlserver::store::record::Record;
 use crate::sqlserver::tds::tokens::Command;
 use crate::sqlserver::value::moment_text;
-
-/// In so many steps a restore is told.
-const STEPS: u32 = 20;
 
 /// RESTORE DATABASE, RESTORE LOG.
 pub fn restore(session: &mut Session, options: &Restore, out: &mut Output) -> Done<()> {
@@ -166,7 +163,7 @@ impl Job<'_> {
     fn steps(&self, session: &Session, out: &mut Output) -> Done<()> {
         let mut told = 0;
         for step in 1..=STEPS {
-            session.check_stop()?;
+            session.pause(session.pace)?;
             let percent = step * 100 / STEPS;
             session.progress(f64::from(percent));
             told = tell_progress(self.options.stats, told, percent, Command::RestoreDatabase, out);

@@ -196,3 +196,146 @@ pub fn history(forks: &[Fork], through: Lsn) -> Vec<Fork> {
     }
     history
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::sqlserver::lang::statement::RecoveryModel;
+    use crate::sqlserver::store::database::Access;
+    use crate::sqlserver::store::media::SetKind;
+    use crate::sqlserver::store::record::Mark;
+
+    fn lsn(block: u64) -> Lsn {
+        Lsn::new(9300, block, 1)
+    }
+
+    fn fork(id: u128, from: u64) -> Fork {
+        Fork { id: Uuid::from_u128(id), from: lsn(from) }
+    }
+
+    /// A log of three commits, at 10, 20 and 30 seconds, the second of them marked `dd_01`; it covers blocks 100 to 130.
+    fn log(forks: Vec<Fork>) -> (SetHeader, Vec<Record>) {
+        let at = |seconds: i64| DateTime::from_timestamp(1_784_000_000 + seconds, 0).unwrap();
+        let record = |n: u64| Record {
+            lsn: lsn(90 + n * 10),
+            next: lsn(100 + n * 10),
+            at: Some(at(i64::try_from(n * 10).unwrap())),
+            mark: (n == 2).then(|| Mark { name: "dd_01".into(), description: None, user: "sa".into() }),
+            shared: None,
+            changes: Vec::new(),
+        };
+        let (first_fork, last_fork) = (forks[0].id, forks[forks.len() - 1].id);
+        let set = SetHeader {
+            kind: SetKind::Log,
+            position: 1,
+            name: None,
+            description: None,
+            user: String::new(),
+            server: String::new(),
+            database: String::new(),
+            database_created: at(0),
+            size: 0,
+            first: lsn(100),
+            last: lsn(130),
+            checkpoint: lsn(50),
+            database_backup: lsn(50),
+            started: at(0),
+            finished: at(40),
+            last_valid_restore: Some(at(30)),
+            guid: Uuid::nil(),
+            binding: Uuid::nil(),
+            family: Uuid::nil(),
+            forks,
+            first_fork,
+            fork: last_fork,
+            fork_point: None,
+            model: RecoveryModel::Full,
+            access: Access::MultiUser,
+            read_only: false,
+            differential_base: None,
+            has_checksums: true,
+            compressed: false,
+            copy_only: false,
+            begins_chain: false,
+            tail: false,
+            tail_with_norecovery: false,
+            files: Vec::new(),
+            file_sizes: Vec::new(),
+            database_version: 957,
+            created_by: String::new(),
+        };
+        (set, (1..=3).map(record).collect())
+    }
+
+    /// Plans for a database that has come to `redo` on the first fork; how many records it ends before and whether the
+    /// target was there, or the error's number.
+    fn check(redo: u64, target: Option<&Target>, expected: Result<(usize, bool), i32>) {
+        let (set, records) = log(vec![fork(1, 10)]);
+        let last_commit = (redo > 100).then(|| records[0].at.unwrap());
+        let redo = Redo { lsn: lsn(redo), last_commit, rolled_forward: true };
+        let found = plan(&set, &records, &redo, &[fork(1, 10)], target);
+        let found = found.map(|plan| (plan.end, plan.reached)).map_err(|error| error.number);
+        assert_eq!(found, expected, "{redo:?} {target:?}");
+    }
+
+    fn time(text: &str) -> Target {
+        Target::Time(datetime(text).unwrap())
+    }
+
+    #[test]
+    fn a_log_must_cover_the_place_that_was_come_to() {
+        check(100, None, Ok((3, true)));
+        check(120, None, Ok((3, true)));
+        check(99, None, Err(4305));
+        check(130, None, Err(4326));
+        check(140, None, Err(4326));
+    }
+
+    #[test]
+    fn a_time_ends_with_the_last_commit_by_then() {
+        // 1,784,000,000 seconds are 2026-07-14 03:33:20.
+        check(100, Some(&time("2026-07-14T03:33:40")), Ok((2, true)));
+        check(100, Some(&time("2026-07-14T03:33:39.997")), Ok((1, true)));
+        check(100, Some(&time("2026-07-14T03:33:21")), Ok((0, true)));
+        check(100, Some(&time("2026-07-14T03:33:50")), Ok((3, true)));
+        check(100, Some(&time("2026-07-14T03:33:51")), Ok((3, false)));
+        check(110, Some(&time("2026-07-14T03:33:21")), Err(4335));
+        check(99, Some(&time("2026-07-14T03:33:21")), Err(4338));
+    }
+
+    #[test]
+    fn a_mark_is_found_by_its_name_and_time_or_lsn() {
+        let mark = |name: &str, after, before| Target::mark(name, after, before).unwrap();
+        check(100, Some(&mark("dd_01", None, false)), Ok((2, true)));
+        check(100, Some(&mark("dd_01", None, true)), Ok((1, true)));
+        check(100, Some(&mark("DD_01", None, false)), Ok((3, false)));
+        check(100, Some(&mark("dd_01", Some("2026-07-14T03:33:41"), false)), Ok((3, false)));
+        check(120, Some(&mark("dd_01", None, false)), Ok((3, false)));
+        check(100, Some(&mark(&format!("lsn:{}", lsn(110)), None, false)), Ok((2, true)));
+        check(100, Some(&mark(&format!("lsn:{}", lsn(110)), None, true)), Ok((1, true)));
+        check(120, Some(&mark(&format!("lsn:{}", lsn(110)), None, false)), Err(4335));
+        assert_eq!(Target::mark("lsn:0x27", None, false).unwrap_err().number, 4334);
+    }
+
+    #[test]
+    fn a_log_must_be_of_the_databases_own_history() {
+        // The set left the first fork at block 110 for the second.
+        let (set, records) = log(vec![fork(1, 10), fork(2, 110)]);
+        let cases = [
+            (vec![fork(1, 10)], 100, None),
+            (vec![fork(1, 10)], 110, None),
+            (vec![fork(1, 10)], 120, Some(4330)),
+            (vec![fork(1, 10), fork(2, 110)], 120, None),
+            (vec![fork(1, 10), fork(3, 110)], 120, Some(4330)),
+        ];
+        for (forks, redo, expected) in cases {
+            let redo = Redo { lsn: lsn(redo), last_commit: None, rolled_forward: true };
+            let found = plan(&set, &records, &redo, &forks, None).err().map(|error| error.number);
+            assert_eq!(found, expected, "{redo:?} {forks:?}");
+        }
+        assert_eq!(history(&set.forks, lsn(110)), [fork(1, 10)]);
+        assert_eq!(history(&set.forks, lsn(120)).len(), 2);
+    }
+}

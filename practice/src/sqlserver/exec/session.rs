@@ -77,6 +77,8 @@ pub struct Session {
     pub now: DateTime<Utc>,
     /// A fault: what the statement writes to disk fails.
     pub disk_is_full: bool,
+    /// A fault: how long each step of a backup or restore takes.
+    pub pace: Duration,
     /// SHA-256 of the request's text, for the ledger.
     pub request_digest: Option<String>,
     /// How many TRY blocks stand around the statement.
@@ -135,6 +137,7 @@ impl Session {
             caught: None,
             now,
             disk_is_full: false,
+            pace: Duration::ZERO,
             request_digest: None,
             tries: 0,
             connection,
