@@ -6,6 +6,7 @@ pub mod word;
 pub mod said_effect;
 pub mod size;
 pub mod rehash;
+pub mod http_client;
 pub mod flow;
 pub mod process;
 pub mod http;
@@ -13,6 +14,7 @@ pub mod sqlserver;
 pub mod target;
 pub mod artifact;
 pub mod point;
+pub mod qdrant;
 
 use drydock_step::Registry;
 
@@ -39,4 +41,10 @@ pub fn register(registry: &mut Registry) {
     registry.kind(point::seal::Seal);
     registry.kind(point::select::Select);
     registry.kind(point::reconcile::Reconcile);
+    registry.kind(qdrant::snapshot::Snapshot);
+    registry.kind(qdrant::fetch::Fetch);
+    registry.kind(qdrant::recover::Recover);
+    registry.kind(qdrant::count::Count);
+    registry.kind(qdrant::query::Query);
+    registry.target(qdrant::target::QdrantTarget);
 }

@@ -1,0 +1,180 @@
+//! What Qdrant answers, as far as it is read. Fields that are not named here are passed over.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The envelope of every answer in JSON but that of `GET /`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Envelope<T> {
+    pub(super) result: T,
+}
+
+/// `GET /`.
+#[derive(Debug, Deserialize)]
+pub(super) struct About {
+    pub(super) version: String,
+}
+
+/// `GET /cluster`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Cluster {
+    /// `enabled` or `disabled`; the rest is there only when it is enabled.
+    pub(super) status: String,
+    pub(super) peer_id: Option<u64>,
+    #[serde(default)]
+    pub(super) peers: BTreeMap<String, Peer>,
+}
+
+/// A peer, with the address that peers speak to each other over.
+#[derive(Debug, Deserialize)]
+pub(super) struct Peer {
+    pub(super) uri: String,
+}
+
+/// `GET /collections`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listing {
+    pub(super) collections: Vec<Named>,
+}
+
+/// A collection in a [`Listing`].
+#[derive(Debug, Deserialize)]
+pub(super) struct Named {
+    pub(super) name: String,
+}
+
+/// `GET /aliases`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Aliases {
+    pub(super) aliases: Vec<Alias>,
+}
+
+/// A second name of a collection.
+#[derive(Debug, Deserialize)]
+pub(super) struct Alias {
+    pub(super) alias_name: String,
+    pub(super) collection_name: String,
+}
+
+/// `GET /collections/{name}`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Info {
+    /// `green`, `yellow` (also while a snapshot runs), `grey` (nothing was optimised since the start) or `red`.
+    pub(super) status: String,
+    pub(super) config: Config,
+    #[serde(default)]
+    pub(super) payload_schema: Map<String, Value>,
+    #[serde(default)]
+    pub(super) update_queue: Queue,
+}
+
+/// The configuration of a collection.
+#[derive(Debug, Deserialize)]
+pub(super) struct Config {
+    pub(super) params: Value,
+}
+
+/// Updates that were accepted and not yet applied; servers before 1.17 do not tell.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Queue {
+    #[serde(default)]
+    pub(super) length: u64,
+}
+
+/// `GET /collections/{name}/cluster`: where the shards are, as one node sees it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Placement {
+    pub(super) peer_id: u64,
+    pub(super) shard_count: usize,
+    pub(super) local_shards: Vec<LocalShard>,
+    pub(super) remote_shards: Vec<RemoteShard>,
+    pub(super) shard_transfers: Vec<Value>,
+}
+
+/// A shard on the node that was asked.
+#[derive(Debug, Deserialize)]
+pub(super) struct LocalShard {
+    pub(super) shard_id: u32,
+    /// About so many.
+    pub(super) points_count: u64,
+    pub(super) state: String,
+}
+
+/// A shard on another node.
+#[derive(Debug, Deserialize)]
+pub(super) struct RemoteShard {
+    pub(super) shard_id: u32,
+}
+
+/// A snapshot as it is listed, and as its making answers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Description {
+    pub(super) name: String,
+    pub(super) size: u64,
+    /// Absent for uploaded files, and on servers that keep snapshots in S3.
+    #[serde(default)]
+    pub(super) checksum: Option<String>,
+}
+
+/// `POST …/points/count`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Count {
+    pub(super) count: u64,
+}
+
+/// `POST …/points/scroll`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Page {
+    pub(super) points: Vec<Record>,
+    /// The id that the next page begins with.
+    pub(super) next_page_offset: Option<Value>,
+}
+
+/// A point in a [`Page`].
+#[derive(Debug, Deserialize)]
+pub(super) struct Record {
+    pub(super) id: Value,
+    #[serde(default)]
+    pub(super) payload: Option<Map<String, Value>>,
+}
+
+/// `POST …/points/query`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Hits {
+    pub(super) points: Vec<Hit>,
+}
+
+/// A point that a query found.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Hit {
+    pub(super) id: Value,
+    pub(super) score: f64,
+    #[serde(default)]
+    pub(super) payload: Option<Map<String, Value>>,
+}
+
+/// `GET /telemetry`, the part about snapshots.
+#[derive(Debug, Deserialize)]
+pub(super) struct Telemetry {
+    pub(super) collections: CollectionsTelemetry,
+}
+
+/// What collections are busy with.
+#[derive(Debug, Deserialize)]
+pub(super) struct CollectionsTelemetry {
+    #[serde(default)]
+    pub(super) snapshots: Vec<Activity>,
+}
+
+/// What one collection is busy with on the node that was asked.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Activity {
+    /// The collection's name.
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) running_snapshots: u64,
+    #[serde(default)]
+    pub(super) running_snapshot_recovery: u64,
+}

@@ -1,0 +1,378 @@
+//! Making the snapshots of one collection on all nodes: [`Making`], with the [`Progress`] that outlives a crash.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use drydock_recovery::Time;
+use drydock_recovery::manifest::Band;
+use drydock_step::{Ctx, Millis, StepError};
+use futures_util::future::{join_all, try_join_all};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::answers::{Count, Description};
+use super::entry::{CollectionEntry, SnapshotEntry, dimensions};
+use super::members::Member;
+use super::requests;
+use super::standing::{Held, Standing};
+
+/// How often a snapshot is asked for on one node, when answers get lost or names are taken.
+const TRIES: u32 = 3;
+
+/// Between two looks at a server that still works.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Snapshot names have the time to the second.
+const NEXT_SECOND: Duration = Duration::from_millis(1000);
+
+/// What is known of the snapshots of one collection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Begun {
+    collection: String,
+    /// When the first request was about to be sent.
+    at: Time,
+    /// How many points it had then.
+    points: u64,
+    /// By node, the snapshots that were there then: what is new is ours.
+    before: BTreeMap<String, Vec<String>>,
+    /// By node, what was made.
+    #[serde(default)]
+    made: BTreeMap<String, SnapshotEntry>,
+}
+
+/// What attempts have begun and made, by collection.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Progress(BTreeMap<String, Begun>);
+
+impl Progress {
+    /// From the notes of all attempts.
+    pub(super) fn of(notes: &[Value]) -> Self {
+        let mut found = BTreeMap::new();
+        for note in notes {
+            if let Some(begun) = read::<Begun>(note, "begun") {
+                found.insert(begun.collection.clone(), begun);
+            }
+            let collection = note.get("collection").and_then(Value::as_str).unwrap_or_default();
+            if let (Some(made), Some(begun)) =
+                (read::<SnapshotEntry>(note, "made"), found.get_mut(collection))
+            {
+                begun.made.insert(made.node.clone(), made);
+            }
+            if let Some(void) = note.get("void").and_then(Value::as_str) {
+                found.remove(void);
+            }
+        }
+        Self(found)
+    }
+
+    /// What an earlier attempt said of itself.
+    ///
+    /// # Errors
+    /// `internal`, when it is none of ours.
+    pub(super) fn read(value: &Value) -> Result<Self, StepError> {
+        Self::deserialize(value).map_err(|error| {
+            StepError::internal(format!("the progress of snapshots cannot be read: {error}"))
+        })
+    }
+
+    /// Without what was begun longer ago than this.
+    pub(super) fn younger_than(mut self, age: Millis, now: Time) -> Self {
+        let age = i64::try_from(age.0).unwrap_or(i64::MAX);
+        self.0.retain(|_, begun| (now - begun.at).num_milliseconds() <= age);
+        self
+    }
+
+    /// Whether nothing was begun.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn read<'n, T: Deserialize<'n>>(note: &'n Value, key: &str) -> Option<T> {
+    T::deserialize(note.get(key)?).ok()
+}
+
+/// The time of an attempt's clock.
+pub(super) fn time(ctx: &Ctx) -> Time {
+    Time::from_timestamp_millis(ctx.now_ms()).unwrap_or_default()
+}
+
+/// Makes snapshots on these nodes for an attempt, going on from what earlier ones did.
+pub(super) struct Making<'a> {
+    pub(super) ctx: &'a Ctx,
+    pub(super) members: &'a [Member],
+    pub(super) progress: Progress,
+}
+
+impl Making<'_> {
+    /// The snapshots of a collection, one on each node, all nodes side by side.
+    ///
+    /// # Errors
+    /// Those of [`Standing::whole`]; `qdrant.moving` when shards moved meanwhile, `qdrant.small` for a snapshot that cannot hold what
+    /// its node has.
+    pub(super) async fn collection(
+        &self,
+        name: &str,
+        aliases: Vec<String>,
+    ) -> Result<CollectionEntry, StepError> {
+        let standing = Standing::of(self.members, name).await?;
+        standing.whole(name)?;
+        let resumed = self.progress.0.get(name);
+        let begun = match resumed {
+            Some(begun) => begun.clone(),
+            None => self.begin(name).await?,
+        };
+        let nodes = self.members.iter().zip(&standing.held);
+        let each = nodes.map(|(member, held)| self.on_node(member, held, &begun, resumed.is_some()));
+        // All are waited for, also when one has failed: what is under way cannot be called back.
+        let snapshots = join_all(each).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let after = self.count(name).await?;
+        let now = Standing::of(self.members, name).await?;
+        if now.transfers > 0
+            || now.held.iter().map(|held| &held.shards).ne(standing.held.iter().map(|held| &held.shards))
+        {
+            self.ctx.note(json!({ "void": name })).await?;
+            let message = format!("shards of collection {name} moved while its snapshots were made");
+            return Err(
+                StepError::transient("qdrant.moving", message).help("try again once the transfer is over")
+            );
+        }
+        for (made, held) in snapshots.iter().zip(&standing.held) {
+            large_enough(name, made, held.points, &standing.params)?;
+        }
+        Ok(CollectionEntry {
+            collection: name.to_owned(),
+            points: Band::of(begun.points, after),
+            params: standing.params,
+            payload_indexes: Value::Object(standing.payload_schema),
+            aliases,
+            shards: standing.shards,
+            transfers: 0,
+            snapshots,
+        })
+    }
+
+    /// Every collection that was begun, with what the server shows of it; `None` while the server still works on one.
+    ///
+    /// # Errors
+    /// Those of the requests.
+    pub(super) async fn surveyed(&self) -> Result<Option<Progress>, StepError> {
+        let mut progress = self.progress.clone();
+        for begun in progress.0.values_mut() {
+            for member in self.members {
+                let url = &member.node.url;
+                if begun.made.contains_key(url) {
+                    continue;
+                }
+                if member.node.activity(&begun.collection).await?.running_snapshots > 0 {
+                    return Ok(None);
+                }
+                let found = newest(member, begun).await?;
+                let shards = match Standing::of(std::slice::from_ref(member), &begun.collection).await {
+                    Ok(standing) => standing.held.into_iter().flat_map(|held| held.shards).collect(),
+                    Err(error) if error.code == "qdrant.absent" => continue,
+                    Err(error) => return Err(error),
+                };
+                if let Some(found) = found {
+                    let made = entry(member, shards, found, begun.at, time(self.ctx));
+                    begun.made.insert(url.clone(), made);
+                }
+            }
+        }
+        Ok(Some(progress))
+    }
+
+    async fn count(&self, name: &str) -> Result<u64, StepError> {
+        let first = self.members.first().ok_or_else(|| StepError::internal("a Qdrant without nodes"))?;
+        let count: Count = first.node.ask(&requests::count(name, true, None)).await?;
+        Ok(count.count)
+    }
+
+    /// Notes what is there before anything is made.
+    async fn begin(&self, name: &str) -> Result<Begun, StepError> {
+        let lists = try_join_all(self.members.iter().map(|member| member.node.snapshots(name))).await?;
+        let names = |list: Vec<Description>| list.into_iter().map(|one| one.name).collect();
+        let urls = self.members.iter().map(|member| member.node.url.clone());
+        let begun = Begun {
+            collection: name.to_owned(),
+            at: time(self.ctx),
+            points: self.count(name).await?,
+            before: urls.zip(lists.into_iter().map(names)).collect(),
+            made: BTreeMap::new(),
+        };
+        self.ctx.note(json!({ "begun": begun })).await?;
+        Ok(begun)
+    }
+
+    async fn on_node(
+        &self,
+        member: &Member,
+        held: &Held,
+        begun: &Begun,
+        resumed: bool,
+    ) -> Result<SnapshotEntry, StepError> {
+        if let Some(made) = begun.made.get(&member.node.url) {
+            return Ok(made.clone());
+        }
+        let (mut started_at, mut found) = (begun.at, None);
+        if resumed {
+            found = self.found(member, begun).await?;
+        }
+        let description = match found {
+            Some(found) => found,
+            None => {
+                started_at = time(self.ctx);
+                self.created(member, begun).await?
+            }
+        };
+        let made = entry(member, held.shards.clone(), description, started_at, time(self.ctx));
+        self.ctx.note(json!({ "made": made, "collection": begun.collection })).await?;
+        Ok(made)
+    }
+
+    /// The snapshot that an unanswered request made, once the server has done what it was asked.
+    async fn found(&self, member: &Member, begun: &Begun) -> Result<Option<Description>, StepError> {
+        while member.node.activity(&begun.collection).await?.running_snapshots > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        newest(member, begun).await
+    }
+
+    /// A new snapshot, of a name that nothing had.
+    async fn created(&self, member: &Member, begun: &Begun) -> Result<Description, StepError> {
+        let ask = requests::create_snapshot(&begun.collection);
+        let mut failed = StepError::internal("a snapshot was never asked for");
+        for _ in 0..TRIES {
+            match member.node.ask::<Description>(&ask).await {
+                Ok(made) if was_there(member, begun, &made.name) => {
+                    // Both were made within one second: what had the name before is replaced.
+                    let line =
+                        format!("{} replaced a snapshot of the same second, {}", member.node.url, made.name);
+                    self.ctx.log(line.clone());
+                    failed = StepError::transient("qdrant.name", line);
+                    tokio::time::sleep(NEXT_SECOND).await;
+                }
+                // The server does not stop because the answer was lost.
+                Err(error) if error.unknown => match self.found(member, begun).await? {
+                    Some(found) => return Ok(found),
+                    None => failed = error,
+                },
+                answer => return answer,
+            }
+        }
+        Err(failed)
+    }
+}
+
+fn was_there(member: &Member, begun: &Begun, name: &str) -> bool {
+    begun.before.get(&member.node.url).is_some_and(|names| names.iter().any(|known| known == name))
+}
+
+/// The newest snapshot on a node that was not there before. Its name ends with its time.
+async fn newest(member: &Member, begun: &Begun) -> Result<Option<Description>, StepError> {
+    let listed = member.node.snapshots(&begun.collection).await?;
+    let begins = match member.peer {
+        Some(peer) => format!("{}-{peer}-", begun.collection),
+        None => format!("{}-", begun.collection),
+    };
+    let made_here = |one: &Description| one.name.starts_with(&begins) && !was_there(member, begun, &one.name);
+    Ok(listed.into_iter().filter(made_here).max_by(|a, b| a.name.cmp(&b.name)))
+}
+
+fn entry(
+    member: &Member,
+    shards: Vec<u32>,
+    made: Description,
+    started_at: Time,
+    answered_at: Time,
+) -> SnapshotEntry {
+    SnapshotEntry {
+        node: member.node.url.clone(),
+        peer_id: member.peer,
+        shards,
+        name: made.name,
+        size: Some(made.size),
+        sha256: made.checksum,
+        started_at,
+        answered_at,
+        artifact: None,
+        left_on_server: None,
+    }
+}
+
+/// Nothing, when a snapshot is large enough for what its node holds. A node without a shard makes a small one, which is right; that of
+/// a node with shards has at least a byte for each number of half its vectors.
+///
+/// # Errors
+/// `qdrant.small`.
+fn large_enough(name: &str, made: &SnapshotEntry, points: u64, params: &Value) -> Result<(), StepError> {
+    let least = points.saturating_mul(dimensions(params)) / 2;
+    let size = made.size.unwrap_or(u64::MAX);
+    if size >= least {
+        return Ok(());
+    }
+    let message = format!(
+        "{} holds about {points} points of collection {name}, and its snapshot {} has only {size} bytes",
+        made.node, made.name
+    );
+    Err(StepError::new("qdrant.small", message)
+        .help("it cannot hold them; is the node's answer that of another node?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(collection: &str, minute: u32) -> Value {
+        let at = format!("2026-11-22T06:{minute:02}:00Z");
+        json!({ "begun": { "collection": collection, "at": at, "points": 3, "before": {} } })
+    }
+
+    fn made(collection: &str, node: &str) -> Value {
+        let at = "2026-11-22T06:00:00Z";
+        json!({ "collection": collection, "made": { "node": node, "shards": [0], "name": "s", "started_at": at, "answered_at": at } })
+    }
+
+    /// What the notes tell: each collection with the nodes whose snapshot is made.
+    fn check(notes: &[Value], expected: &[(&str, &[&str])]) {
+        let now = "2026-11-22T06:10:00Z".parse().unwrap();
+        let Progress(found) = Progress::of(notes).younger_than(Millis(600_000), now);
+        let found: Vec<(&str, Vec<&str>)> = found
+            .iter()
+            .map(|(name, begun)| (name.as_str(), begun.made.keys().map(String::as_str).collect()))
+            .collect();
+        let expected: Vec<(&str, Vec<&str>)> =
+            expected.iter().map(|(name, nodes)| (*name, nodes.to_vec())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn notes_are_progress() {
+        check(&[], &[]);
+        check(
+            &[begun("a", 1), begun("b", 2), made("a", "n1"), made("a", "n2")],
+            &[("a", &["n1", "n2"]), ("b", &[])],
+        );
+        check(&[begun("a", 1), made("a", "n1"), begun("a", 5)], &[("a", &[])]);
+        check(&[begun("a", 1), made("a", "n1"), json!({ "void": "a" })], &[]);
+        let late = "2026-11-22T07:10:00Z".parse().unwrap();
+        assert!(Progress::of(&[begun("a", 1)]).younger_than(Millis(600_000), late).is_empty());
+        let error = Progress::read(&json!([])).unwrap_err();
+        assert_eq!(error.code, "internal");
+    }
+
+    #[test]
+    fn a_snapshot_that_cannot_hold_its_points_is_refused() {
+        let mut small: SnapshotEntry = serde_json::from_value(made("a", "http://q")["made"].clone()).unwrap();
+        let params = json!({ "vectors": { "size": 128 } });
+        small.size = Some(7680);
+        assert_eq!(large_enough("a", &small, 0, &params), Ok(()), "of a node without a shard");
+        assert_eq!(large_enough("a", &small, 120, &params), Ok(()));
+        let error = large_enough("a", &small, 2000, &params).unwrap_err();
+        let words =
+            "http://q holds about 2000 points of collection a, and its snapshot s has only 7680 bytes";
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("qdrant.small", words));
+        small.size = None;
+        assert_eq!(large_enough("a", &small, 2000, &params), Ok(()), "nobody knows");
+    }
+}

@@ -1,0 +1,26 @@
+//! Qdrant: its target kind, and the kinds that make, fetch, recover and question what lies in it.
+//!
+//! One target is all nodes of a cluster: snapshots are made, fetched and recovered node by node. Facts about the server are those of
+//! version 1.17.
+
+mod answers;
+mod requests;
+mod refusal;
+mod node;
+mod members;
+mod standing;
+pub mod target;
+mod collections;
+mod selection;
+pub mod entry;
+mod making;
+pub mod snapshot;
+mod download;
+pub mod fetch;
+mod settle;
+mod placing;
+mod belongings;
+mod recovery;
+pub mod recover;
+pub mod count;
+pub mod query;

@@ -1,0 +1,214 @@
+//! Every request that the kinds send: [`Ask`]. A dry run shows these lines, and nothing else is sent.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// What may stand in a part of a path as it is.
+const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// What sending a request twice does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Twice {
+    /// Nothing: it reads.
+    Reads,
+    /// The same as once.
+    Same,
+    /// More than once: whether it was done must be found out.
+    More,
+}
+
+/// A request before it is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ask {
+    pub(super) method: Method,
+    /// With its query.
+    pub(super) path: String,
+    pub(super) body: Option<Value>,
+    pub(super) twice: Twice,
+    /// Whether it may take as long as the data are large.
+    pub(super) long: bool,
+}
+
+impl Ask {
+    fn new(method: Method, path: String, twice: Twice) -> Self {
+        Self { method, path, body: None, twice, long: false }
+    }
+
+    fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path.into(), Twice::Reads)
+    }
+
+    fn with(self, body: Value) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
+    fn long(self) -> Self {
+        Self { long: true, ..self }
+    }
+
+    /// As a dry run shows it: method, path and body.
+    pub(super) fn line(&self) -> String {
+        self.line_on("")
+    }
+
+    /// The same with the node that it is sent to.
+    pub(super) fn line_on(&self, node: &str) -> String {
+        let body = self.body.as_ref().map_or(String::new(), |body| format!(" {body}"));
+        format!("{} {node}{}{body}", self.method, self.path)
+    }
+}
+
+/// A name as a part of a path.
+fn part(name: &str) -> String {
+    utf8_percent_encode(name, PART).to_string()
+}
+
+fn of(collection: &str, rest: &str) -> String {
+    format!("/collections/{}{rest}", part(collection))
+}
+
+pub(super) fn about() -> Ask {
+    Ask::get("/")
+}
+
+pub(super) fn cluster() -> Ask {
+    Ask::get("/cluster")
+}
+
+pub(super) fn telemetry() -> Ask {
+    Ask::get("/telemetry?details_level=3")
+}
+
+pub(super) fn collections() -> Ask {
+    Ask::get("/collections")
+}
+
+pub(super) fn aliases() -> Ask {
+    Ask::get("/aliases")
+}
+
+pub(super) fn collection(name: &str) -> Ask {
+    Ask::get(of(name, ""))
+}
+
+pub(super) fn placement(name: &str) -> Ask {
+    Ask::get(of(name, "/cluster"))
+}
+
+pub(super) fn snapshots(collection: &str) -> Ask {
+    Ask::get(of(collection, "/snapshots"))
+}
+
+pub(super) fn download(collection: &str, snapshot: &str) -> Ask {
+    Ask::get(of(collection, &format!("/snapshots/{}", part(snapshot)))).long()
+}
+
+pub(super) fn create_snapshot(collection: &str) -> Ask {
+    Ask::new(Method::POST, of(collection, "/snapshots?wait=true"), Twice::More).long()
+}
+
+pub(super) fn delete_snapshot(collection: &str, snapshot: &str) -> Ask {
+    let path = of(collection, &format!("/snapshots/{}?wait=true", part(snapshot)));
+    Ask::new(Method::DELETE, path, Twice::Same)
+}
+
+/// The body is a form with the file in the field `snapshot`.
+pub(super) fn upload(collection: &str, sha256: &str) -> Ask {
+    let query = format!("/snapshots/upload?wait=true&priority=snapshot&checksum={}", part(sha256));
+    Ask::new(Method::POST, of(collection, &query), Twice::More).long()
+}
+
+pub(super) fn delete_collection(name: &str) -> Ask {
+    Ask::new(Method::DELETE, of(name, ""), Twice::Same).long()
+}
+
+pub(super) fn create_index(collection: &str, field: &str, schema: &Value) -> Ask {
+    let body = json!({ "field_name": field, "field_schema": schema });
+    Ask::new(Method::PUT, of(collection, "/index?wait=true"), Twice::Same).long().with(body)
+}
+
+/// Points these aliases at a collection, in one step, wherever they point now.
+pub(super) fn point_aliases(collection: &str, free: &[&str], taken: &[&str]) -> Ask {
+    let take = taken.iter().map(|alias| json!({ "delete_alias": { "alias_name": alias } }));
+    let give = taken
+        .iter()
+        .chain(free)
+        .map(|alias| json!({ "create_alias": { "collection_name": collection, "alias_name": alias } }));
+    let actions: Vec<Value> = take.chain(give).collect();
+    Ask::new(Method::POST, "/collections/aliases".into(), Twice::Same).with(json!({ "actions": actions }))
+}
+
+pub(super) fn count(collection: &str, exact: bool, filter: Option<&Value>) -> Ask {
+    let mut body = json!({ "exact": exact });
+    if let Some(filter) = filter {
+        body["filter"] = filter.clone();
+    }
+    reading_post(collection, "count", body)
+}
+
+/// Points with these fields of their payloads, from `offset` on.
+pub(super) fn scroll(collection: &str, fields: &[String], offset: Option<&Value>, limit: usize) -> Ask {
+    let payload = if fields.is_empty() { json!(false) } else { json!(fields) };
+    let mut body = json!({ "limit": limit, "with_payload": payload, "with_vector": false });
+    if let Some(offset) = offset {
+        body["offset"] = offset.clone();
+    }
+    reading_post(collection, "scroll", body)
+}
+
+pub(super) fn query(collection: &str, query: &Value, limit: u64, filter: Option<&Value>) -> Ask {
+    let mut body = json!({ "query": query, "limit": limit, "with_payload": true });
+    if let Some(filter) = filter {
+        body["filter"] = filter.clone();
+    }
+    reading_post(collection, "query", body)
+}
+
+fn reading_post(collection: &str, what: &str, body: Value) -> Ask {
+    Ask::new(Method::POST, of(collection, &format!("/points/{what}")), Twice::Reads).with(body)
+}
+
+pub(super) fn delete_points(collection: &str, ids: &[Value]) -> Ask {
+    let path = of(collection, "/points/delete?wait=true");
+    Ask::new(Method::POST, path, Twice::Same).with(json!({ "points": ids }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded_and_lines_are_whole() {
+        let check = |ask: Ask, line: &str| assert_eq!(ask.line(), line);
+        check(collection("agent_7f3a"), "GET /collections/agent_7f3a");
+        check(collection("a b/ü?"), "GET /collections/a%20b%2F%C3%BC%3F");
+        check(create_snapshot("a"), "POST /collections/a/snapshots?wait=true");
+        check(
+            upload("a", "00ff"),
+            "POST /collections/a/snapshots/upload?wait=true&priority=snapshot&checksum=00ff",
+        );
+        check(count("a", true, None), r#"POST /collections/a/points/count {"exact":true}"#);
+        check(
+            point_aliases("a", &["new"], &["old"]),
+            concat!(
+                r#"POST /collections/aliases {"actions":[{"delete_alias":{"alias_name":"old"}},"#,
+                r#"{"create_alias":{"collection_name":"a","alias_name":"old"}},"#,
+                r#"{"create_alias":{"collection_name":"a","alias_name":"new"}}]}"#
+            ),
+        );
+    }
+
+    #[test]
+    fn only_what_does_no_harm_twice_is_sent_twice() {
+        let twice = [
+            about(),
+            create_snapshot("a"),
+            upload("a", "0"),
+            delete_snapshot("a", "s"),
+            scroll("a", &[], None, 1),
+        ];
+        let expected = [Twice::Reads, Twice::More, Twice::More, Twice::Same, Twice::Reads];
+        assert_eq!(twice.map(|ask| ask.twice), expected);
+    }
+}
