@@ -4,6 +4,8 @@
 use drydock_recovery::backup::Backup;
 use drydock_recovery::manifest::{Claim, Unproved};
 use drydock_step::{Ctx, StepError, target::Proves};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::given::BackupGiven;
 
@@ -22,7 +24,7 @@ pub(super) async fn proved_by_server(
         let backup = &given.backup;
         ctx.log(format!("the server reads the {}", backup.label()));
         let wrong = match server.prove_readable(&backup.media, backup.position).await {
-            Ok(header) => differs(backup, header),
+            Ok(header) => differs(given, header),
             Err(error) if error.transient || error.unknown => return Err(error),
             Err(error) => Some(format!("the server cannot read it: {}", error.message)),
         };
@@ -34,23 +36,40 @@ pub(super) async fn proved_by_server(
     Ok(unproved)
 }
 
-/// What is another in the header than in what the backup step said.
-fn differs(said: &Backup, header: serde_json::Value) -> Option<String> {
-    let found: Backup = match serde_json::from_value(header) {
-        Ok(found) => found,
+/// What a server reads in a backup's header.
+#[derive(Deserialize)]
+struct Header {
+    backup: Backup,
+    has_checksums: bool,
+    encryptor_thumbprint: Option<String>,
+}
+
+/// What is another in the header than in what the backup step said. Each is compared: a manifest repeats what the step said.
+fn differs(said: &BackupGiven, header: Value) -> Option<String> {
+    let header: Header = match serde_json::from_value(header) {
+        Ok(header) => header,
         Err(error) => return Some(format!("its header cannot be understood: {error}")),
     };
-    let pair = |what: &str, header: &dyn std::fmt::Display, said: &dyn std::fmt::Display| {
-        Some(format!("its header has {what} {header}, the backup step said {said}"))
-    };
-    if found.backup_set_guid != said.backup_set_guid {
-        return pair("set", &found.backup_set_guid, &said.backup_set_guid);
-    }
-    if found.range() != said.range() {
-        return pair("LSNs", &found.range(), &said.range());
-    }
-    if found.database != said.database {
-        return pair("database", &found.database, &said.database);
-    }
-    (found.kind != said.kind).then(|| pair("type", &found.kind.as_str(), &said.kind.as_str())).flatten()
+    let (found, step) = (&header.backup, &said.backup);
+    let pairs = [
+        (
+            "set",
+            found.backup_set_guid.to_string().to_lowercase(),
+            step.backup_set_guid.to_string().to_lowercase(),
+        ),
+        ("LSNs", found.range().to_string(), step.range().to_string()),
+        ("database", found.database.clone(), step.database.clone()),
+        ("type", found.kind.as_str().to_owned(), step.kind.as_str().to_owned()),
+        ("bulk-logged data", found.is_bulk_logged().to_string(), step.is_bulk_logged().to_string()),
+        ("checksums", header.has_checksums.to_string(), said.has_checksums.to_string()),
+        ("encryptor", thumbprint(&header.encryptor_thumbprint), thumbprint(&said.encryptor_thumbprint)),
+    ];
+    let mut other = pairs.into_iter().filter(|(_, header, said)| header != said);
+    other
+        .next()
+        .map(|(what, header, said)| format!("its header has {what} {header}, the backup step said {said}"))
+}
+
+fn thumbprint(text: &Option<String>) -> String {
+    text.as_ref().map_or("none".to_owned(), |text| text.to_lowercase())
 }

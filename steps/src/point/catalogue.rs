@@ -43,8 +43,8 @@ pub struct Unreadable {
 
 /// One file, read.
 enum Entry {
-    Point(Manifest),
-    LogPoint(LogPoint),
+    Point(Box<Manifest>),
+    LogPoint(Box<LogPoint>),
     Mark(PointMark),
     Unreadable(Unreadable),
     Gone,
@@ -83,8 +83,8 @@ pub async fn catalogue_of(store: &dyn ArtifactStore) -> Result<Found, StepError>
     let mut entries = stream::iter(reads).buffered(SIDE_BY_SIDE);
     while let Some(entry) = entries.try_next().await? {
         match entry {
-            Entry::Point(point) => found.points.push(point),
-            Entry::LogPoint(log) => found.log_points.push(log),
+            Entry::Point(point) => found.points.push(*point),
+            Entry::LogPoint(log) => found.log_points.push(*log),
             Entry::Mark(mark) => found.marks.push(mark),
             Entry::Unreadable(file) => found.unreadable.push(file),
             Entry::Gone => {}
@@ -118,12 +118,12 @@ fn parsed(text: &str, filed: Filed) -> Result<Entry, String> {
         Filed::Manifest(id) => {
             let point = Manifest::parse(text).map_err(words)?;
             let names = point.id.clone();
-            (Entry::Point(point), names, id)
+            (Entry::Point(Box::new(point)), names, id)
         }
         Filed::LogPoint(id) => {
             let log = LogPoint::parse(text).map_err(words)?;
             let names = log.id.clone();
-            (Entry::LogPoint(log), names, id)
+            (Entry::LogPoint(Box::new(log)), names, id)
         }
         Filed::Mark(id) => {
             let mark = PointMark::parse(text).map_err(words)?;

@@ -98,7 +98,8 @@ async fn a_quarantine_keeps_what_it_takes_out() {
     let lines = world.read("quarantine/r1/agent_a.jsonl").await;
     assert_eq!(lines.lines().count(), 1200);
     let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
-    let payload = json!({"agent_id": "agent_a", "document_id": "gone", "chunk": 0, "version": 1, "text": "…"});
+    let payload =
+        json!({"agent_id": "agent_a", "document_id": "gone", "chunk": 0, "version": 1, "text": "…"});
     assert_eq!(first, json!({"id": 10, "payload": payload}));
     assert_eq!(world.read("quarantine/r1/agent_c.jsonl").await.lines().count(), 2);
     assert_eq!((world.vectors.ids("agent_a"), world.vectors.ids("agent_c")), (Some(vec![1, 2, 3]), None));
@@ -125,7 +126,9 @@ async fn a_lost_attempt_is_gone_on_with_and_nothing_that_was_kept_is_lost() {
     let error = world.error(&Reconcile, with.clone()).await;
     assert_eq!((error.code.as_str(), error.unknown), ("qdrant.lost", true));
     assert_eq!(world.vectors.ids("agent_a").unwrap().len(), 203);
-    let Reconciled::Partly(progress) = world.asked(&Reconcile, with.clone()).await else { panic!("a part was done") };
+    let Reconciled::Partly(progress) = world.asked(&Reconcile, with.clone()).await else {
+        panic!("a part was done")
+    };
     assert_eq!(progress["taken"][0]["points"], 1200);
     *world.vectors.removals.lock().unwrap() = None;
     let Ok(Ended::Outputs(found)) = world.execute(&Reconcile, with).await else { panic!("it goes on") };
@@ -139,11 +142,14 @@ async fn a_lost_attempt_is_gone_on_with_and_nothing_that_was_kept_is_lost() {
 
 #[test]
 fn what_it_touches_follows_from_what_it_does_about_orphans() {
-    let access = |on_orphans: &str| touches(&Reconcile, with(json!({"on_orphans": on_orphans}))).unwrap()[1].access;
+    let access =
+        |on_orphans: &str| touches(&Reconcile, with(json!({"on_orphans": on_orphans}))).unwrap()[1].access;
     assert_eq!(access("fail"), Access::Reads);
     assert_eq!(access("quarantine"), Access::Writes);
     assert_eq!(access("delete"), Access::Destroys);
-    let shown = actions(&Reconcile, with(json!({"on_orphans": "delete", "database": {"$after": ["restore"]}}))).unwrap();
+    let shown =
+        actions(&Reconcile, with(json!({"on_orphans": "delete", "database": {"$after": ["restore"]}})))
+            .unwrap();
     assert_eq!(shown[1].text, "SELECT Id, AgentId, Version FROM Octopus_Documents");
     assert!(shown[3].writes && shown[3].target.as_deref() == Some("vectors"), "{shown:?}");
 }

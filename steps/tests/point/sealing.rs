@@ -92,12 +92,34 @@ async fn what_the_server_does_not_read_is_no_backup() {
     .await;
     unproved("files_at_hand", "its header has set other, the backup step said full.bak", async |world, _| {
         let mut headers = world.sql.headers.lock().unwrap();
-        headers.get_mut(full).unwrap().as_mut().unwrap()["backup_set_guid"] = json!("other");
+        headers.get_mut(full).unwrap().as_mut().unwrap()["backup"]["backup_set_guid"] = json!("other");
     })
     .await;
-    unproved("files_at_hand", "its header has LSNs 100..200, the backup step said 100..210", async |_, night| {
-        backup(night, FULL)["backup"]["last_lsn"] = json!("210");
-    })
+    unproved(
+        "files_at_hand",
+        "its header has LSNs 100..200, the backup step said 100..210",
+        async |_, night| {
+            backup(night, FULL)["backup"]["last_lsn"] = json!("210");
+        },
+    )
+    .await;
+    unproved(
+        "files_at_hand",
+        "its header has checksums false, the backup step said true",
+        async |world, _| {
+            let mut headers = world.sql.headers.lock().unwrap();
+            headers.get_mut(full).unwrap().as_mut().unwrap()["has_checksums"] = json!(false);
+        },
+    )
+    .await;
+    unproved(
+        "files_at_hand",
+        "its header has encryptor 0xab, the backup step said none",
+        async |world, _| {
+            let mut headers = world.sql.headers.lock().unwrap();
+            headers.get_mut(full).unwrap().as_mut().unwrap()["encryptor_thumbprint"] = json!("0xAB");
+        },
+    )
     .await;
     unproved("files_at_hand", "its header cannot be understood", async |world, _| {
         world.sql.headers.lock().unwrap().insert(full.into(), Ok(json!({"BackupName": null})));
@@ -222,7 +244,10 @@ async fn a_missed_skew_is_an_error_after_the_seal_and_stays_one() {
     let id = night["point"]["id"].as_str().unwrap();
     let path = format!("points/{id}/manifest.json");
     assert!(error.message.starts_with("the skew of agent_a is 11 s; the objective is 10 s; "), "{error}");
-    assert!(error.message.ends_with(&format!("point {id} is sealed and good all the same: {path}")), "{error}");
+    assert!(
+        error.message.ends_with(&format!("point {id} is sealed and good all the same: {path}")),
+        "{error}"
+    );
     let written = world.read(&path).await;
     assert_eq!(world.asked(&Seal, night.clone()).await, Reconciled::NotDone);
     assert_eq!(world.error(&Seal, night.clone()).await, error);
@@ -246,7 +271,10 @@ async fn a_manifest_is_written_once() {
     assert_eq!(world.asked(&Seal, night.clone()).await, Reconciled::NotDone);
     let error = world.error(&Seal, night).await;
     assert_eq!(error.code, "point.sealed");
-    assert!(error.message.ends_with("manifest.json is there already, and this run did not write it"), "{error}");
+    assert!(
+        error.message.ends_with("manifest.json is there already, and this run did not write it"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -76,12 +76,18 @@ async fn a_point_with_a_lost_file_is_no_point() {
     let (newer, older) = (newer["id"].as_str().unwrap(), older["id"].as_str().unwrap());
     let error = world.error(&Select, json!({"to": newer})).await;
     let why = format!("{path} is 3 bytes long and was 22 when it was sealed");
-    assert_eq!((error.code, error.message), ("point.unusable".into(), format!("{newer} cannot be used: {why}")));
+    assert_eq!(
+        (error.code, error.message),
+        ("point.unusable".into(), format!("{newer} cannot be used: {why}"))
+    );
     assert!(world.files().delete(path).await.unwrap());
     let chosen = world.outputs(&Select, json!({"to": "point:latest"})).await;
     assert_eq!(chosen["id"], older);
     let passed = chosen["passed_over"][0].as_str().unwrap();
-    assert!(passed.starts_with(newer) && passed.ends_with(&format!("{path} is not in the store")), "{passed}");
+    assert!(
+        passed.starts_with(newer) && passed.ends_with(&format!("{path} is not in the store")),
+        "{passed}"
+    );
     assert!(world.files().delete("sql/full.bak").await.unwrap());
     let error = world.error(&Select, json!({"to": "end"})).await;
     assert_eq!(error.code, "point.unusable");
@@ -95,7 +101,12 @@ async fn a_bad_file_is_named_and_the_others_count() {
     let text = world.read(sealed["manifest"].as_str().unwrap()).await;
     let id = "01K00000000000000000000002";
     world.put(&format!("points/{id}/manifest.json"), &text).await;
-    world.put("points/01K00000000000000000000003/manifest.json", "{\"format\": \"drydock.point\", \"version\": 9}").await;
+    world
+        .put(
+            "points/01K00000000000000000000003/manifest.json",
+            "{\"format\": \"drydock.point\", \"version\": 9}",
+        )
+        .await;
     world.put("points/01K00000000000000000000004/log_point.json", "half").await;
     world.put("points/01K00000000000000000000005/notes.txt", "not ours").await;
     let found = catalogue_of(world.files()).await.unwrap();
@@ -105,7 +116,9 @@ async fn a_bad_file_is_named_and_the_others_count() {
     assert_eq!(whys.len(), 3, "{whys:?}");
     assert_eq!(
         whys[0],
-        format!("points/{id}/manifest.json cannot be read: it is about {own}, and lies in the folder of {id}")
+        format!(
+            "points/{id}/manifest.json cannot be read: it is about {own}, and lies in the folder of {id}"
+        )
     );
     assert!(whys[1].contains("this drydock.point has version 9"), "{whys:?}");
     assert!(whys[2].contains("this is no drydock.log_point"), "{whys:?}");

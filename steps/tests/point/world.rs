@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use drydock_step::test_host::{TEST_BEGINS_MS, TestHost, execute, reconcile};
-use drydock_step::{ArtifactStore, Connection, Ctx, Ended, Kind, Reconciled, Settings, StepError, TargetKind};
+use drydock_step::{
+    ArtifactStore, Connection, Ctx, Ended, Kind, Reconciled, Settings, StepError, TargetKind,
+};
 use drydock_steps::artifact::target::ArtifactsTarget;
 use drydock_steps::point::open::Open;
 use drydock_steps::point::seal::Seal;
@@ -95,7 +97,9 @@ impl World {
             "recovery_fork_id": "fork-a", "started_at": at(ended - 5), "finished_at": at(ended), "media": [&media],
             "family_guid": "family-1", "has_bulk_logged_data": false, "recovery_model": "FULL", "media_count": 1,
         });
-        self.sql.headers.lock().unwrap().insert(media.clone(), Ok(header.clone()));
+        let read =
+            json!({"backup": &header, "size": 10, "has_checksums": true, "encryptor_thumbprint": null});
+        self.sql.headers.lock().unwrap().insert(media.clone(), Ok(read));
         json!({
             "backup": header, "media": [media], "artifacts": [path], "size": 10, "has_checksums": true,
             "encryptor_thumbprint": null, "server": {"name": "SQL01", "version": "16.0.4135.4"}, "recovery_model": "FULL",
@@ -105,7 +109,8 @@ impl World {
 
     async fn snapshot(&self, collection: &str, prefix: &str) -> (Value, Value) {
         let name = format!("{collection}-1.snapshot");
-        let artifact = self.put(&format!("{prefix}/qdrant/{name}"), &format!("the vectors of {collection}")).await;
+        let artifact =
+            self.put(&format!("{prefix}/qdrant/{name}"), &format!("the vectors of {collection}")).await;
         let mut file = json!({
             "node": "http://qdrant-0:6333", "peer_id": 1, "shards": [0], "name": name, "size": artifact["size"],
             "sha256": artifact["sha256"], "started_at": at(10), "answered_at": at(12),
@@ -118,7 +123,8 @@ impl World {
         };
         let made = entry(&file);
         file["artifact"] = artifact;
-        let fetched = json!({"key": collection, "status": "succeeded", "item": made, "outputs": entry(&file)});
+        let fetched =
+            json!({"key": collection, "status": "succeeded", "item": made, "outputs": entry(&file)});
         (made, fetched)
     }
 
