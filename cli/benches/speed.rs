@@ -24,7 +24,14 @@ fn folder() -> tempfile::TempDir {
 
 fn drydock(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program());
-    command.args(arguments).arg("-q").current_dir(dir).env("CI", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(arguments)
+        .arg("-q")
+        .current_dir(dir)
+        .env("CI", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command
 }
 
@@ -107,7 +114,11 @@ fn durable_chain() {
     let journal: usize = batches(dir.path(), "r0").iter().map(Vec::len).sum();
     report("journal of a no-op step", format!("{} bytes", journal / 1_000), "<= 1,024");
     report("batches (syncs) of a chain of 1,000", batches(dir.path(), "r0").len().to_string(), "<= 1,003");
-    report("peak memory of the chain", format!("{:.1} MiB", peak_mib(dir.path(), &["run", "chain.yaml", "--run-id", "peak"])), "<= 30");
+    report(
+        "peak memory of the chain",
+        format!("{:.1} MiB", peak_mib(dir.path(), &["run", "chain.yaml", "--run-id", "peak"])),
+        "<= 30",
+    );
 }
 
 /// The most memory that a process had, by asking the system while it lives.
@@ -134,12 +145,15 @@ fn fan() {
     for round in 0..ROUNDS {
         let run = format!("r{round}");
         timed(&mut drydock(dir.path(), &["run", "fan.yaml", "--run-id", &run]));
-        let journal = std::fs::read_to_string(dir.path().join(".drydock").join(&run).join("journal.jsonl")).expect("a journal");
+        let journal = std::fs::read_to_string(dir.path().join(".drydock").join(&run).join("journal.jsonl"))
+            .expect("a journal");
         let at = |event: &str, last: bool| {
             let mut lines = journal.lines().filter(|line| line.contains(&format!("\"event\":\"{event}\"")));
             let line = if last { lines.next_back() } else { lines.next() }.expect("the event");
             let value: Value = serde_json::from_str(line).expect("JSON");
-            chrono::DateTime::parse_from_rfc3339(value["at"].as_str().expect("a time")).expect("a time").timestamp_millis()
+            chrono::DateTime::parse_from_rfc3339(value["at"].as_str().expect("a time"))
+                .expect("a time")
+                .timestamp_millis()
         };
         let span = (at("step_ended", true) - at("attempt_started", false)).max(1);
         rates.push(1_000.0 * 1_000.0 / span as f64);
@@ -150,11 +164,16 @@ fn fan() {
 fn reading() {
     let dir = folder();
     let mut short = "drydock: v1\nname: short\nsteps:\n".to_owned();
-    let mut long = "drydock: v1\nname: long\nparams:\n  n: { type: integer, default: 3 }\nsteps:\n".to_owned();
+    let mut long =
+        "drydock: v1\nname: long\nparams:\n  n: { type: integer, default: 3 }\nsteps:\n".to_owned();
     for n in 0..10_000_u32 {
         let need = n.saturating_sub(1);
         short.push_str(&format!("  s{n}:\n    uses: flow.noop\n    description: step {n}\n"));
-        let needs = if n == 0 { String::new() } else { format!("    needs: [s{need}]\n    when: params.n > 1 and steps.s{need}.status == 'succeeded'\n") };
+        let needs = if n == 0 {
+            String::new()
+        } else {
+            format!("    needs: [s{need}]\n    when: params.n > 1 and steps.s{need}.status == 'succeeded'\n")
+        };
         long.push_str(&format!(
             "  s{n}:\n    description: step {n}\n    uses: flow.set\n{needs}    timeout: 5m\n    retry: {{ attempts: 2 }}\n    with:\n      values:\n        n: \"{{{{ params.n + {n} }}}}\"\n        text: \"step {{{{ params.n }}}} of {n}\"\n"
         ));
@@ -168,7 +187,11 @@ fn reading() {
         let all = (0..ROUNDS).map(|_| ms(timed(&mut drydock(dir.path(), &["check", plan])))).collect();
         report(what, format!("{:.0} ms", median(all)), bound);
     }
-    report("peak memory of that check", format!("{:.0} MiB", peak_mib(dir.path(), &["check", "long.yaml"])), "< 150");
+    report(
+        "peak memory of that check",
+        format!("{:.0} MiB", peak_mib(dir.path(), &["check", "long.yaml"])),
+        "< 150",
+    );
     std::fs::write(dir.path().join("chain.yaml"), chain(1_000, "uses: flow.noop")).expect("written");
     let all = (0..ROUNDS).map(|_| ms(timed(&mut drydock(dir.path(), &["dry-run", "chain.yaml"])))).collect();
     report("dry run of 1,000 steps", format!("{:.0} ms", median(all)), "< 50 ms");
@@ -188,7 +211,9 @@ fn resuming() {
         let mut child = drydock(dir.path(), &["resume", &run]).spawn().expect("it starts");
         let span = loop {
             let text = std::fs::read(&journal).expect("a journal");
-            let new = String::from_utf8_lossy(&text[usize::try_from(before).expect("small").min(text.len())..]).into_owned();
+            let new =
+                String::from_utf8_lossy(&text[usize::try_from(before).expect("small").min(text.len())..])
+                    .into_owned();
             if new.contains("attempt_started") {
                 break began.elapsed();
             }
@@ -197,12 +222,20 @@ fn resuming() {
         spans.push(ms(span));
         assert!(child.wait().expect("waited").success());
     }
-    report("resume after a kill at 500 of 1,000, from exec to the next body", format!("{:.0} ms", median(spans)), "< 50 ms");
+    report(
+        "resume after a kill at 500 of 1,000, from exec to the next body",
+        format!("{:.0} ms", median(spans)),
+        "< 50 ms",
+    );
 }
 
 fn processes() {
     let dir = folder();
-    std::fs::write(dir.path().join("chain.yaml"), chain(1_000, "uses: process.run, with: { argv: [/bin/true] }")).expect("written");
+    std::fs::write(
+        dir.path().join("chain.yaml"),
+        chain(1_000, "uses: process.run, with: { argv: [/bin/true] }"),
+    )
+    .expect("written");
     let (mut ours, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..3 {
         let run = format!("r{round}");

@@ -52,6 +52,8 @@ pub(crate) enum Format {
     Sarif,
     /// Findings as annotations of a CI job (check)
     Ci,
+    /// The whole reference (kinds)
+    Markdown,
     /// A drawing for Markdown (graph)
     Mermaid,
     /// A drawing for Graphviz (graph)
@@ -98,7 +100,9 @@ pub(crate) struct Binding {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check plans, environments and requests files without touching anything
-    #[command(after_help = "Examples:\n  drydock check plans/octopus/*.yaml\n  drydock check restore.yaml -e production.yaml --format sarif")]
+    #[command(
+        after_help = "Examples:\n  drydock check plans/octopus/*.yaml\n  drydock check restore.yaml -e production.yaml --format sarif"
+    )]
     Check {
         /// Plans, environments or requests files
         #[arg(required = true)]
@@ -107,7 +111,9 @@ pub(crate) enum Command {
         binding: Binding,
     },
     /// Show everything that a run would do, changing nothing
-    #[command(after_help = "Examples:\n  drydock dry-run restore.yaml -e drill.yaml -p to=point:latest\n  drydock dry-run restore.yaml -e production.yaml --probe --out reviewed.json")]
+    #[command(
+        after_help = "Examples:\n  drydock dry-run restore.yaml -e drill.yaml -p to=point:latest\n  drydock dry-run restore.yaml -e production.yaml --probe --out reviewed.json"
+    )]
     DryRun {
         #[command(flatten)]
         plan: PlanArgs,
@@ -119,7 +125,9 @@ pub(crate) enum Command {
         out: Option<PathBuf>,
     },
     /// Run a plan
-    #[command(after_help = "Examples:\n  drydock run backup.yaml -e production.yaml\n  drydock run restore.yaml -e drill.yaml -p to=point:latest --format json")]
+    #[command(
+        after_help = "Examples:\n  drydock run backup.yaml -e production.yaml\n  drydock run restore.yaml -e drill.yaml -p to=point:latest --format json"
+    )]
     Run {
         #[command(flatten)]
         plan: PlanArgs,
@@ -168,6 +176,32 @@ pub(crate) enum Command {
         /// The plan file
         plan: PathBuf,
     },
+    /// Which backups of a history lead to a moment, and why; or why none do
+    #[command(
+        after_help = "Example:\n  drydock chain --history msdb.json --at 2026-07-14T03:00:00Z --format json"
+    )]
+    Chain(ChainArgs),
+    /// Practice servers in the foreground; prints the environment file to use
+    #[command(
+        after_help = "Example:\n  drydock practice --seed 7 --ports ports.json --ledger ledger.jsonl > practice.yaml"
+    )]
+    Practice(PracticeArgs),
+    /// Rehearse: the whole Octopus story on practice servers, backup -> disaster -> restore -> proof
+    #[command(
+        after_help = "Examples:\n  drydock rehearse\n  drydock rehearse --kill-at restore:restore_sql:acting --keep /tmp/rehearsal --format json"
+    )]
+    Rehearse(RehearseArgs),
+    /// List and show recovery points
+    Points {
+        /// The environment file that names the artifact store
+        #[arg(short, long, value_name = "FILE")]
+        env: PathBuf,
+        /// The artifact store's target name, where the environment has several
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        #[command(subcommand)]
+        what: Option<PointsCommand>,
+    },
     /// List the step kinds, or show one
     Kinds {
         /// One kind, such as `sqlserver.restore`
@@ -194,6 +228,100 @@ pub(crate) enum Command {
     /// Kills what a dead run has left; started by runs
     #[command(name = "__reaper", hide = true)]
     Reaper,
+}
+
+/// What a chain is asked for.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ChainArgs {
+    /// A JSON array of backups, as msdb and RESTORE HEADERONLY describe them; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: PathBuf,
+    /// The moment to get back to (RFC 3339); as far as the backups lead when left out
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// The database, where the history has several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) database: Option<String>,
+    /// Use no differential
+    #[arg(long)]
+    pub(crate) no_differentials: bool,
+    /// Use no log
+    #[arg(long)]
+    pub(crate) no_logs: bool,
+    /// Go on with a half-done restore from here (redo_start_lsn)
+    #[arg(long, value_name = "LSN")]
+    pub(crate) continue_from: Option<String>,
+}
+
+/// How practice servers are started.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PracticeArgs {
+    /// What everything that looks random is drawn from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Where the servers keep their files
+    #[arg(long, value_name = "DIR", default_value = ".drydock-practice")]
+    pub(crate) dir: PathBuf,
+    /// Write where the servers are found, as JSON, once they answer
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ports: Option<PathBuf>,
+    /// Record every request, a JSON line each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ledger: Option<PathBuf>,
+    /// Rules of what shall go wrong, a JSON array
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
+    /// The folder of the artifact store that the environment names
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+    /// Write the environment file here too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) environment: Option<PathBuf>,
+    /// How many nodes Qdrant has
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) qdrant_nodes: u8,
+    /// Fill them with an Octopus
+    #[arg(long)]
+    pub(crate) fill: bool,
+    /// Stop at the end of standard input
+    #[arg(long, hide = true)]
+    pub(crate) until_eof: bool,
+}
+
+/// How a rehearsal goes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RehearseArgs {
+    /// A plan of your own; the whole Octopus story when left out
+    pub(crate) plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) binding: Binding,
+    /// What everything that looks random is drawn from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Keep everything in this folder: environment, artifact store, state, ledger
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Kill the run there and resume it: begun, acting (the server has done the work, its answer is held back) or done
+    #[arg(long, value_name = "[PLAN:]STEP[:PHASE]")]
+    pub(crate) kill_at: Option<String>,
+    /// What to fill the practice servers with, for a plan of your own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: Option<PathBuf>,
+    /// How many nodes Qdrant has
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) qdrant_nodes: u8,
+}
+
+/// What to do with recovery points.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum PointsCommand {
+    /// All points and log points, newest first
+    List,
+    /// One point, whole
+    Show {
+        /// Its id, or the beginning of it
+        point: String,
+    },
 }
 
 /// What to do with runs.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use drydock_machine::Exit;
-use drydock_plan::check::{CheckInput, Checked, Demand, Files, check};
 use drydock_plan::catalog::Catalog;
+use drydock_plan::check::{CheckInput, Checked, Demand, Files, check};
+use drydock_plan::finding::Findings;
 use drydock_plan::model::Plan;
 use drydock_plan::params::{GivenParams, VARIABLE_PREFIX};
-use drydock_plan::finding::Findings;
 use drydock_plan::source::SourceFile;
 use drydock_plan::syntax::file::FileKind;
+use drydock_plan::syntax::tree::Node;
 use drydock_plan::syntax::yaml;
 use drydock_run::state::{Given, Start};
 use drydock_step::StepError;
@@ -76,12 +77,22 @@ pub(crate) fn given(binding: &Binding, outside: &Outside) -> Result<Given, Unrea
 
 /// The variables of the environment with this prefix.
 fn variables(outside: &Outside, prefix: &str) -> BTreeMap<String, String> {
-    let texts = outside.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
-    texts.filter(|(name, _)| name.starts_with(prefix)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    let texts =
+        outside.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+    texts
+        .filter(|(name, _)| name.starts_with(prefix))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// Check texts that were read.
-fn check_texts(texts: &Texts, given: &Given, files: &dyn Files, demand: Demand, outside: &Outside) -> Checked {
+fn check_texts(
+    texts: &Texts,
+    given: &Given,
+    files: &dyn Files,
+    demand: Demand,
+    outside: &Outside,
+) -> Checked {
     let params = GivenParams {
         flags: given.flags.clone(),
         file: given.file.as_ref().map(|(name, text)| SourceFile::new(name.as_str(), text.as_str())),
@@ -134,7 +145,12 @@ impl Files for Kept<'_> {
 }
 
 /// The plan of a run as its sources give it.
-pub(crate) fn kept_plan(start: &Start, sources: &[(String, Vec<u8>)], catalog: Catalog, outside: &Outside) -> Option<Plan> {
+pub(crate) fn kept_plan(
+    start: &Start,
+    sources: &[(String, Vec<u8>)],
+    catalog: Catalog,
+    outside: &Outside,
+) -> Option<Plan> {
     let text = |at: usize| {
         let (name, bytes) = sources.get(at)?;
         Some(SourceFile::new(name.as_str(), String::from_utf8(bytes.clone()).ok()?))
@@ -147,20 +163,35 @@ pub(crate) fn kept_plan(start: &Start, sources: &[(String, Vec<u8>)], catalog: C
 
 /// A document of the plan language that is no plan, as plain values.
 pub(crate) fn document(path: &Path) -> Result<serde_json::Value, StepError> {
-    let bytes = std::fs::read(path).map_err(|error| StepError::new("file", format!("cannot read {}: {error}", path.display())))?;
+    read_values(path, |node, findings| drop(FileKind::of(node, findings)))
+}
+
+/// A YAML file of any kind as plain values, read as strictly as a plan.
+pub(crate) fn values(path: &Path) -> Result<serde_json::Value, StepError> {
+    read_values(path, |_, _| {})
+}
+
+fn read_values(
+    path: &Path,
+    judge: impl FnOnce(&Node, &mut Findings),
+) -> Result<serde_json::Value, StepError> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| StepError::new("file", format!("cannot read {}: {error}", path.display())))?;
     let mut findings = Findings::new();
     let name = path.to_string_lossy();
     let source = yaml::decode(&name, &bytes, 0, &mut findings);
     let node = yaml::read(&source, 0, &mut findings);
     if let Some(node) = &node {
-        FileKind::of(node, &mut findings);
+        judge(node, &mut findings);
     }
     match (node, findings.into_sorted().first()) {
         (Some(node), None) => Ok(node.json()),
         (_, finding) => {
-            let (line, _) = finding.map_or((1, 1), |finding| source.line_column(finding.place.span.start as usize));
+            let (line, _) =
+                finding.map_or((1, 1), |finding| source.line_column(finding.place.span.start as usize));
             let message = finding.map_or("it is empty", |finding| finding.message.as_str());
-            Err(StepError::new("file", format!("{name}:{line}: {message}")).help(format!("`drydock check {name}` shows all of it")))
+            Err(StepError::new("file", format!("{name}:{line}: {message}"))
+                .help(format!("`drydock check {name}` shows all of it")))
         }
     }
 }

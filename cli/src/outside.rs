@@ -6,8 +6,8 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use drydock_run::world::{Clock, KillAt, Variable};
 use drydock_run::journal::crash::CrashAt;
+use drydock_run::world::{Clock, KillAt, Variable};
 
 /// What this process was given from outside.
 #[derive(Clone)]
@@ -62,7 +62,9 @@ impl Outside {
 
     /// Whether standard error is a terminal that a live tree may be drawn on.
     pub(crate) fn has_terminal(&self) -> bool {
-        std::io::stderr().is_terminal() && self.set("CI").is_none() && self.set("TERM").is_none_or(|term| term != "dumb")
+        std::io::stderr().is_terminal()
+            && self.set("CI").is_none()
+            && self.set("TERM").is_none_or(|term| term != "dumb")
     }
 
     /// Whether to use colour when nobody said.

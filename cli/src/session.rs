@@ -38,11 +38,13 @@ pub(crate) struct Refusal {
     pub(crate) exit: Exit,
     pub(crate) message: String,
     pub(crate) help: Option<String>,
+    /// Whether a program that reads standard output has been told already.
+    pub(crate) said: bool,
 }
 
 impl Refusal {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), help: None }
+        Self { exit, message: message.into(), help: None, said: false }
     }
 
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
@@ -95,7 +97,8 @@ impl Session {
                 newest = Some((*at, id));
             }
         }
-        let none = || Refusal::new(Exit::Usage, format!("there is no run in {}", self.state.root().display()));
+        let none =
+            || Refusal::new(Exit::Usage, format!("there is no run in {}", self.state.root().display()));
         newest.map(|(_, id)| id).ok_or_else(none)
     }
 
@@ -130,7 +133,10 @@ impl Session {
             crash: self.outside.crash().map_err(usage)?,
             kill: self.outside.kill().map_err(usage)?,
             documents: Arc::new(load::document),
-            subplans: Arc::new(NestedRuns { session: self.clone(), environment: environment.map(Path::to_owned) }),
+            subplans: Arc::new(NestedRuns {
+                session: self.clone(),
+                environment: environment.map(Path::to_owned),
+            }),
         })
     }
 
@@ -142,12 +148,19 @@ impl Session {
         let bytes: Vec<Vec<u8>> = sources.into_iter().map(|(_, bytes)| bytes).collect();
         let (folder, lock) = self.state.create_run(&RealDisk, id, &start, &bytes)?;
         let crash = self.outside.crash().map_err(|message| Refusal::new(Exit::Usage, message))?;
-        let journal = Journal::create(&RealDisk, &folder, id, crash).map_err(|error| Refusal::new(Exit::Journal, error.to_string()))?;
+        let journal = Journal::create(&RealDisk, &folder, id, crash)
+            .map_err(|error| Refusal::new(Exit::Journal, error.to_string()))?;
         Ok((folder, lock, journal))
     }
 
     /// Work on a run until this sitting is over.
-    pub(crate) fn sit(&self, machine: &mut Machine, journal: Journal, at: &At, begin: Begin) -> Result<Exit, Refusal> {
+    pub(crate) fn sit(
+        &self,
+        machine: &mut Machine,
+        journal: Journal,
+        at: &At,
+        begin: Begin,
+    ) -> Result<Exit, Refusal> {
         let runtime = runtime()?;
         let world = Arc::new(self.world(at.environment.as_deref())?);
         let now = drydock_machine::Moment((self.outside.clock)());
@@ -160,8 +173,13 @@ impl Session {
             environment_folder: at.environment.as_deref().map_or_else(|| folder_of(&at.plan), folder_of),
         };
         let services = Services::new(world, machine.plan().clone(), site);
+        if let Some(refusal) = missing_secrets(&runtime.block_on(services.missing_secrets())) {
+            runtime.shutdown_background();
+            return Err(refusal);
+        }
         let executor = Executor::new(services.clone(), runtime.handle().clone());
-        let mut listeners = if at.nested { Vec::new() } else { reporters::for_options(&self.common, &self.outside, &at.id) };
+        let mut listeners =
+            if at.nested { Vec::new() } else { reporters::for_options(&self.common, &self.outside, &at.id) };
         let (outbox, inbox) = mpsc::channel();
         if !at.nested {
             listen_for_signals(&runtime, outbox.clone());
@@ -173,7 +191,8 @@ impl Session {
                 let _ = outbox.send(Message::Interrupt);
             });
         }
-        let end = Sitting::new(machine, journal, executor, &mut listeners, (outbox, inbox)).run(Input::Begin(head, begin));
+        let end = Sitting::new(machine, journal, executor, &mut listeners, (outbox, inbox))
+            .run(Input::Begin(head, begin));
         let (status, exit, refusal) = match end {
             SittingEnd::Over(exit) => (machine.status(), exit, None),
             SittingEnd::Left => (RunStatus::Interrupted, Exit::Interrupted, None),
@@ -188,6 +207,17 @@ impl Session {
         runtime.shutdown_background();
         refusal.map_or(Ok(exit), Err)
     }
+}
+
+/// A source of a secret that cannot be asked is found before the first step.
+fn missing_secrets(missing: &[(String, StepError)]) -> Option<Refusal> {
+    let (_, first) = missing.first()?;
+    let messages: Vec<&str> = missing.iter().map(|(_, error)| error.message.as_str()).collect();
+    let refusal = Refusal::new(Exit::CannotSucceed, messages.join("\n       "));
+    Some(match &first.help {
+        Some(help) => refusal.help(help.clone()),
+        None => refusal,
+    })
 }
 
 /// Where a run is worked on.
@@ -249,10 +279,19 @@ struct NestedRuns {
 
 #[async_trait]
 impl Subplans for NestedRuns {
-    async fn run_plan(&self, id: &str, plan: &Path, params: Value, cancelled: CancelSignal) -> Result<Value, StepError> {
+    async fn run_plan(
+        &self,
+        id: &str,
+        plan: &Path,
+        params: Value,
+        cancelled: CancelSignal,
+    ) -> Result<Value, StepError> {
         let (session, environment) = (self.session.clone(), self.environment.clone());
         let (id, plan) = (id.to_owned(), plan.to_owned());
-        let worked = tokio::task::spawn_blocking(move || session.nested(&id, &plan, environment.as_deref(), &params, cancelled)).await;
+        let worked = tokio::task::spawn_blocking(move || {
+            session.nested(&id, &plan, environment.as_deref(), &params, cancelled)
+        })
+        .await;
         match worked {
             Ok(result) => result,
             Err(error) => Err(StepError::internal(format!("the inner run did not end: {error}"))),
@@ -270,14 +309,19 @@ impl Session {
         params: &Value,
         cancelled: CancelSignal,
     ) -> Result<Value, StepError> {
-        let refused = |refusal: Refusal| StepError { help: refusal.help, ..StepError::new("plan.run", refusal.message) };
+        let refused = |refusal: Refusal| StepError {
+            help: refusal.help,
+            ..StepError::new("plan.run", refusal.message)
+        };
         let file = Some(("the params of plan.run".to_owned(), params.to_string()));
         let given = Given { file, ..Given::default() };
         let loaded = load::load(plan, environment, given, Demand::Run, registry().catalog(), &self.outside)
             .map_err(|error| StepError::new("plan.run", error.to_string()))?;
         let Some(inner) = loaded.plan().cloned().map(Arc::new) else {
-            let first = loaded.checked.findings.first().map_or("it is invalid", |finding| finding.message.as_str());
-            return Err(StepError::new("plan.run", format!("{}: {first}", plan.display())).help("run `drydock check` on it"));
+            let first =
+                loaded.checked.findings.first().map_or("it is invalid", |finding| finding.message.as_str());
+            return Err(StepError::new("plan.run", format!("{}: {first}", plan.display()))
+                .help("run `drydock check` on it"));
         };
         let (machine, exit) = self.run_inner(id, inner, &loaded, cancelled).map_err(refused)?;
         let report = machine.report();
@@ -285,11 +329,18 @@ impl Session {
             return Ok(serde_json::json!(report.outputs));
         }
         let summary = report.summary.unwrap_or_else(|| format!("{} did not end", report.plan));
-        Err(StepError::new("plan.run", format!("{summary} (exit {})", exit.code())).help(format!("`drydock runs show {id}` tells more")))
+        Err(StepError::new("plan.run", format!("{summary} (exit {})", exit.code()))
+            .help(format!("`drydock runs show {id}` tells more")))
     }
 
     /// Begin an inner run, or go on with the one that an earlier attempt began.
-    fn run_inner(&self, id: &str, plan: Arc<Plan>, loaded: &Loaded, cancelled: CancelSignal) -> Result<(Machine, Exit), Refusal> {
+    fn run_inner(
+        &self,
+        id: &str,
+        plan: Arc<Plan>,
+        loaded: &Loaded,
+        cancelled: CancelSignal,
+    ) -> Result<(Machine, Exit), Refusal> {
         let begun = self.state.journal(id).is_ok();
         let (folder, _lock, mut machine, journal) = if begun {
             let (folder, lock) = self.state.lock_run(id)?;

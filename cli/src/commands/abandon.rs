@@ -19,7 +19,14 @@ pub(crate) fn abandon(session: &Session, run: Option<String>) -> Result<Exit, Re
         return Ok(told(session, &folded.machine, &id, exit));
     }
     let journal = session.reopen(&folder, &folded)?;
-    let at = At { id: id.clone(), folder, plan: start.plan, environment: start.environment, nested: false, cancelled: None };
+    let at = At {
+        id: id.clone(),
+        folder,
+        plan: start.plan,
+        environment: start.environment,
+        nested: false,
+        cancelled: None,
+    };
     let exit = session.sit(&mut folded.machine, journal, &at, Begin { abandon: true, ..Begin::default() })?;
     Ok(told(session, &folded.machine, &id, exit))
 }

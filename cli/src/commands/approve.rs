@@ -11,9 +11,16 @@ use crate::session::{Refusal, Session};
 use super::print;
 use super::resume::selected;
 
-pub(crate) fn approve(session: &Session, id: &str, step: &str, by: String, reason: String) -> Result<Exit, Refusal> {
+pub(crate) fn approve(
+    session: &Session,
+    id: &str,
+    step: &str,
+    by: String,
+    reason: String,
+) -> Result<Exit, Refusal> {
     if by.trim().is_empty() || reason.trim().is_empty() {
-        return Err(Refusal::new(Exit::Usage, "an approval needs a name and a reason").help("--as NAME --reason TEXT"));
+        return Err(Refusal::new(Exit::Usage, "an approval needs a name and a reason")
+            .help("--as NAME --reason TEXT"));
     }
     let (folder, _lock) = session.state.lock_run(id)?;
     let start = session.state.start(id)?;
@@ -23,7 +30,8 @@ pub(crate) fn approve(session: &Session, id: &str, step: &str, by: String, reaso
     let mut journal = session.reopen(&folder, &folded)?;
     let at = Moment((session.outside.clock)());
     let input = Input::Approved { step: name, key, by: by.clone(), reason };
-    let events = record(&mut folded.machine, &mut journal, at, input).map_err(|error| Refusal::new(Exit::Journal, error.to_string()))?;
+    let events = record(&mut folded.machine, &mut journal, at, input)
+        .map_err(|error| Refusal::new(Exit::Journal, error.to_string()))?;
     if events.is_empty() {
         return Err(Refusal::new(Exit::Locked, format!("{step} of run {id} does not wait for an approval"))
             .help(format!("see what it does: drydock runs show {id}")));

@@ -14,11 +14,19 @@ use crate::session::{Refusal, Session, registry};
 use super::{colored, print};
 
 pub(crate) fn check(session: &Session, files: &[PathBuf], binding: &Binding) -> Result<Exit, Refusal> {
-    let given = given(binding, &session.outside).map_err(|error| Refusal::new(error.exit(), error.to_string()))?;
+    let given =
+        given(binding, &session.outside).map_err(|error| Refusal::new(error.exit(), error.to_string()))?;
     let mut checked = Vec::with_capacity(files.len());
     for file in files {
-        let loaded = load(file, binding.env.as_deref(), given.clone(), Demand::Form, registry().catalog(), &session.outside)
-            .map_err(|error| Refusal::new(error.exit(), error.to_string()))?;
+        let loaded = load(
+            file,
+            binding.env.as_deref(),
+            given.clone(),
+            Demand::Form,
+            registry().catalog(),
+            &session.outside,
+        )
+        .map_err(|error| Refusal::new(error.exit(), error.to_string()))?;
         checked.push(loaded.checked);
     }
     let invalid = checked.iter().any(drydock_plan::check::Checked::has_errors);

@@ -12,10 +12,15 @@ use drydock_run::world::RunSite;
 use crate::args::{Format, PlanArgs};
 use crate::session::{Refusal, Session, runtime};
 
-use super::run::loaded;
 use super::print;
+use super::run::loaded;
 
-pub(crate) fn dry_run(session: &Session, args: &PlanArgs, probe: bool, out: Option<&Path>) -> Result<Exit, Refusal> {
+pub(crate) fn dry_run(
+    session: &Session,
+    args: &PlanArgs,
+    probe: bool,
+    out: Option<&Path>,
+) -> Result<Exit, Refusal> {
     let Some((loaded, plan)) = loaded(session, args, Demand::Run)? else { return Ok(Exit::Invalid) };
     let folder = |path: &Path| path.parent().map_or_else(std::path::PathBuf::new, Path::to_owned);
     let site = RunSite {
@@ -30,7 +35,8 @@ pub(crate) fn dry_run(session: &Session, args: &PlanArgs, probe: bool, out: Opti
     let runtime = runtime()?;
     let shown = runtime.block_on(ask(&services, &DryOptions { probe, ..DryOptions::default() }));
     runtime.shutdown_background();
-    let json = serde_json::to_string_pretty(&shown).map_err(|error| Refusal::new(Exit::Internal, error.to_string()))?;
+    let json = serde_json::to_string_pretty(&shown)
+        .map_err(|error| Refusal::new(Exit::Internal, error.to_string()))?;
     if let Some(path) = out {
         let failed = |error| Refusal::new(Exit::Usage, format!("cannot write {}: {error}", path.display()));
         std::fs::write(path, format!("{json}\n")).map_err(failed)?;
@@ -47,7 +53,9 @@ pub(crate) fn dry_run(session: &Session, args: &PlanArgs, probe: bool, out: Opti
 fn text(plan: &str, shown: &DryRun) -> String {
     let count = |wanted: Runs| shown.steps.iter().filter(|step| step.runs == wanted).count();
     let mut text = format!("dry run of {plan}: {} steps would run", count(Runs::Yes));
-    for (runs, words) in [(Runs::Unknown, "depend on what is known during the run"), (Runs::No, "would not run")] {
+    for (runs, words) in
+        [(Runs::Unknown, "depend on what is known during the run"), (Runs::No, "would not run")]
+    {
         if count(runs) > 0 {
             text.push_str(&format!(", {} {words}", count(runs)));
         }
@@ -59,7 +67,10 @@ fn text(plan: &str, shown: &DryRun) -> String {
     }
     for found in &shown.findings {
         let weight = if found.finding.fatal { "cannot succeed" } else { "note" };
-        text.push_str(&format!("  {weight}: {}: {} [{}]\n", found.step, found.finding.message, found.finding.code));
+        text.push_str(&format!(
+            "  {weight}: {}: {} [{}]\n",
+            found.step, found.finding.message, found.finding.code
+        ));
         if let Some(help) = &found.finding.help {
             text.push_str(&format!("      help: {help}\n"));
         }

@@ -8,9 +8,16 @@ use super::print;
 
 pub(crate) fn explain(code: &str) -> Result<Exit, Refusal> {
     let page = drydock_plan::codes::page_of(code).ok_or_else(|| {
-        Refusal::new(Exit::Usage, format!("there is no code `{code}`")).help("codes look like DD203; a finding shows its own in brackets")
+        Refusal::new(Exit::Usage, format!("there is no code `{code}`"))
+            .help("codes look like DD203; a finding shows its own in brackets")
     })?;
-    print(&format!("{}: {}\n\n{}.\n\nWhat to do: {}.\n", page.code, page.title, sentence(page.what), page.remedy));
+    print(&format!(
+        "{}: {}\n\n{}.\n\nWhat to do: {}.\n",
+        page.code,
+        page.title,
+        sentence(page.what),
+        page.remedy
+    ));
     Ok(Exit::Done)
 }
 

@@ -13,7 +13,8 @@ use super::print;
 use super::run::loaded;
 
 pub(crate) fn graph(session: &Session, plan: &Path) -> Result<Exit, Refusal> {
-    let quiet = Session { common: crate::args::Common { quiet: true, ..session.common.clone() }, ..session.clone() };
+    let quiet =
+        Session { common: crate::args::Common { quiet: true, ..session.common.clone() }, ..session.clone() };
     let args = PlanArgs { plan: plan.to_owned(), binding: Binding::default() };
     let Some((_, plan)) = loaded(&quiet, &args, Demand::Form)? else { return Ok(Exit::Invalid) };
     print(&match session.common.format {
@@ -37,7 +38,13 @@ fn mermaid(plan: &Plan) -> String {
     let mut text = "flowchart TD\n".to_owned();
     for step in &plan.steps {
         let (open, close) = if step.finally { ("([", "])") } else { ("[", "]") };
-        text.push_str(&format!("  {}{open}\"{}{}<br/><small>{}</small>\"{close}\n", step.id, step.id, many(step), step.call.kind));
+        text.push_str(&format!(
+            "  {}{open}\"{}{}<br/><small>{}</small>\"{close}\n",
+            step.id,
+            step.id,
+            many(step),
+            step.call.kind
+        ));
     }
     for (from, to) in edges(plan) {
         text.push_str(&format!("  {} --> {}\n", from.id, to.id));
@@ -49,7 +56,13 @@ fn dot(plan: &Plan) -> String {
     let mut text = format!("digraph {} {{\n  node [shape=box];\n", plan.name);
     for step in &plan.steps {
         let style = if step.finally { ", style=rounded" } else { "" };
-        text.push_str(&format!("  {} [label=\"{}{}\\n{}\"{style}];\n", step.id, step.id, many(step), step.call.kind));
+        text.push_str(&format!(
+            "  {} [label=\"{}{}\\n{}\"{style}];\n",
+            step.id,
+            step.id,
+            many(step),
+            step.call.kind
+        ));
     }
     for (from, to) in edges(plan) {
         text.push_str(&format!("  {} -> {};\n", from.id, to.id));
@@ -86,7 +99,14 @@ fn svg(plan: &Plan) -> String {
             rows[at] = row.max(rows[at]);
         }
     }
-    let body = plan.steps.iter().zip(&rows).filter(|(step, _)| !step.finally).map(|(_, row)| row + 1).max().unwrap_or(0);
+    let body = plan
+        .steps
+        .iter()
+        .zip(&rows)
+        .filter(|(step, _)| !step.finally)
+        .map(|(_, row)| row + 1)
+        .max()
+        .unwrap_or(0);
     let mut width = vec![0; plan.steps.len() * 2 + 1];
     let mut places = Vec::with_capacity(plan.steps.len());
     for (step, row) in plan.steps.iter().zip(&rows) {

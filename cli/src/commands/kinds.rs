@@ -14,7 +14,10 @@ pub(crate) fn kinds(session: &Session, one: Option<&str>) -> Result<Exit, Refusa
     let catalog = registry().catalog();
     let json = session.common.format == Format::Json;
     match one {
-        None if json => print(&format!("{:#}\n", Value::Array(catalog.kinds.values().map(as_json).collect()))),
+        None if json => {
+            print(&format!("{:#}\n", Value::Array(catalog.kinds.values().map(as_json).collect())))
+        }
+        None if session.common.format == Format::Markdown => print(&reference(&catalog)),
         None => print(&list(&catalog)),
         Some(name) => {
             let kind = catalog.kinds.get(name).ok_or_else(|| unknown(&catalog, name))?;
@@ -41,6 +44,43 @@ fn list(catalog: &Catalog) -> String {
     catalog.kinds.values().map(|kind| format!("{:<22} {}\n", kind.name, summary(kind.docs))).collect()
 }
 
+/// Every kind on one page, for `docs/reference`.
+fn reference(catalog: &Catalog) -> String {
+    let mut text =
+        "# Kinds\n\nEvery step kind of this build. The page is made from the kinds' own descriptions.\n"
+            .to_owned();
+    for kind in catalog.kinds.values() {
+        text.push_str(&format!("\n## `{}`\n\n{}\n\n", kind.name, kind.docs.trim()));
+        let inputs = kind.inputs.iter().map(|field| (field, need(field)));
+        text.push_str(&table("input", inputs));
+        if let Shape::Record(fields) = kind.outputs {
+            text.push_str(&table("output", fields.iter().map(|field| (field, String::new()))));
+        }
+        text.push_str(&format!("```yaml\n{}\n```\n", kind.example.trim_end()));
+    }
+    text
+}
+
+fn table<'f>(head: &str, fields: impl Iterator<Item = (&'f Field, String)>) -> String {
+    let cell = |text: &str| text.trim().replace('|', "\\|");
+    let row = |(field, need): (&Field, String)| {
+        let shape = field.shape.words();
+        let shape = if need.is_empty() { shape } else { format!("{shape}, {need}") };
+        format!("| `{}` | {} | {} |\n", field.name, cell(&shape), cell(field.doc))
+    };
+    let rows: String = fields.map(row).collect();
+    if rows.is_empty() { rows } else { format!("| {head} | value | meaning |\n|---|---|---|\n{rows}\n") }
+}
+
+/// Whether a field must be given.
+fn need(field: &Field) -> String {
+    match (field.required, field.default) {
+        (true, _) => "required".to_owned(),
+        (false, Some(default)) => format!("default `{default}`"),
+        (false, None) => "optional".to_owned(),
+    }
+}
+
 fn page(kind: &KindShape) -> String {
     let target = match kind.target {
         TargetNeed::None => "takes no target".to_owned(),
@@ -59,22 +99,28 @@ fn page(kind: &KindShape) -> String {
     }
     if let Shape::Record(fields) = kind.outputs {
         text.push_str("\noutputs\n");
-        fields.iter().for_each(|field| text.push_str(&format!("  {:<14} {} - {}\n", field.name, field.shape.words(), field.doc.trim())));
+        fields.iter().for_each(|field| {
+            text.push_str(&format!("  {:<14} {} - {}\n", field.name, field.shape.words(), field.doc.trim()))
+        });
     }
     if !kind.permissions.is_empty() {
         text.push_str(&format!("\nneeds the right to\n  {}\n", kind.permissions.join("\n  ")));
     }
-    text.push_str(&format!("\nexample\n{}\n", kind.example.trim_end().lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")));
+    text.push_str(&format!(
+        "\nexample\n{}\n",
+        kind.example.trim_end().lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    ));
     text
 }
 
 fn field_line(field: &Field) -> String {
-    let need = match (field.required, field.default) {
-        (true, _) => "required".to_owned(),
-        (false, Some(default)) => format!("default {default}"),
-        (false, None) => "optional".to_owned(),
-    };
-    format!("  {:<14} {} ({need}) - {}\n", field.name, field.shape.words(), field.doc.trim())
+    format!(
+        "  {:<14} {} ({}) - {}\n",
+        field.name,
+        field.shape.words(),
+        need(field).replace('`', ""),
+        field.doc.trim()
+    )
 }
 
 fn as_json(kind: &KindShape) -> Value {
@@ -87,7 +133,11 @@ fn as_json(kind: &KindShape) -> Value {
             "doc": field.doc.trim(),
         })
     };
-    let outputs = if let Shape::Record(fields) = kind.outputs { fields.iter().map(field).collect() } else { Vec::new() };
+    let outputs = if let Shape::Record(fields) = kind.outputs {
+        fields.iter().map(field).collect()
+    } else {
+        Vec::new()
+    };
     json!({
         "name": kind.name,
         "docs": kind.docs,

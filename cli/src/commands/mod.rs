@@ -8,6 +8,10 @@ mod abandon;
 mod approve;
 mod runs;
 mod graph;
+mod chain;
+mod practice;
+mod rehearse;
+mod points;
 mod kinds;
 mod schema;
 mod explain;
@@ -38,13 +42,18 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
             RunsCommand::Check { run } => runs::check(&session, run),
         },
         Command::Graph { plan } => graph::graph(&session, &plan),
+        Command::Chain(args) => chain::chain(&session, &args),
+        Command::Practice(args) => practice::practice(&session, &args),
+        Command::Rehearse(args) => rehearse::rehearse(&session, &args),
+        Command::Points { env, target, what } => points::points(&session, &env, target.as_deref(), what),
         Command::Kinds { kind } => kinds::kinds(&session, kind.as_deref()),
         Command::Schema { of } => schema::schema(of),
         Command::Explain { code } => explain::explain(&code),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man => shell::manual(),
         Command::Reaper => {
-            drydock_run::children::reaper::main(std::io::stdin());
+            // The reaper has nobody to tell: its parent is gone when it works.
+            let _ = drydock_run::children::reaper::main(std::io::stdin());
             Ok(Exit::Done)
         }
     };
@@ -53,8 +62,9 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
 
 /// Say why not.
 fn refused(session: &Session, refusal: &Refusal) -> Exit {
-    if session.common.format == Format::Json {
-        let line = serde_json::json!({ "error": refusal.message, "help": refusal.help, "exit": refusal.exit });
+    if session.common.format == Format::Json && !refusal.said {
+        let line =
+            serde_json::json!({ "error": refusal.message, "help": refusal.help, "exit": refusal.exit });
         print(&format!("{line}\n"));
     }
     eprintln!("error: {}", refusal.message);

@@ -35,7 +35,11 @@ pub(crate) fn points(
     let store = store_named(environment, target)?;
     let checked = checked(session, environment, &store)?;
     if checked.has_errors() {
-        print(&written([&checked], session.common.format, Look { color: colored(session), ..Look::default() }));
+        print(&written(
+            [&checked],
+            session.common.format,
+            Look { color: colored(session), ..Look::default() },
+        ));
         return Ok(Exit::Invalid);
     }
     let found = found(session, environment, &store, checked)?;
@@ -60,9 +64,14 @@ fn store_named(environment: &Path, target: Option<&str>) -> Result<String, Refus
     let named = stores.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     match (target, stores.as_slice()) {
         (Some(name), _) if stores.iter().any(|store| *store == name) => Ok(name.to_owned()),
-        (Some(name), []) => Err(usage(format!("--target: {} names no artifact store {name}, nor any other", environment.display()))),
-        (Some(name), _) => Err(usage(format!("--target: {} names no artifact store {name}", environment.display()))
-            .help(format!("its artifact stores are {named}"))),
+        (Some(name), []) => Err(usage(format!(
+            "--target: {} names no artifact store {name}, nor any other",
+            environment.display()
+        ))),
+        (Some(name), _) => {
+            Err(usage(format!("--target: {} names no artifact store {name}", environment.display()))
+                .help(format!("its artifact stores are {named}")))
+        }
         (None, [only]) => Ok((*only).clone()),
         (None, []) => Err(usage(format!("{} names no artifact store", environment.display()))
             .help("give an environment with a target of `kind: artifacts`")),
@@ -86,14 +95,16 @@ impl Files for NoFiles {
 
 /// The environment, checked against a plan that needs the store alone.
 fn checked(session: &Session, environment: &Path, store: &str) -> Result<Checked, Refusal> {
-    let text = std::fs::read_to_string(environment)
-        .map_err(|error| Refusal::new(Exit::Usage, format!("cannot read {}: {error}", environment.display())))?;
+    let text = std::fs::read_to_string(environment).map_err(|error| {
+        Refusal::new(Exit::Usage, format!("cannot read {}: {error}", environment.display()))
+    })?;
     let plan = format!(
         "drydock: v1\nname: points\ntargets: {{ {store}: artifacts }}\nsteps: {{ ask: {{ uses: target.ping, target: {store} }} }}\n"
     );
     let texts = session.outside.environment.iter();
-    let variables: BTreeMap<String, String> =
-        texts.filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))).collect();
+    let variables: BTreeMap<String, String> = texts
+        .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned())))
+        .collect();
     Ok(check(&CheckInput {
         file: &SourceFile::new("the plan of `drydock points`", plan),
         environment: Some(&SourceFile::new(environment.to_string_lossy().as_ref(), text)),
@@ -107,7 +118,8 @@ fn checked(session: &Session, environment: &Path, store: &str) -> Result<Checked
 
 /// What lies in the store.
 fn found(session: &Session, environment: &Path, store: &str, checked: Checked) -> Result<Found, Refusal> {
-    let plan = checked.plan.ok_or_else(|| Refusal::new(Exit::Internal, "the plan of `drydock points` is none"))?;
+    let plan =
+        checked.plan.ok_or_else(|| Refusal::new(Exit::Internal, "the plan of `drydock points` is none"))?;
     let absolute = session.outside.folder().join(environment);
     let folder = absolute.parent().map_or_else(std::path::PathBuf::new, Path::to_owned);
     let site = RunSite {
@@ -122,7 +134,8 @@ fn found(session: &Session, environment: &Path, store: &str, checked: Checked) -
     let asked = runtime.block_on(async {
         let connection = services.connect(store, "points").await?;
         connection.ping().await?;
-        let files = connection.store().ok_or_else(|| StepError::internal(format!("{store} is no artifact store")))?;
+        let files =
+            connection.store().ok_or_else(|| StepError::internal(format!("{store} is no artifact store")))?;
         catalogue_of(files).await
     });
     runtime.shutdown_background();
@@ -204,11 +217,13 @@ fn bytes(size: u64) -> String {
 fn show(session: &Session, catalogue: &Catalogue, point: &str) -> Result<Exit, Refusal> {
     let wanted = point.strip_prefix("point:").unwrap_or(point).to_ascii_uppercase();
     let records = catalogue.records();
-    let matching: Vec<&Record<'_>> = records.iter().filter(|one| one.id().as_str().starts_with(&wanted)).collect();
+    let matching: Vec<&Record<'_>> =
+        records.iter().filter(|one| one.id().as_str().starts_with(&wanted)).collect();
     let record = match matching.as_slice() {
         [only] => **only,
         [] => {
-            return Err(Refusal::new(Exit::Usage, format!("no point's id begins with {point}")).help("`drydock points list` shows them"));
+            return Err(Refusal::new(Exit::Usage, format!("no point's id begins with {point}"))
+                .help("`drydock points list` shows them"));
         }
         several => {
             let ids: Vec<&str> = several.iter().map(|one| one.id().as_str()).collect();
@@ -232,7 +247,8 @@ fn show(session: &Session, catalogue: &Catalogue, point: &str) -> Result<Exit, R
 
 /// A point for people: what it is made of, and how each thing was proved.
 fn page(record: Record<'_>, marks: &[PointMark]) -> String {
-    let mut text = format!("{} {} of {}, mark {}\n", record.kind(), record.id(), clock(record.at()), record.mark());
+    let mut text =
+        format!("{} {} of {}, mark {}\n", record.kind(), record.id(), clock(record.at()), record.mark());
     let (run, plan, collections, claims) = match record {
         Record::Point(point) => {
             let collections = point.qdrant.as_ref().map_or(&[][..], |part| &part.collections);
@@ -261,18 +277,28 @@ fn mark_words(mark: &PointMark) -> String {
     let at = clock(mark.at);
     match &mark.said {
         PointMarkKind::Verified { how, run } => format!("verified {at} by run {run}: {how}"),
-        PointMarkKind::Held { until: Some(until), reason } => format!("held until {}: {reason}", clock(*until)),
+        PointMarkKind::Held { until: Some(until), reason } => {
+            format!("held until {}: {reason}", clock(*until))
+        }
         PointMarkKind::Held { until: None, reason } => format!("held: {reason}"),
         PointMarkKind::Bad { reason } => format!("bad since {at}: {reason}"),
     }
 }
 
 fn database(name: &str, part: &DatabasePart, claims: &[ProvedClaim]) -> String {
-    let mut text = format!("  database {name}: {} on {}, mark at LSN {}\n", part.database, part.server.name, part.mark.lsn);
+    let mut text = format!(
+        "  database {name}: {} on {}, mark at LSN {}\n",
+        part.database, part.server.name, part.mark.lsn
+    );
     for stored in &part.backups {
         text.push_str(&format!("    {}\n", stored.backup.label()));
         for artifact in &stored.artifacts {
-            text.push_str(&format!("      {}  {}  sha256 {}\n", artifact.path, bytes(artifact.size), artifact.sha256));
+            text.push_str(&format!(
+                "      {}  {}  sha256 {}\n",
+                artifact.path,
+                bytes(artifact.size),
+                artifact.sha256
+            ));
         }
         if stored.artifacts.is_empty() {
             text.push_str(&format!("      {} (the server's own media)\n", stored.backup.media.join(", ")));
@@ -291,7 +317,12 @@ fn collection_page(part: &CollectionPart, claims: &[ProvedClaim]) -> String {
     );
     for snapshot in &part.snapshots {
         let artifact = &snapshot.artifact;
-        text.push_str(&format!("      {}  {}  sha256 {}\n", artifact.path, bytes(artifact.size), artifact.sha256));
+        text.push_str(&format!(
+            "      {}  {}  sha256 {}\n",
+            artifact.path,
+            bytes(artifact.size),
+            artifact.sha256
+        ));
     }
     text + &proofs(&part.collection, claims)
 }

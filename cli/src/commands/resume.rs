@@ -31,8 +31,11 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
     let kept = Arc::new(session.plan_of_sources(&id, &start)?);
     let folded = session.fold(&id, kept.clone())?;
     if let Some((_, name, _)) = folded.journaled.unknown.first() {
-        return Err(Refusal::new(Exit::Locked, format!("the journal of run {id} has an event `{name}` that this build does not know"))
-            .help("resume it with the version of Drydock that wrote it"));
+        return Err(Refusal::new(
+            Exit::Locked,
+            format!("the journal of run {id} has an event `{name}` that this build does not know"),
+        )
+        .help("resume it with the version of Drydock that wrote it"));
     }
     let status = folded.machine.status();
     if matches!(status, RunStatus::Succeeded | RunStatus::Abandoned) && wishes.redo.is_empty() {
@@ -44,13 +47,25 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
         Now::Invalid => return Ok(Exit::Invalid),
         Now::Changed(plan) => (plan.clone(), Some(plan.digest.clone())),
     };
-    let begin = Begin { redo: redo(&plan, wishes)?, assume: assume(&plan, wishes)?, accepted: accepted.clone(), ..Begin::default() };
+    let begin = Begin {
+        redo: redo(&plan, wishes)?,
+        assume: assume(&plan, wishes)?,
+        accepted: accepted.clone(),
+        ..Begin::default()
+    };
     let journal = session.reopen(&folder, &folded)?;
     let mut machine = match accepted {
         None => folded.machine,
         Some(_) => session.fold(&id, plan)?.machine,
     };
-    let at = At { id: id.clone(), folder, plan: start.plan.clone(), environment: start.environment.clone(), nested: false, cancelled: None };
+    let at = At {
+        id: id.clone(),
+        folder,
+        plan: start.plan.clone(),
+        environment: start.environment.clone(),
+        nested: false,
+        cancelled: None,
+    };
     let exit = session.sit(&mut machine, journal, &at, begin)?;
     Ok(told(session, &machine, &id, exit))
 }
@@ -65,10 +80,19 @@ enum Now {
 fn as_it_is_now(session: &Session, id: &str, start: &Start, accept: bool) -> Result<Now, Refusal> {
     let kept = session.state.sources(id)?;
     let environment = start.environment.as_deref();
-    let loaded = load(&start.plan, environment, start.given.clone(), Demand::Run, registry().catalog(), &session.outside);
+    let loaded = load(
+        &start.plan,
+        environment,
+        start.given.clone(),
+        Demand::Run,
+        registry().catalog(),
+        &session.outside,
+    );
     let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(error) => return Err(changed(id, &format!("{error}; the copy of the run lies in its folder `sources`\n"))),
+        Err(error) => {
+            return Err(changed(id, &format!("{error}; the copy of the run lies in its folder `sources`\n")));
+        }
     };
     let diff = difference(&kept, &loaded);
     if diff.is_empty() {
@@ -80,7 +104,11 @@ fn as_it_is_now(session: &Session, id: &str, start: &Start, accept: bool) -> Res
     match loaded.plan().cloned() {
         Some(plan) => Ok(Now::Changed(Arc::new(plan))),
         None => {
-            print(&written([&loaded.checked], session.common.format, Look { color: colored(session), ..Look::default() }));
+            print(&written(
+                [&loaded.checked],
+                session.common.format,
+                Look { color: colored(session), ..Look::default() },
+            ));
             Ok(Now::Invalid)
         }
     }
@@ -111,11 +139,18 @@ fn file_difference(name: &str, old: &[u8], new: &[u8]) -> String {
     let (old, new) = (String::from_utf8_lossy(old), String::from_utf8_lossy(new));
     let diff = similar::TextDiff::from_lines(old.as_ref(), new.as_ref());
     let shown = Path::new(name).display().to_string();
-    diff.unified_diff().context_radius(1).header(&format!("{shown} (at the start)"), &format!("{shown} (now)")).to_string()
+    diff.unified_diff()
+        .context_radius(1)
+        .header(&format!("{shown} (at the start)"), &format!("{shown} (now)"))
+        .to_string()
 }
 
 /// A step with its key, as `STEP` or `STEP[KEY]`.
-pub(crate) fn selected(plan: &Plan, flag: &str, text: &str) -> Result<(drydock_plan::name::Name, Option<Arc<str>>), Refusal> {
+pub(crate) fn selected(
+    plan: &Plan,
+    flag: &str,
+    text: &str,
+) -> Result<(drydock_plan::name::Name, Option<Arc<str>>), Refusal> {
     match text.split_once('[') {
         None => Ok((step_named(plan, flag, text)?, None)),
         Some((step, rest)) => {
@@ -130,7 +165,10 @@ fn redo(plan: &Plan, wishes: &Wishes) -> Result<Vec<drydock_machine::machine::Se
     wishes.redo.iter().map(|text| selected(plan, "--redo", text)).collect()
 }
 
-fn assume(plan: &Plan, wishes: &Wishes) -> Result<Vec<(drydock_machine::machine::Selected, Assume)>, Refusal> {
+fn assume(
+    plan: &Plan,
+    wishes: &Wishes,
+) -> Result<Vec<(drydock_machine::machine::Selected, Assume)>, Refusal> {
     let read = |text: &String| {
         let bad = || Refusal::new(Exit::Usage, format!("--assume: `{text}` is not STEP=redo or STEP=done"));
         let (step, answer) = text.rsplit_once('=').ok_or_else(bad)?;

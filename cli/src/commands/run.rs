@@ -17,7 +17,11 @@ use super::{abandon, colored, print, resume};
 
 pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> Result<Exit, Refusal> {
     let Some((loaded, plan)) = loaded(session, args, Demand::Run)? else { return Ok(Exit::Invalid) };
-    let begin = Begin { only: steps(&plan, "--only", &options.only)?, skip: steps(&plan, "--skip", &options.skip)?, ..Begin::default() };
+    let begin = Begin {
+        only: steps(&plan, "--only", &options.only)?,
+        skip: steps(&plan, "--skip", &options.skip)?,
+        ..Begin::default()
+    };
     let held = session.state.hold()?;
     let unfinished = unfinished_run(session, &plan)?;
     if let Some((id, status)) = unfinished {
@@ -40,12 +44,21 @@ pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> R
 }
 
 /// A checked plan; `None` when it is invalid, which has been said.
-pub(crate) fn loaded(session: &Session, args: &PlanArgs, demand: Demand) -> Result<Option<(Loaded, Arc<Plan>)>, Refusal> {
+pub(crate) fn loaded(
+    session: &Session,
+    args: &PlanArgs,
+    demand: Demand,
+) -> Result<Option<(Loaded, Arc<Plan>)>, Refusal> {
     let unreadable = |error: crate::load::Unreadable| Refusal::new(error.exit(), error.to_string());
     let given = given(&args.binding, &session.outside).map_err(unreadable)?;
     let environment = args.binding.env.as_deref();
-    let loaded = load(&args.plan, environment, given, demand, registry().catalog(), &session.outside).map_err(unreadable)?;
-    let findings = written([&loaded.checked], session.common.format, Look { color: colored(session), ..Look::default() });
+    let loaded = load(&args.plan, environment, given, demand, registry().catalog(), &session.outside)
+        .map_err(unreadable)?;
+    let findings = written(
+        [&loaded.checked],
+        session.common.format,
+        Look { color: colored(session), ..Look::default() },
+    );
     match loaded.plan().cloned() {
         Some(plan) => {
             if session.common.format == Format::Text && !session.common.quiet {
@@ -57,7 +70,8 @@ pub(crate) fn loaded(session: &Session, args: &PlanArgs, demand: Demand) -> Resu
             print(&findings);
             Ok(None)
         }
-        None => Err(Refusal::new(Exit::Invalid, format!("{} is no plan", args.plan.display())).help("a plan has `steps:` at its top")),
+        None => Err(Refusal::new(Exit::Invalid, format!("{} is no plan", args.plan.display()))
+            .help("a plan has `steps:` at its top")),
     }
 }
 
@@ -105,8 +119,11 @@ fn unfinished_run(session: &Session, plan: &Plan) -> Result<Option<(String, RunS
             continue;
         }
         if session.state.is_locked(&id)? {
-            return Err(Refusal::new(Exit::Locked, format!("run {id} of this plan and environment is going on"))
-                .help(format!("wait for it, or look at it: drydock runs show {id}")));
+            return Err(Refusal::new(
+                Exit::Locked,
+                format!("run {id} of this plan and environment is going on"),
+            )
+            .help(format!("wait for it, or look at it: drydock runs show {id}")));
         }
         if let Some(status) = glance.unfinished {
             found = Some((id, status));
@@ -126,11 +143,21 @@ struct Glance {
 fn glance(session: &Session, id: &str) -> Option<Glance> {
     use drydock_machine::RunEvent;
     let (journaled, _) = session.state.journal(id).ok()?;
-    let RunEvent::RunStarted { plan, environment, .. } = journaled.events.first().map(|(_, event)| event)? else { return None };
+    let RunEvent::RunStarted { plan, environment, .. } = journaled.events.first().map(|(_, event)| event)?
+    else {
+        return None;
+    };
     let (plan, environment) = (plan.clone(), environment.clone());
     let unfinished = match journaled.events.last().map(|(_, event)| event) {
-        Some(RunEvent::SittingEnded { exit: Exit::Waits } | RunEvent::Approved { .. } | RunEvent::AttemptEnded { .. })
-            if journaled.events.iter().rev().any(|(_, event)| matches!(event, RunEvent::SittingEnded { exit: Exit::Waits })) =>
+        Some(
+            RunEvent::SittingEnded { exit: Exit::Waits }
+            | RunEvent::Approved { .. }
+            | RunEvent::AttemptEnded { .. },
+        ) if journaled
+            .events
+            .iter()
+            .rev()
+            .any(|(_, event)| matches!(event, RunEvent::SittingEnded { exit: Exit::Waits })) =>
         {
             Some(RunStatus::Waiting)
         }
@@ -157,9 +184,13 @@ pub(crate) fn told(session: &Session, machine: &Machine, id: &str, exit: Exit) -
         for (step, shown) in report.steps.iter().filter(|(_, shown)| shown.status == "waiting") {
             let why = shown.why.as_deref().unwrap_or_default();
             if shown.uses == "flow.approve" {
-                eprintln!("{step} waits for approval: {why}\n  drydock approve {id} {step} --as NAME --reason TEXT");
+                eprintln!(
+                    "{step} waits for approval: {why}\n  drydock approve {id} {step} --as NAME --reason TEXT"
+                );
             } else {
-                eprintln!("nobody knows what {step} did: {why}\n  drydock resume {id} --assume {step}=redo|done");
+                eprintln!(
+                    "nobody knows what {step} did: {why}\n  drydock resume {id} --assume {step}=redo|done"
+                );
             }
         }
         eprintln!("go on with: drydock resume {id}");

@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::args::Format;
 use crate::session::{Refusal, Session};
 
-use super::resume::machine_of;
 use super::print;
+use super::resume::machine_of;
 
 pub(crate) fn list(session: &Session) -> Result<Exit, Refusal> {
     let mut reports: Vec<Report> = Vec::new();
@@ -17,6 +17,8 @@ pub(crate) fn list(session: &Session) -> Result<Exit, Refusal> {
     for id in session.state.run_ids()? {
         match machine_of(session, &id) {
             Ok(machine) => reports.push(machine.report()),
+            // What never began does not exist.
+            Err(refusal) if refusal.exit == Exit::Usage => {}
             Err(refusal) => refused.push(refusal.message),
         }
     }
@@ -41,7 +43,12 @@ pub(crate) fn list(session: &Session) -> Result<Exit, Refusal> {
         for report in &reports {
             let environment = report.environment.as_deref().unwrap_or("-");
             let started = report.started_at.get(..19).unwrap_or(&report.started_at);
-            text.push_str(&format!("{:<26}  {started}  {:<11}  {} in {environment}\n", report.run, report.status.as_str(), report.plan));
+            text.push_str(&format!(
+                "{:<26}  {started}  {:<11}  {} in {environment}\n",
+                report.run,
+                report.status.as_str(),
+                report.plan
+            ));
         }
         print(if text.is_empty() { "no runs yet\n" } else { &text });
     }
@@ -66,13 +73,18 @@ pub(crate) fn show(session: &Session, run: Option<String>) -> Result<Exit, Refus
 fn shown(report: &Report) -> String {
     let environment = report.environment.as_ref().map_or(String::new(), |name| format!(" in {name}"));
     let exit = report.exit.map_or(String::new(), |exit| format!(", exit {}", exit.code()));
-    let mut text = format!("run {}  {}{environment}: {}{exit}\n", report.run, report.plan, report.status.as_str());
+    let mut text =
+        format!("run {}  {}{environment}: {}{exit}\n", report.run, report.plan, report.status.as_str());
     for sitting in &report.sittings {
         let ended = sitting.ended_at.as_deref().unwrap_or("died or still at work");
         text.push_str(&format!("  sitting {}: {} - {ended}\n", sitting.n, sitting.started_at));
     }
     for (name, step) in &report.steps {
-        let tries = if step.attempts.len() > 1 { format!(", {} attempts", step.attempts.len()) } else { String::new() };
+        let tries = if step.attempts.len() > 1 {
+            format!(", {} attempts", step.attempts.len())
+        } else {
+            String::new()
+        };
         text.push_str(&format!("  {:<10} {name} ({}{tries})\n", step.status, step.uses));
         if let Some(error) = &step.error {
             text.push_str(&format!("             {} [{}]\n", error.message, error.code));
@@ -81,7 +93,10 @@ fn shown(report: &Report) -> String {
         }
         for validation in &step.validations {
             let mark = if validation.ok { "holds" } else { "does not hold" };
-            text.push_str(&format!("             {} {mark}: expected {}, found {}\n", validation.name, validation.expected, validation.found));
+            text.push_str(&format!(
+                "             {} {mark}: expected {}, found {}\n",
+                validation.name, validation.expected, validation.found
+            ));
         }
     }
     for warning in &report.warnings {

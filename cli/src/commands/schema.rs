@@ -11,8 +11,8 @@ use super::print;
 pub(crate) fn schema(of: SchemaOf) -> Result<Exit, Refusal> {
     let catalog = registry().catalog();
     let schema = match of {
-        SchemaOf::Plan => schema::plan(&catalog),
-        SchemaOf::Environment => schema::environment(&catalog),
+        SchemaOf::Plan => schema::plan_schema(&catalog),
+        SchemaOf::Environment => schema::environment_schema(&catalog),
     };
     print(&format!("{schema:#}\n"));
     Ok(Exit::Done)

@@ -17,7 +17,9 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> Result<Exit, Refusal> 
 
 pub(crate) fn manual() -> Result<Exit, Refusal> {
     let mut text = Vec::new();
-    let failed = |error: std::io::Error| Refusal::new(Exit::Internal, format!("the manual page cannot be made: {error}"));
+    let failed = |error: std::io::Error| {
+        Refusal::new(Exit::Internal, format!("the manual page cannot be made: {error}"))
+    };
     clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(failed)?;
     print(&String::from_utf8_lossy(&text));
     Ok(Exit::Done)

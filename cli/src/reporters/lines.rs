@@ -76,11 +76,16 @@ impl Words {
         };
         let line = match event {
             RunEvent::RunStarted { plan, environment, .. } => {
-                let place = environment.as_ref().map_or(String::new(), |environment| format!(" in {environment}"));
+                let place =
+                    environment.as_ref().map_or(String::new(), |environment| format!(" in {environment}"));
                 (Weight::News, format!("{plan}{place}"))
             }
-            RunEvent::SittingStarted { n, .. } if *n > 1 => (Weight::News, format!("sitting {n} of this run")),
-            RunEvent::ForeachListed { step, items } => (Weight::Detail, format!("{step}: {} items", items.len())),
+            RunEvent::SittingStarted { n, .. } if *n > 1 => {
+                (Weight::News, format!("sitting {n} of this run"))
+            }
+            RunEvent::ForeachListed { step, items } => {
+                (Weight::Detail, format!("{step}: {} items", items.len()))
+            }
             RunEvent::AttemptStarted { step, key, n, check, .. } => {
                 let instance = name(step, key);
                 let text = match (check, n) {
@@ -92,32 +97,55 @@ impl Words {
                 (Weight::Detail, text)
             }
             RunEvent::AttemptEnded { step, key, outcome, .. } => match outcome {
-                Outcome::Lost => (Weight::News, format!("{} had done nothing before its process died", name(step, key))),
-                Outcome::Partly(_) => (Weight::News, format!("{} was done in part; it goes on from there", name(step, key))),
+                Outcome::Lost => {
+                    (Weight::News, format!("{} had done nothing before its process died", name(step, key)))
+                }
+                Outcome::Partly(_) => {
+                    (Weight::News, format!("{} was done in part; it goes on from there", name(step, key)))
+                }
                 _ => return None,
             },
             RunEvent::CancelAsked { step, key, why, .. } => {
-                let why = if *why == CancelWhy::Timeout { "it took too long" } else { "the run is interrupted" };
+                let why =
+                    if *why == CancelWhy::Timeout { "it took too long" } else { "the run is interrupted" };
                 (Weight::News, format!("{} is asked to stop: {why}", name(step, key)))
             }
-            RunEvent::AttemptUnclear { step, key, error, .. } => {
-                (Weight::Trouble, format!("{}: nobody knows what it did ({}); its server is asked", name(step, key), error.message))
-            }
+            RunEvent::AttemptUnclear { step, key, error, .. } => (
+                Weight::Trouble,
+                format!(
+                    "{}: nobody knows what it did ({}); its server is asked",
+                    name(step, key),
+                    error.message
+                ),
+            ),
             RunEvent::Parked { step, key, message, unknown, .. } => {
                 let what = if *unknown { "nobody knows what it did" } else { "waits for approval" };
                 (Weight::Trouble, format!("{} {what}: {message}", name(step, key)))
             }
-            RunEvent::Approved { step, key, by, reason } => (Weight::News, format!("{} approved by {by}: {reason}", name(step, key))),
+            RunEvent::Approved { step, key, by, reason } => {
+                (Weight::News, format!("{} approved by {by}: {reason}", name(step, key)))
+            }
             RunEvent::Judged { step, key, name: validation, ok: true, found, .. } => {
                 (Weight::Detail, format!("{}: {validation}: {found}", name(step, key)))
             }
             RunEvent::RetryScheduled { step, key, at_ms, error } => {
                 let wait = at_ms.since(at);
-                (Weight::Trouble, format!("{} failed and is tried again in {wait}: {} [{}]", name(step, key), error.message, error.code))
+                (
+                    Weight::Trouble,
+                    format!(
+                        "{} failed and is tried again in {wait}: {} [{}]",
+                        name(step, key),
+                        error.message,
+                        error.code
+                    ),
+                )
             }
             RunEvent::StepEnded { step, key, status, error, why } => {
                 let instance = name(step, key);
-                let took = self.began.remove(&instance).map_or(String::new(), |began| format!(" in {}", at.since(began)));
+                let took = self
+                    .began
+                    .remove(&instance)
+                    .map_or(String::new(), |began| format!(" in {}", at.since(began)));
                 let mut text = format!("{instance} {}{took}", status.as_str());
                 if let Some(error) = error {
                     text.push_str(&format!(": {} [{}]", error.message, error.code));
@@ -127,18 +155,30 @@ impl Words {
                 } else if let Some(why) = why {
                     text.push_str(&format!(": {why}"));
                 }
-                let bad = matches!(status, Status::Failed | Status::Partial | Status::Blocked | Status::Cancelled);
+                let bad =
+                    matches!(status, Status::Failed | Status::Partial | Status::Blocked | Status::Cancelled);
                 (if bad { Weight::Trouble } else { Weight::News }, text)
             }
-            RunEvent::Stopping { step } => (Weight::News, format!("nothing new starts, because {step} failed")),
+            RunEvent::Stopping { step } => {
+                (Weight::News, format!("nothing new starts, because {step} failed"))
+            }
             RunEvent::Interrupted { level } => {
-                let text = if *level == 1 { "interrupted: running steps are asked to stop; once more to insist" } else { "insisting" };
+                let text = if *level == 1 {
+                    "interrupted: running steps are asked to stop; once more to insist"
+                } else {
+                    "insisting"
+                };
                 (Weight::Trouble, text.to_owned())
             }
             RunEvent::FinallyStarted { .. } => (Weight::Detail, "finally".to_owned()),
-            RunEvent::RunEnded { warnings, .. } if !warnings.is_empty() => {
-                (Weight::Trouble, warnings.iter().map(|warning| format!("warning: {warning}")).collect::<Vec<_>>().join("\n         "))
-            }
+            RunEvent::RunEnded { warnings, .. } if !warnings.is_empty() => (
+                Weight::Trouble,
+                warnings
+                    .iter()
+                    .map(|warning| format!("warning: {warning}"))
+                    .collect::<Vec<_>>()
+                    .join("\n         "),
+            ),
             _ => return None,
         };
         Some(line)

@@ -31,7 +31,9 @@ impl Tree {
         match event {
             RunEvent::StepEnded { status: Status::Succeeded, .. } => "\u{1b}[32m✔\u{1b}[0m ",
             RunEvent::StepEnded { status: Status::Skipped, .. } => "\u{1b}[2m–\u{1b}[0m ",
-            RunEvent::StepEnded { status: Status::Blocked | Status::Cancelled, .. } => "\u{1b}[33m∅\u{1b}[0m ",
+            RunEvent::StepEnded { status: Status::Blocked | Status::Cancelled, .. } => {
+                "\u{1b}[33m∅\u{1b}[0m "
+            }
             RunEvent::StepEnded { .. } => "\u{1b}[31m✘\u{1b}[0m ",
             RunEvent::Parked { .. } => "\u{1b}[33m?\u{1b}[0m ",
             _ => "  ",
@@ -40,7 +42,8 @@ impl Tree {
 }
 
 fn spinner(name: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner:.cyan} {prefix} {elapsed:>4.dim} {msg:.dim}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let style = ProgressStyle::with_template("{spinner:.cyan} {prefix} {elapsed:>4.dim} {msg:.dim}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bar = ProgressBar::new_spinner().with_style(style).with_prefix(name.to_owned());
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
