@@ -1,8 +1,12 @@
 //! Logins, types and statements of the practice SQL Server, seen through a real client.
+//!
+//! The tests that ask a `Subject` mean the same on a real server: set `DRYDOCK_TEST_SQLSERVER` to an ADO connection string
+//! of an administrator to run them there. They make and drop a database `shop`. One at a time then:
+//! `--test-threads 1`.
 
 mod sqlserver_support;
 
-use sqlserver_support::{World, connect, error_of, one, rows, run};
+use sqlserver_support::{Subject, World, connect, error_of, one, rows, run};
 use tiberius::{AuthMethod, EncryptionLevel};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,8 +37,8 @@ async fn a_wrong_login_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expressions_have_the_servers_values() {
-    let world = World::new().await;
-    let mut conn = world.connect().await;
+    let subject = Subject::new().await;
+    let mut conn = subject.connect().await;
     let cases = [
         ("SELECT 7 / 2", "3"),
         ("SELECT 7 % 2", "1"),
@@ -55,16 +59,17 @@ async fn expressions_have_the_servers_values() {
         ("SELECT DATEDIFF(day, '2026-01-01', '2026-02-01')", "31"),
         ("SELECT DB_NAME()", "master"),
         ("SELECT @@TRANCOUNT", "0"),
-        ("SELECT @@SERVERNAME", "sql01"),
         ("SELECT CAST(SERVERPROPERTY('ProductMajorVersion') AS nvarchar(20))", "16"),
         ("SELECT CAST(SERVERPROPERTY('EngineEdition') AS int)", "3"),
         ("SELECT IS_SRVROLEMEMBER('sysadmin')", "1"),
         ("SELECT HAS_PERMS_BY_NAME(NULL, NULL, 'CREATE ANY DATABASE')", "1"),
-        ("SELECT CURRENT_TIMEZONE()", "(UTC) Coordinated Universal Time"),
         ("SELECT XACT_STATE()", "0"),
-        ("SELECT COUNT_BIG(*) FROM sys.databases", "4"),
+        ("SELECT COUNT_BIG(*) FROM sys.databases WHERE database_id <= 4", "4"),
         ("DECLARE @x int = 4; SET @x = @x + 1; SELECT @x", "5"),
         ("SELECT name FROM sys.databases WHERE database_id = DB_ID(N'MASTER')", "master"),
+        ("SELECT CASE WHEN 2 NOT IN (1, 3) AND N'A' IN ('a', 'b') THEN 1 ELSE 0 END", "1"),
+        ("SELECT LEN(REPLICATE(N'ab', 3))", "6"),
+        ("EXEC sp_executesql N'SELECT @n + 1', N'@n int', @n = 4", "5"),
         ("SELECT 'ab' WHERE N'backup' LIKE N'BACK[a-z]p'", "ab"),
     ];
     for (sql, expected) in cases {
@@ -74,8 +79,8 @@ async fn expressions_have_the_servers_values() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_refused_by_number() {
-    let world = World::new().await;
-    let mut conn = world.connect().await;
+    let subject = Subject::new().await;
+    let mut conn = subject.connect().await;
     run(&mut conn, "CREATE DATABASE shop").await;
     run(&mut conn, "USE shop; CREATE TABLE t (id int PRIMARY KEY, name nvarchar(5) NOT NULL)").await;
     let cases = [
@@ -103,8 +108,17 @@ async fn what_is_wrong_is_refused_by_number() {
         ("BACKUP DATABASE shop TO DISK = 'x' WITH BOGUS", 155),
         ("EXEC nonsense", 2812),
         ("SELECT name, COUNT(*) FROM t", 8120),
+        (
+            "DECLARE @s nvarchar(200) = N'EXEC sp_executesql @s, N''@s nvarchar(200)'', @s'; EXEC sp_executesql @s, N'@s nvarchar(200)', @s",
+            217,
+        ),
+        ("SELECT CAST(0.00000000000000000000000000000000000000000000001 AS int)", 1007),
+        ("SELECT CAST(99999999999 AS int)", 8115),
     ];
     for (sql, expected) in cases {
+        if expected == 50_900 && !subject.is_practice() {
+            continue;
+        }
         assert_eq!(error_of(&mut conn, sql).await, expected, "{sql}");
     }
     assert_eq!(one(&mut conn, "SELECT COUNT(*) FROM t").await, "0");
@@ -112,8 +126,8 @@ async fn what_is_wrong_is_refused_by_number() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_keep_their_types() {
-    let world = World::new().await;
-    let mut conn = world.connect().await;
+    let subject = Subject::new().await;
+    let mut conn = subject.connect().await;
     run(&mut conn, "CREATE DATABASE shop").await;
     run(
         &mut conn,
@@ -149,8 +163,8 @@ async fn parameters_keep_their_types() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_join_group_and_page() {
-    let world = World::new().await;
-    let mut conn = world.connect().await;
+    let subject = Subject::new().await;
+    let mut conn = subject.connect().await;
     run(&mut conn, "CREATE DATABASE shop").await;
     run(
         &mut conn,

@@ -5,7 +5,7 @@
 
 mod sqlserver_support;
 
-use sqlserver_support::{Conn, Making, World, error_of, one, rows, run, stepping_clock};
+use sqlserver_support::{Conn, Draws, Making, World, error_of, one, rows, run, stepping_clock};
 
 /// A database with a table of numbers, in the full recovery model.
 async fn shop(world: &World) -> Conn {
@@ -99,12 +99,6 @@ async fn full_differential_and_logs_bring_every_row_back() {
     }
 }
 
-/// A small generator, so that the same seed tries the same moments.
-fn drawn(state: &mut u64, bound: u64) -> u64 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    (*state >> 33) % bound
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn any_moment_between_two_log_backups_gives_the_rows_of_that_moment() {
     let world = World::made(Making { clock: stepping_clock(), ..Making::default() }).await;
@@ -112,9 +106,9 @@ async fn any_moment_between_two_log_backups_gives_the_rows_of_that_moment() {
     backup(&mut conn, &world, "DATABASE shop", "full.bak", "").await;
     // What the table held after each change, and when that was, as STOPAT will be told it.
     let mut history = Vec::new();
-    let mut seed = 20_260_714;
+    let mut draws = Draws(20_260_714);
     for round in 0..60 {
-        match drawn(&mut seed, 3) {
+        match draws.below(3) {
             0 if round > 3 => run(&mut conn, "DELETE FROM shop.dbo.sales WHERE id = (SELECT MIN(id) FROM shop.dbo.sales)").await,
             1 if round > 3 => run(&mut conn, &format!("UPDATE shop.dbo.sales SET amount = {round} WHERE id = (SELECT MAX(id) FROM shop.dbo.sales)")).await,
             _ => sell(&mut conn, round).await,
@@ -124,7 +118,7 @@ async fn any_moment_between_two_log_backups_gives_the_rows_of_that_moment() {
     }
     backup(&mut conn, &world, "LOG shop", "log.trn", "").await;
     for _ in 0..20 {
-        let (at, expected) = &history[usize::try_from(drawn(&mut seed, 59)).unwrap()];
+        let (at, expected) = &history[draws.below(59)];
         run(
             &mut conn,
             &format!(

@@ -204,7 +204,7 @@ async fn a_restarted_server_knows_what_it_knew() {
 
 /// Stops a world; its folder is what is left.
 async fn stopped(world: World, conn: sqlserver_support::Conn) -> tempfile::TempDir {
-    conn.close().await.unwrap();
+    drop(conn);
     let mut watcher = world.connect().await;
     while one(&mut watcher, "SELECT COUNT(*) FROM sys.dm_exec_sessions").await != "1" {
         tokio::task::yield_now().await;

@@ -380,7 +380,8 @@ mod tests {
 
     #[test]
     fn conversions() {
-        let cases: [(&str, &str, &str, Option<i64>, Result<&str, i32>); 15] = [
+        type Case = (&'static str, &'static str, &'static str, Option<i64>, Result<&'static str, i32>);
+        let cases: [Case; 15] = [
             ("12", "nvarchar(max)", "int", None, Ok("12")),
             ("abc", "nvarchar(max)", "int", None, Err(245)),
             ("300", "int", "tinyint", None, Err(8115)),

@@ -46,7 +46,7 @@ impl Decimal {
             return None;
         }
         let magnitude: i128 = all.parse().ok().filter(|n| *n <= LARGEST)?;
-        let scale = u8::try_from(decimals.len()).ok()?;
+        let scale = u8::try_from(decimals.len()).ok().filter(|scale| *scale <= 38)?;
         Some(Self { unscaled: if negative { -magnitude } else { magnitude }, scale })
     }
 

@@ -1,5 +1,6 @@
 //! A server to try, and clients for it. Main type: [`World`].
 #![allow(dead_code, unreachable_pub)] // Each test file uses its own part.
+#![allow(clippy::unwrap_used, clippy::panic)] // The lints know test functions, not what helps them.
 
 pub mod raw;
 
@@ -19,6 +20,17 @@ use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 /// A client's connection.
 pub type Conn = Client<Compat<TcpStream>>;
+
+/// A small generator of numbers, so that a failure can be had again by its seed.
+pub struct Draws(pub u64);
+
+impl Draws {
+    /// The next number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound.max(1)
+    }
+}
 
 /// A server in a folder of its own.
 pub struct World {
@@ -112,6 +124,35 @@ impl World {
 
     pub fn media_path(&self, name: &str) -> PathBuf {
         self.dir.path().join("backup").join(name)
+    }
+}
+
+/// What a test that would mean the same on a real server asks: the practice server, or the one that the ADO connection
+/// string in `DRYDOCK_TEST_SQLSERVER` names. A database `shop` is dropped there first.
+pub struct Subject {
+    practice: Option<World>,
+    config: Config,
+}
+
+impl Subject {
+    #[allow(clippy::disallowed_methods)] // Where a test runs against is its environment's to say.
+    pub async fn new() -> Self {
+        let Ok(ado) = std::env::var("DRYDOCK_TEST_SQLSERVER") else {
+            let world = World::new().await;
+            return Self { config: world.config(), practice: Some(world) };
+        };
+        let subject = Self { practice: None, config: Config::from_ado_string(&ado).unwrap() };
+        run(&mut subject.connect().await, "DROP DATABASE IF EXISTS shop").await;
+        subject
+    }
+
+    pub async fn connect(&self) -> Conn {
+        connect(self.config.clone()).await.unwrap()
+    }
+
+    /// Whether it is the practice server, whose own refusals can be told.
+    pub fn is_practice(&self) -> bool {
+        self.practice.is_some()
     }
 }
 

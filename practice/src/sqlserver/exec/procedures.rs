@@ -20,6 +20,9 @@ use crate::sqlserver::store::sessions::AppLock;
 use crate::sqlserver::tds::tokens::{Column, Command};
 use crate::sqlserver::value::Value;
 
+/// How deep batches may stand in one another.
+const NESTING: u32 = 32;
+
 /// An argument with its value.
 #[derive(Debug, Clone)]
 pub struct Given {
@@ -183,9 +186,15 @@ fn run_nested(
     variables: Vec<(String, TypedValue)>,
     out: &mut Output,
 ) -> Done<()> {
+    if session.nesting == NESTING {
+        let text = "Maximum stored procedure, function, trigger, or view nesting level exceeded (limit 32).";
+        return Err(SqlError::new(217, text).into());
+    }
+    session.nesting += 1;
     let before = std::mem::replace(&mut session.variables, variables.into_iter().collect());
     let (options, database) = (session.options.clone(), session.current);
     let done = session.run_text(text, out);
+    session.nesting -= 1;
     session.variables = before;
     session.options = options;
     if session.current != database {

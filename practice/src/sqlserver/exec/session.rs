@@ -81,6 +81,8 @@ pub struct Session {
     pub pace: Duration,
     /// SHA-256 of the request's text, for the ledger.
     pub request_digest: Option<String>,
+    /// How many batches stand around this one.
+    pub nesting: u32,
     /// How many TRY blocks stand around the statement.
     pub tries: u32,
     pub(super) connection: Connection,
@@ -140,6 +142,7 @@ impl Session {
             pace: Duration::ZERO,
             request_digest: None,
             tries: 0,
+            nesting: 0,
             connection,
             touched,
             attached: BTreeMap::new(),

@@ -291,13 +291,17 @@ impl Compiler<'_> {
             }
             Expr::InList { expr, list, negated } => {
                 let value = self.expression(expr)?;
-                let mut parts = Vec::new();
-                for item in list {
-                    let item = self.expression(item)?;
-                    let (left, right) = self.met(&value, &item)?;
-                    parts.push(format!("{left} = {right}"));
-                }
-                Ok(format!("({}({}))", not(*negated), parts.join(" OR ")))
+                let items = list.iter().map(|item| self.expression(item)).collect::<Result<Vec<_>, _>>()?;
+                items.iter().try_for_each(|item| self.met(&value, item).map(|_| ()))?;
+                let ty = items.iter().map(|item| item.ty).fold(value.ty, SqlType::meet);
+                let collate = if ty.family() == Family::Text { " COLLATE ci" } else { "" };
+                let list: Vec<String> = items.iter().map(|item| self.coerced(item, ty)).collect();
+                Ok(format!(
+                    "({}{collate} {}IN ({}))",
+                    self.coerced(&value, ty),
+                    not(*negated),
+                    list.join(", ")
+                ))
             }
             Expr::InSubquery { expr, subquery, negated } => {
                 let value = self.expression(expr)?;

@@ -109,7 +109,7 @@ impl Compiler<'_> {
             }
             ("SUBSTRING", [text, from, length]) => typed(format!("substr({text}, {from}, {length})"), ty),
             ("REPLICATE", [text, count]) => typed(
-                format!("replace(printf('%.*c', {count}, 'x'), 'x', {text})"),
+                format!("replace(printf('%.*c', min({count}, 8000), 'x'), 'x', {text})"),
                 text_of(ty, Width::Of(4000)),
             ),
             ("REPLACE", [text, old, new]) => {
