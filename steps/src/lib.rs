@@ -30,6 +30,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(target::ping::Ping);
     registry.kind(sqlserver::query::Query);
     registry.kind(sqlserver::mark::Mark);
+    registry.kind(sqlserver::backup::Backup);
     registry.target(sqlserver::target::SqlServer);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);

@@ -326,7 +326,8 @@ mod tests {
             let answer = answer(vec![("N", cell)]);
             assert_eq!(answer.first().unwrap().number("n"), Ok(Some(number)));
         }
-        let answer = answer(vec![("l", numeric(17_126_658_000_000_314_600_038, 0)), ("z", ColumnData::Numeric(None))]);
+        let answer =
+            answer(vec![("l", numeric(17_126_658_000_000_314_600_038, 0)), ("z", ColumnData::Numeric(None))]);
         let row = answer.first().unwrap();
         assert_eq!(row.lsn("l").unwrap().unwrap().to_string(), "17126658000000314600038");
         assert_eq!((row.lsn("z"), row.lsn("absent")), (Ok(None), Ok(None)));
@@ -341,7 +342,13 @@ mod tests {
             ("type", ColumnData::String(Some(Cow::Borrowed("D ")))),
             ("at", ColumnData::DateTime(Some(WireDateTime::new(46_216, 3_420_037)))),
             ("id", ColumnData::Guid(Some(guid))),
-            ("clock", ColumnData::DateTimeOffset(Some(DateTimeOffset::new(DateTime2::new(Date::new(739_811), Time::new(0, 7)), 120)))),
+            (
+                "clock",
+                ColumnData::DateTimeOffset(Some(DateTimeOffset::new(
+                    DateTime2::new(Date::new(739_811), Time::new(0, 7)),
+                    120,
+                ))),
+            ),
         ]);
         let row = answer.first().unwrap();
         assert_eq!(row.text("TYPE"), Ok(Some("D")));
@@ -370,7 +377,10 @@ mod tests {
                 json!("2026-07-15T03:10:00Z"),
             ),
             (
-                ColumnData::DateTimeOffset(Some(DateTimeOffset::new(DateTime2::new(day, Time::new(0, 0)), -90))),
+                ColumnData::DateTimeOffset(Some(DateTimeOffset::new(
+                    DateTime2::new(day, Time::new(0, 0)),
+                    -90,
+                ))),
                 json!("2026-07-14T22:30:00-01:30"),
             ),
             (ColumnData::SmallDateTime(Some(SmallDateTime::new(0, 61))), json!("1900-01-01T01:01:00Z")),

@@ -131,7 +131,8 @@ impl DatabaseFacts {
     pub(super) fn redo(&self) -> Option<(Lsn, Option<&Guid>)> {
         let data = || self.files.iter().filter(|file| file.is_data);
         let least = data().map(|file| file.redo_start).min().flatten()?;
-        let fork = data().find(|file| file.redo_start == Some(least)).and_then(|file| file.redo_fork.as_ref());
+        let fork =
+            data().find(|file| file.redo_start == Some(least)).and_then(|file| file.redo_fork.as_ref());
         Some((least, fork))
     }
 }

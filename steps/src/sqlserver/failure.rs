@@ -36,50 +36,149 @@ const KNOWN: &[(&[u32], Reaction, &str)] = &[
     (&[921, 922, 952], Reaction::Wait, "the database is still being recovered; try again in a moment"),
     (&[1205], Reaction::Wait, "it was chosen as the victim of a deadlock; try again"),
     (&[1222, 5061], Reaction::Wait, "somebody else holds a lock on it; see sys.dm_tran_locks"),
-    (&[3023], Reaction::Wait, "another backup or file operation runs on this database; see sys.dm_exec_requests"),
+    (
+        &[3023],
+        Reaction::Wait,
+        "another backup or file operation runs on this database; see sys.dm_exec_requests",
+    ),
     (&[3101], Reaction::Wait, "sessions are still in the database; see sys.dm_exec_sessions"),
     (&[40197, 40501, 40613, 49918, 49919, 49920], Reaction::Wait, "the service is busy or moving; try again"),
-    (&[3154], Reaction::Decide, "the database of that name is another one; restore `into:` another name, or say `replace: true` to destroy it"),
+    (
+        &[3154],
+        Reaction::Decide,
+        "the database of that name is another one; restore `into:` another name, or say `replace: true` to destroy it",
+    ),
     (&[3159, 3173], Reaction::Decide, "back up the tail of its log first, or say `replace: true` to lose it"),
-    (&[3141, 3142, 1834], Reaction::Decide, "give the file another place with `move`, or restore `into:` another name"),
+    (
+        &[3141, 3142, 1834],
+        Reaction::Decide,
+        "give the file another place with `move`, or restore `into:` another name",
+    ),
     (&[1801], Reaction::Decide, "choose another name, or drop the database first"),
-    (&[3104], Reaction::Decide, "take the database out of its availability group or mirroring first, and join it again afterwards"),
-    (&[3117, 3118], Reaction::Replan, "the database is not waiting for further backups; begin again with the full backup"),
+    (
+        &[3104],
+        Reaction::Decide,
+        "take the database out of its availability group or mirroring first, and join it again afterwards",
+    ),
+    (
+        &[3117, 3118],
+        Reaction::Replan,
+        "the database is not waiting for further backups; begin again with the full backup",
+    ),
     (&[3120, 4326], Reaction::Replan, "the database is already past this backup; it is not needed"),
-    (&[3136], Reaction::Replan, "the differential builds on another full backup; take the one that `differential_base_guid` names"),
-    (&[4305, 4312, 4303, 4318], Reaction::Replan, "a log backup is missing between these; `drydock chain` names the gap"),
-    (&[4330, 4331], Reaction::Replan, "the backups come from different recovery forks; see `recovery_fork_id`"),
-    (&[4335, 4338, 4334, 4322, 4329], Reaction::Replan, "the point lies outside of these backups; `drydock chain --at` says what is reachable"),
-    (&[3145], Reaction::Replan, "a database in the SIMPLE model has no points in time; restore the whole backup"),
+    (
+        &[3136],
+        Reaction::Replan,
+        "the differential builds on another full backup; take the one that `differential_base_guid` names",
+    ),
+    (
+        &[4305, 4312, 4303, 4318],
+        Reaction::Replan,
+        "a log backup is missing between these; `drydock chain` names the gap",
+    ),
+    (
+        &[4330, 4331],
+        Reaction::Replan,
+        "the backups come from different recovery forks; see `recovery_fork_id`",
+    ),
+    (
+        &[4335, 4338, 4334, 4322, 4329],
+        Reaction::Replan,
+        "the point lies outside of these backups; `drydock chain --at` says what is reachable",
+    ),
+    (
+        &[3145],
+        Reaction::Replan,
+        "a database in the SIMPLE model has no points in time; restore the whole backup",
+    ),
     (&[4327, 4341], Reaction::Replan, "this log has minimally logged changes and can only be restored whole"),
-    (&[3132, 3231, 3227], Reaction::Replan, "the set is striped over several files; give all of them in one `media`"),
-    (&[3234], Reaction::Replan, "`move` names a logical file that the backup has not; RESTORE FILELISTONLY shows them"),
+    (
+        &[3132, 3231, 3227],
+        Reaction::Replan,
+        "the set is striped over several files; give all of them in one `media`",
+    ),
+    (
+        &[3234],
+        Reaction::Replan,
+        "`move` names a logical file that the backup has not; RESTORE FILELISTONLY shows them",
+    ),
     (&[3287], Reaction::Replan, "the file has no backup set at that position; RESTORE HEADERONLY shows them"),
-    (&[4208], Reaction::Replan, "log backups need the FULL recovery model: ALTER DATABASE … SET RECOVERY FULL, then a full backup"),
+    (
+        &[4208],
+        Reaction::Replan,
+        "log backups need the FULL recovery model: ALTER DATABASE … SET RECOVERY FULL, then a full backup",
+    ),
     (&[4214, 3035], Reaction::Replan, "take a full backup first"),
-    (&[3143, 3183, 3186, 3189, 3203, 3208, 3241, 3242, 3254, 3255, 3256, 3182], Reaction::BadMedia,
-        "the backup file is bad, cut off, or made by a newer server; take another copy of it, or an older chain"),
+    (
+        &[3143, 3183, 3186, 3189, 3203, 3208, 3241, 3242, 3254, 3255, 3256, 3182],
+        Reaction::BadMedia,
+        "the backup file is bad, cut off, or made by a newer server; take another copy of it, or an older chain",
+    ),
     (&[3187], Reaction::BadMedia, "the backup was made without checksums; restore it with `checksum: false`"),
-    (&[3043], Reaction::BadMedia, "the database itself is damaged: DBCC CHECKDB shows where; keep the last good backup"),
-    (&[3201, 18204], Reaction::Surroundings,
-        "the path is on the server and opened by its service account: does it exist, may that account use it, does `sees` name it right?"),
-    (&[3202, 3271, 18210, 3257, 112], Reaction::Surroundings, "free space on the server's volume, or choose another folder"),
-    (&[5133, 5120, 5123, 3156, 3119, 3176, 4353], Reaction::Surroundings,
-        "a database file cannot be made where it should lie; give it another place with `move`"),
-    (&[1844], Reaction::Surroundings, "this edition of the server cannot do it; leave the option out (`compression: false`)"),
-    (&[3169, 948], Reaction::Surroundings, "the backup comes from a newer server; restore it on that version or a newer one"),
+    (
+        &[3043],
+        Reaction::BadMedia,
+        "the database itself is damaged: DBCC CHECKDB shows where; keep the last good backup",
+    ),
+    (
+        &[3201, 18204],
+        Reaction::Surroundings,
+        "the path is on the server and opened by its service account: does it exist, may that account use it, does `sees` name it right?",
+    ),
+    (
+        &[3202, 3271, 18210, 3257, 112],
+        Reaction::Surroundings,
+        "free space on the server's volume, or choose another folder",
+    ),
+    (
+        &[5133, 5120, 5123, 3156, 3119, 3176, 4353],
+        Reaction::Surroundings,
+        "a database file cannot be made where it should lie; give it another place with `move`",
+    ),
+    (
+        &[1844],
+        Reaction::Surroundings,
+        "this edition of the server cannot do it; leave the option out (`compression: false`)",
+    ),
+    (
+        &[3169, 948],
+        Reaction::Surroundings,
+        "the backup comes from a newer server; restore it on that version or a newer one",
+    ),
     (&[33111], Reaction::Surroundings, "restore the certificate with its private key into `master` first"),
-    (&[208], Reaction::Surroundings,
-        "the object is not there or not visible to the login; plans/octopus/grants.sql makes drydock.marks and grants what is needed"),
+    (
+        &[208],
+        Reaction::Surroundings,
+        "the object is not there or not visible to the login; plans/octopus/grants.sql makes drydock.marks and grants what is needed",
+    ),
     (&[911], Reaction::Surroundings, "is the name spelled right, and is it this server?"),
-    (&[927], Reaction::Surroundings, "the database is in the middle of a restore; finish that, or begin it again"),
+    (
+        &[927],
+        Reaction::Surroundings,
+        "the database is in the middle of a restore; finish that, or begin it again",
+    ),
     (&[926, 945, 942], Reaction::Surroundings, "the database cannot be opened; see the server's error log"),
-    (&[229, 230, 262, 300, 297, 916, 3110, 15247], Reaction::Permission,
-        "the login may not do this; `drydock kinds` lists what each kind needs"),
-    (&[4060, 18456, 18452, 18470, 18486, 18487, 18488], Reaction::Permission,
-        "check user, password and database of the target; the server's error log tells the reason that it hides from clients"),
-    (&[596, 3204, 6005, 6006], Reaction::Unclear, "the session was ended from outside; what it did is found out next"),
+    (
+        &[229, 230, 262, 300, 297, 916, 3110, 15247],
+        Reaction::Permission,
+        "the login may not do this; `drydock kinds` lists what each kind needs",
+    ),
+    (
+        &[4060, 18456, 18452, 18470, 18486, 18487, 18488],
+        Reaction::Permission,
+        "check user, password and database of the target; the server's error log tells the reason that it hides from clients",
+    ),
+    (
+        &[596, 3204, 6005, 6006],
+        Reaction::Unclear,
+        "the session was ended from outside; what it did is found out next",
+    ),
 ];
+
+/// The failure of a question that came after the work was done: it must not be done again, but asked about.
+pub(super) fn after_the_work(error: StepError) -> StepError {
+    StepError { transient: false, unknown: true, ..error }
+}
 
 /// An error as the server words it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,7 +278,8 @@ impl Refusal {
             return StepError { unknown, ..error };
         };
         StepError {
-            transient: reaction == Reaction::Wait || (reaction == Reaction::Unclear && effect == Effect::Reads),
+            transient: reaction == Reaction::Wait
+                || (reaction == Reaction::Unclear && effect == Effect::Reads),
             unknown: reaction == Reaction::Unclear && effect == Effect::Writes,
             ..error.help(help)
         }

@@ -142,7 +142,10 @@ impl Recorded {
             }
         }
         // The number that the server itself has for this, so that a plan needs to know one alone.
-        Err(StepError::new("sqlserver.3287", format!("{doing}: there is no backup set at position {position}")))
+        Err(StepError::new(
+            "sqlserver.3287",
+            format!("{doing}: there is no backup set at position {position}"),
+        ))
     }
 
     fn read(
@@ -162,7 +165,8 @@ impl Recorded {
         let backup = Backup {
             server: present(row.text(columns.server)?, columns.server)?.to_owned(),
             availability_group: None,
-            database: present(row.text(spelled("database_name", "DatabaseName"))?, "database_name")?.to_owned(),
+            database: present(row.text(spelled("database_name", "DatabaseName"))?, "database_name")?
+                .to_owned(),
             kind: if columns.snake { kind_in_msdb(row)? } else { kind_in_header(row)? },
             copy_only: row.flag(columns.copy_only)?,
             position: u32::try_from(present(row.number("position")?, "position")?).unwrap_or(1),
@@ -178,7 +182,9 @@ impl Recorded {
             finished_at: time(columns.finished)?,
             media_count: u32::try_from(media.len()).ok(),
             media,
-            differential_base_guid: known(row.guid(spelled("differential_base_guid", "DifferentialBaseGUID"))?),
+            differential_base_guid: known(
+                row.guid(spelled("differential_base_guid", "DifferentialBaseGUID"))?,
+            ),
             family_guid: known(row.guid(spelled("family_guid", "FamilyGUID"))?),
             fork_point_lsn: lsn("fork_point_lsn", "ForkPointLSN")?,
             has_bulk_logged_data: flag(columns.bulk_logged)?,
@@ -190,7 +196,9 @@ impl Recorded {
         Ok(Self {
             backup,
             size,
-            compressed_size: row.number(spelled("compressed_backup_size", "CompressedBackupSize"))?.unwrap_or(size),
+            compressed_size: row
+                .number(spelled("compressed_backup_size", "CompressedBackupSize"))?
+                .unwrap_or(size),
             has_checksums: row.flag(columns.checksums)?,
             encryptor_thumbprint: row.hex(spelled("encryptor_thumbprint", "EncryptorThumbprint"))?,
         })

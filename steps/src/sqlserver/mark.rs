@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::database::{DatabaseFacts, State};
+use super::failure::after_the_work;
+use super::finding::{fatal, found, warning};
 use super::marking::{Counted, MARKS, Marking, Place, bands, checked_mark, counts, places, transaction};
 use super::sql::{Identifier, table_in};
 use super::target::SqlServerConnection;
@@ -47,7 +49,11 @@ const OUTPUTS: &[Field] = &[
     Field::required("answered_at", Shape::Datetime, "When the server had answered."),
     Field::required("databases", Shape::Map(&Shape::Record(PLACE)), "Where it stands in each database."),
     Field::required("rows", Shape::Map(&Shape::Map(&Shape::Record(BAND))), "Rows by database and table."),
-    Field::required("migrations", Shape::Map(&Shape::List(&Shape::Text)), "Applied EF Core migrations by database."),
+    Field::required(
+        "migrations",
+        Shape::Map(&Shape::List(&Shape::Text)),
+        "Applied EF Core migrations by database.",
+    ),
 ];
 
 /// Marks a moment.
@@ -140,26 +146,27 @@ impl StepKind for Mark {
                     findings.extend(unmarkable(database, &facts));
                     ready.insert(name.clone(), database.clone());
                 }
-                found => findings.push(not_online(database, found.as_ref())),
+                other => findings.push(not_online(database, other.as_ref())),
             }
         }
         let tables = inputs.rows.value().cloned().unwrap_or_default();
         let marking = Marking { mark: String::new(), run: String::new(), databases: ready, tables };
         for database in marking.without_marks(session).await? {
-            findings.push(PreflightFinding {
-                code: "sqlserver.marks".into(),
-                fatal: true,
-                message: format!("database {database} has no table drydock.marks that this login sees"),
-                help: Some("run plans/octopus/grants.sql in it: it makes the table and grants what a backup needs".into()),
-            });
+            let message = format!("database {database} has no table drydock.marks that this login sees");
+            let help =
+                "run plans/octopus/grants.sql in it: it makes the table and grants what a backup needs";
+            findings.push(fatal("sqlserver.marks", message, help));
         }
-        if let Err(error) = marking.counted(session).await {
-            findings.push(PreflightFinding { code: error.code, fatal: true, message: error.message, help: error.help });
-        }
+        findings.extend(marking.counted(session).await.err().map(found));
         Ok(Preflight { facts: Value::Null, findings })
     }
 
-    async fn execute(&self, ctx: &Ctx, inputs: &MarkInputs, _from: Option<&Value>) -> Result<Ended, StepError> {
+    async fn execute(
+        &self,
+        ctx: &Ctx,
+        inputs: &MarkInputs,
+        _from: Option<&Value>,
+    ) -> Result<Ended, StepError> {
         let marking = inputs.marking(&ctx.run)?;
         // An earlier try may have got as far as the mark and failed to tell of it.
         if let Reconciled::Done(outputs) = self.reconcile(ctx, inputs).await? {
@@ -172,10 +179,14 @@ impl StepKind for Mark {
         ctx.note(json!({ "sent": sent })).await?;
         session.work(&format!("marking {}", marking.mark), &marking.transaction()).await?;
         let answered_at = at(ctx.now_ms());
-        let places = marking.places(session, server.facts().await?).await?.ok_or_else(|| {
-            StepError::unknown("mark.lost", format!("the server took mark {} and msdb does not tell of it", marking.mark))
-        })?;
-        outputs(&marking, server, sent, answered_at, places).await.map(Ended::Outputs)
+        let told = async {
+            let places = marking.places(session, server.facts().await?).await?.ok_or_else(|| {
+                let message = format!("the server took mark {} and msdb does not tell of it", marking.mark);
+                StepError::new("mark.lost", message)
+            })?;
+            outputs(&marking, server, sent, answered_at, places).await
+        };
+        told.await.map(Ended::Outputs).map_err(after_the_work)
     }
 
     async fn reconcile(&self, ctx: &Ctx, inputs: &MarkInputs) -> Result<Reconciled, StepError> {
@@ -226,19 +237,18 @@ fn not_online(database: &Identifier, found: Option<&DatabaseFacts>) -> Preflight
         Some(facts) => format!("database {database} is {}, not ONLINE", facts.state_word),
         None => format!("there is no database {database} on this server"),
     };
-    let help = Some("is the name spelled right, and is it this server?".into());
-    PreflightFinding { code: "sqlserver.911".into(), fatal: true, message, help }
+    fatal("sqlserver.911", message, "is the name spelled right, and is it this server?")
 }
 
 fn unmarkable(database: &Identifier, facts: &DatabaseFacts) -> Option<PreflightFinding> {
-    let (fatal, why) = match facts.recovery_model.as_str() {
+    let (finding, why): (fn(_, _, _) -> _, _) = match facts.recovery_model.as_str() {
         "FULL" => return None,
-        "BULK_LOGGED" => (false, "a log with minimally logged changes cannot be stopped inside"),
-        _ => (true, "nothing can be restored to a mark of a database without log backups"),
+        "BULK_LOGGED" => (warning, "a log with minimally logged changes cannot be stopped inside"),
+        _ => (fatal, "nothing can be restored to a mark of a database without log backups"),
     };
     let message = format!("database {database} is in the {} recovery model: {why}", facts.recovery_model);
-    let help = Some(format!("ALTER DATABASE {} SET RECOVERY FULL, then take a full backup", database.bracketed()));
-    Some(PreflightFinding { code: "sqlserver.4208".into(), fatal, message, help })
+    let help = format!("ALTER DATABASE {} SET RECOVERY FULL, then take a full backup", database.bracketed());
+    Some(finding("sqlserver.4208", message, help))
 }
 
 #[cfg(test)]
@@ -249,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_dry_run_shows_the_batch_that_is_sent() {
-        let with = json!({ "mark": "dd_1", "databases": { "octopus": "OctopusDB" }, "rows": ["Octopus_Episodes"] });
+        let with =
+            json!({ "mark": "dd_1", "databases": { "octopus": "OctopusDB" }, "rows": ["Octopus_Episodes"] });
         let found = actions(&Mark, with.clone()).unwrap();
         assert_eq!(found.iter().map(|action| action.writes).collect::<Vec<_>>(), [false, true, false]);
         assert!(found[1].text.contains("BEGIN TRANSACTION dd_1 WITH MARK"), "{}", found[1].text);

@@ -52,7 +52,11 @@ pub(super) fn checked_mark(mark: &str) -> Result<(), StepError> {
 /// The marked transaction: one batch, so that it is committed whole or not at all.
 pub(super) fn transaction(mark: &str, run: &str, databases: &[String]) -> String {
     let insert = |marks: &String| {
-        format!("INSERT INTO {marks} ([mark], [at], [run]) VALUES ({}, SYSUTCDATETIME(), {});\n", quoted(mark), quoted(run))
+        format!(
+            "INSERT INTO {marks} ([mark], [at], [run]) VALUES ({}, SYSUTCDATETIME(), {});\n",
+            quoted(mark),
+            quoted(run)
+        )
     };
     let inserts: String = databases.iter().map(insert).collect();
     format!(
@@ -63,7 +67,10 @@ pub(super) fn transaction(mark: &str, run: &str, databases: &[String]) -> String
 
 /// The mark's places in the logs.
 pub(super) fn places(mark: &str) -> String {
-    format!("SELECT database_name, lsn, mark_time FROM msdb.dbo.logmarkhistory WHERE mark_name = {}", quoted(mark))
+    format!(
+        "SELECT database_name, lsn, mark_time FROM msdb.dbo.logmarkhistory WHERE mark_name = {}",
+        quoted(mark)
+    )
 }
 
 /// Counts of tables, in one statement so that they lie close together.
@@ -142,9 +149,10 @@ impl Marking {
         }
         match unseen.first() {
             None => Ok(counted),
-            Some(table) => {
-                Err(StepError::new("mark.table", format!("none of the databases has a table `{table}` to count")))
-            }
+            Some(table) => Err(StepError::new(
+                "mark.table",
+                format!("none of the databases has a table `{table}` to count"),
+            )),
         }
     }
 
@@ -152,7 +160,10 @@ impl Marking {
     ///
     /// # Errors
     /// What the server says.
-    pub(super) async fn migrations(&self, session: &Session) -> Result<IndexMap<String, Vec<String>>, StepError> {
+    pub(super) async fn migrations(
+        &self,
+        session: &Session,
+    ) -> Result<IndexMap<String, Vec<String>>, StepError> {
         let mut found = IndexMap::new();
         for (name, database) in &self.databases {
             let history = table_in(database, HISTORY);
@@ -197,7 +208,8 @@ impl Marking {
         match self.databases.iter().find(|(name, _)| !found.contains_key(*name)) {
             None => Ok(Some(found)),
             Some((_, database)) => {
-                let message = format!("msdb tells of mark {} in some databases and not in {database}", self.mark);
+                let message =
+                    format!("msdb tells of mark {} in some databases and not in {database}", self.mark);
                 Err(StepError::new("mark.incomplete", message)
                     .help("was its history deleted, or is the database in the SIMPLE recovery model?"))
             }
@@ -216,10 +228,7 @@ async fn existing(session: &Session, tables: &[String]) -> Result<Vec<bool>, Ste
 }
 
 /// Counts of before and after as outputs.
-pub(super) fn bands(
-    before: &IndexMap<String, Counted>,
-    after: &IndexMap<String, Counted>,
-) -> Value {
+pub(super) fn bands(before: &IndexMap<String, Counted>, after: &IndexMap<String, Counted>) -> Value {
     let of_table = |name: &String, table: &String, after: i64| {
         let before = before.get(name).and_then(|counts| counts.get(table)).copied();
         json!({ "before": before.unwrap_or(after), "after": after })

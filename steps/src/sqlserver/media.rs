@@ -35,7 +35,8 @@ mod tests {
 
     #[test]
     fn stripes_stand_in_one_statement() {
-        let paths = [r"D:\it's.1", r"D:\x.2"].map(|path| ServerPath::parse(PathStyle::Windows, path).unwrap());
+        let paths =
+            [r"D:\it's.1", r"D:\x.2"].map(|path| ServerPath::parse(PathStyle::Windows, path).unwrap());
         assert_eq!(
             verify_only(&paths, 2),
             r"RESTORE VERIFYONLY FROM DISK = N'D:\it''s.1', DISK = N'D:\x.2' WITH FILE = 2, CHECKSUM"

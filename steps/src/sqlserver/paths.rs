@@ -63,7 +63,9 @@ impl ServerPath {
     /// # Errors
     /// `sqlserver.path`, when it is not absolute, has parts that lead back, or characters that no path has.
     pub(super) fn parse(style: PathStyle, text: &str) -> Result<Self, StepError> {
-        let bad = |why: &str| Err(StepError::new("sqlserver.path", format!("`{text}` is no path on the server: {why}")));
+        let bad = |why: &str| {
+            Err(StepError::new("sqlserver.path", format!("`{text}` is no path on the server: {why}")))
+        };
         if !style.is_absolute(text) {
             let like = match style {
                 PathStyle::Windows => r"such as D:\Backups or \\host\share",
@@ -200,7 +202,10 @@ mod tests {
     fn paths_follow_the_servers_rules() {
         assert_eq!(windows(r"D:\Backups\").join("sql/a.bak").unwrap().as_str(), r"D:\Backups\sql\a.bak");
         assert_eq!(windows(r"D:\").join("a.bak").unwrap().as_str(), r"D:\a.bak");
-        assert_eq!(windows(r"\\nas01\octopus").join("a b/ü.bak").unwrap().as_str(), r"\\nas01\octopus\a b\ü.bak");
+        assert_eq!(
+            windows(r"\\nas01\octopus").join("a b/ü.bak").unwrap().as_str(),
+            r"\\nas01\octopus\a b\ü.bak"
+        );
         assert_eq!(posix("/var/opt/").join("a\\b").unwrap().as_str(), "/var/opt/a\\b");
         assert_eq!(windows(r"D:/x\y.bak").folder().unwrap().as_str(), "D:/x");
         assert_eq!(windows(r"D:\y.bak").folder().unwrap().as_str(), r"D:\");

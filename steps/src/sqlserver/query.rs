@@ -55,7 +55,8 @@ impl QueryInputs {
 
 fn parameter(name: &str, value: Option<&Value>) -> Result<Parameter, StepError> {
     let bad = |what: &str| {
-        let message = format!("parameter `{name}` is {what}, and a parameter is one text, number, boolean or null");
+        let message =
+            format!("parameter `{name}` is {what}, and a parameter is one text, number, boolean or null");
         Err(StepError::new("query.parameter", message))
     };
     match value {
@@ -139,7 +140,10 @@ mod tests {
     #[test]
     fn a_dry_run_shows_the_query() {
         let with = json!({ "database": "OctopusDB", "sql": "SELECT 1 AS one" });
-        assert_eq!(actions(&Query, with.clone()).unwrap(), [Action::reads(ActionKind::Sql, Some("t"), "SELECT 1 AS one")]);
+        assert_eq!(
+            actions(&Query, with.clone()).unwrap(),
+            [Action::reads(ActionKind::Sql, Some("t"), "SELECT 1 AS one")]
+        );
         let touched = touches(&Query, with).unwrap();
         assert_eq!((touched[0].resource.as_str(), touched[0].access), ("database OctopusDB", Access::Reads));
         let unknown = json!({ "database": { "$after": ["a"] }, "sql": "SELECT 1" });
@@ -152,7 +156,11 @@ mod tests {
         for (with, code, words) in [
             (json!({ "sql": "DROP TABLE t" }), "query.writes", "begins with `DROP`"),
             (json!({ "sql": "SELECT @a", "params": { "a": [1] } }), "query.parameter", "`a` is a list"),
-            (json!({ "sql": "SELECT 1", "database": "" }), "input", "input `database` is not text: `` is no name"),
+            (
+                json!({ "sql": "SELECT 1", "database": "" }),
+                "input",
+                "input `database` is not text: `` is no name",
+            ),
             (json!({ "sql": "SELECT 1" }), "internal", "the test has no target"),
         ] {
             let error = execute(&Query, &ctx, with).await.unwrap_err();

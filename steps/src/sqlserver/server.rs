@@ -137,9 +137,13 @@ mod tests {
     fn local_times_become_utc_by_the_offset_of_their_day() {
         let facts = facts("16.0.1", text("/")).unwrap();
         let local = chrono::NaiveDate::from_ymd_opt(2026, 7, 15).unwrap().and_hms_opt(3, 0, 0).unwrap();
-        for (quarters, expected) in
-            [(Some(0), "03:00"), (Some(4), "02:00"), (Some(-14), "06:30"), (Some(127), "01:00"), (None, "01:00")]
-        {
+        for (quarters, expected) in [
+            (Some(0), "03:00"),
+            (Some(4), "02:00"),
+            (Some(-14), "06:30"),
+            (Some(127), "01:00"),
+            (None, "01:00"),
+        ] {
             assert_eq!(facts.utc(local, quarters).format("%H:%M").to_string(), expected);
         }
     }

@@ -149,9 +149,7 @@ impl Session {
             asked(&mut wire.client, &request).await
         };
         let answer = match request.limit {
-            Some(limit) => {
-                tokio::time::timeout(limit, asked).await.unwrap_or(Err(Failure::TimedOut(limit)))
-            }
+            Some(limit) => tokio::time::timeout(limit, asked).await.unwrap_or(Err(Failure::TimedOut(limit))),
             None => asked.await,
         };
         if answer.as_ref().err().is_none_or(Failure::leaves_connection) {

@@ -28,7 +28,8 @@ pub(super) const FIELDS: &[Field] = &[
     )
     .or("false"),
     Field::optional("database", Shape::Text, "The database that the login begins in.").or("\"master\""),
-    Field::optional("connect_timeout", Shape::Duration, "The longest that a connection may take.").or("\"15s\""),
+    Field::optional("connect_timeout", Shape::Duration, "The longest that a connection may take.")
+        .or("\"15s\""),
     Field::optional(
         "sees",
         Shape::List(&Shape::Record(SEES_FIELDS)),

@@ -178,7 +178,8 @@ impl Script for SqlServerConnection {
                         // Only the first error is told; a transaction that stayed open would hold its locks.
                         let _ = run("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION").await;
                     }
-                    let doing = format!("batch {} of the script, which begins on line {}", at + 1, batch.line);
+                    let doing =
+                        format!("batch {} of the script, which begins on line {}", at + 1, batch.line);
                     return Err(failure.while_doing(&doing, Effect::Writes));
                 }
                 ran += 1;

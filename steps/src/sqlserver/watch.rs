@@ -118,7 +118,8 @@ pub(super) async fn running(
     attempt: &str,
     work: Work,
 ) -> Result<Vec<i64>, StepError> {
-    let answer = connection.session().ask("looking for running requests", &requests_of(attempt, work)).await?;
+    let answer =
+        connection.session().ask("looking for running requests", &requests_of(attempt, work)).await?;
     answer.rows().map(|row| present(row.number("session_id")?, "session_id")).collect()
 }
 
@@ -146,7 +147,9 @@ mod tests {
     #[test]
     fn only_sessions_of_the_attempt_are_found() {
         let media = requests_of("r1/it's/1", Work::Media);
-        assert!(media.contains("program_name = N'drydock r1/it''s/1' AND r.session_id <> @@SPID AND (r.command"));
+        assert!(
+            media.contains("program_name = N'drydock r1/it''s/1' AND r.session_id <> @@SPID AND (r.command")
+        );
         assert!(requests_of("r1/a/1", Work::Any).ends_with("@@SPID"));
     }
 }

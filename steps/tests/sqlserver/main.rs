@@ -3,3 +3,4 @@
 mod world;
 mod query;
 mod mark;
+mod backup;

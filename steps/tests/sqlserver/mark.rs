@@ -1,8 +1,8 @@
 //! `sqlserver.mark`.
 
+use drydock_step::Kind;
 use drydock_step::Reconciled;
 use drydock_step::test_host::given;
-use drydock_step::Kind;
 use drydock_steps::sqlserver::mark::Mark;
 use serde_json::{Value, json};
 
@@ -18,10 +18,13 @@ fn with() -> Value {
 
 fn check_outputs(outputs: &Value) {
     assert_eq!(outputs["mark"], "dd_01J8ZQ4Q7V0000000000000000");
-    assert_eq!(outputs["rows"]["octopus"], json!({
-        "agents": { "before": 2, "after": 2 },
-        "drydock.marks": { "before": 0, "after": 1 },
-    }));
+    assert_eq!(
+        outputs["rows"]["octopus"],
+        json!({
+            "agents": { "before": 2, "after": 2 },
+            "drydock.marks": { "before": 0, "after": 1 },
+        })
+    );
     assert_eq!(outputs["migrations"], json!({ "octopus": ["20250101000000_Initial"] }));
     let place = &outputs["databases"]["octopus"];
     assert_eq!(place["database"], "Octopus");
@@ -36,7 +39,9 @@ async fn a_mark_has_its_row_its_place_and_its_bands() {
     let world = World::new().await;
     octopus(&world).await;
     check_outputs(&world.outputs(&Mark, with()).await.unwrap());
-    let row = world.one("Octopus", "SELECT run FROM drydock.marks WHERE mark = N'dd_01J8ZQ4Q7V0000000000000000'").await;
+    let row = world
+        .one("Octopus", "SELECT run FROM drydock.marks WHERE mark = N'dd_01J8ZQ4Q7V0000000000000000'")
+        .await;
     assert_eq!(row, "r1");
 }
 
@@ -67,13 +72,15 @@ async fn what_cannot_be_marked_is_found_before() {
     let world = World::new().await;
     octopus(&world).await;
     world.run("Octopus", "DROP TABLE drydock.marks\nGO\nALTER DATABASE [Octopus] SET RECOVERY SIMPLE").await;
-    let with = json!({ "mark": "dd_1", "databases": { "a": "Octopus", "b": "Elsewhere" }, "rows": ["nowhere"] });
+    let with =
+        json!({ "mark": "dd_1", "databases": { "a": "Octopus", "b": "Elsewhere" }, "rows": ["nowhere"] });
     let found = Mark.preflight(&world.ctx(), given(with)).await.unwrap();
     let found: Vec<_> = found.findings.iter().map(|finding| (finding.code.as_str(), finding.fatal)).collect();
     assert_eq!(
         found,
         [("sqlserver.4208", true), ("sqlserver.911", true), ("sqlserver.marks", true), ("mark.table", true)]
     );
-    let error = world.outputs(&Mark, json!({ "mark": "a b", "databases": { "a": "Octopus" } })).await.unwrap_err();
+    let error =
+        world.outputs(&Mark, json!({ "mark": "a b", "databases": { "a": "Octopus" } })).await.unwrap_err();
     assert!(error.code == "input" && error.message.contains("cannot name a mark"), "{error}");
 }

@@ -33,7 +33,10 @@ async fn rows_come_with_their_types() {
     let expected = json!({ "Id": 2, "Name": "Bo's", "lsn": "1234567890123456789012345", "nothing": null });
     assert_eq!(found["rows"], json!([expected]));
     let none = json!({ "database": "Octopus", "sql": "SELECT Id FROM agents WHERE Id = 9" });
-    assert_eq!(world.outputs(&Query, none).await.unwrap(), json!({ "rows": [], "columns": ["Id"], "count": 0 }));
+    assert_eq!(
+        world.outputs(&Query, none).await.unwrap(),
+        json!({ "rows": [], "columns": ["Id"], "count": 0 })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,9 +44,21 @@ async fn what_the_server_refuses_is_told_in_full() {
     let world = World::new().await;
     octopus(&world).await;
     for (with, code, words) in [
-        (json!({ "database": "Octopus", "sql": "SELECT x FROM nowhere" }), "sqlserver.208", "Invalid object name 'nowhere' (error 208"),
-        (json!({ "database": "Elsewhere", "sql": "SELECT 1" }), "sqlserver.911", "Database 'Elsewhere' does not exist"),
-        (json!({ "database": "Octopus", "sql": "SELECT * FROM agents", "max_rows": 1 }), "query.rows", "more than 1 rows"),
+        (
+            json!({ "database": "Octopus", "sql": "SELECT x FROM nowhere" }),
+            "sqlserver.208",
+            "Invalid object name 'nowhere' (error 208",
+        ),
+        (
+            json!({ "database": "Elsewhere", "sql": "SELECT 1" }),
+            "sqlserver.911",
+            "Database 'Elsewhere' does not exist",
+        ),
+        (
+            json!({ "database": "Octopus", "sql": "SELECT * FROM agents", "max_rows": 1 }),
+            "query.rows",
+            "more than 1 rows",
+        ),
     ] {
         let error = world.outputs(&Query, with).await.unwrap_err();
         assert!(error.code == code && error.message.contains(words), "{error}");
