@@ -1,21 +1,22 @@
 //! What happens next in a run, and what has happened: [`Machine`], a plain struct. Inputs go in, [`RunEvent`]s come out; it asks no
 //! clock, touches nothing and awaits nothing.
 
-mod agenda;
-mod apply;
-pub mod attempt;
-mod decide;
-pub mod event;
-pub mod exit;
-pub mod machine;
 pub mod moment;
-mod outcome;
-pub mod report;
-mod resume;
-mod scope;
+pub mod exit;
+pub mod attempt;
+pub mod event;
 mod state;
+mod agenda;
+pub mod machine;
+mod scope;
+mod refresh;
+mod apply;
+mod outcome;
+mod resume;
+mod decide;
 mod wanted;
 mod work;
+pub mod report;
 
 pub use crate::attempt::{AttemptRef, LiveKey};
 pub use crate::event::{Ended, Failure, Outcome, RunEvent, RunStatus, Status, Verdict};
