@@ -79,7 +79,7 @@ pub fn call(session: &mut Session, name: &str, given: Vec<Given>, out: &mut Outp
         "sp_executesql" => execute_sql(session, given, out).map(|()| 0),
         "sp_getapplock" => {
             let timeout = text("@locktimeout", 3).and_then(|millis| millis.parse().ok());
-            get_applock(session, text("@resource", 0), text("@lockmode", 1), text("@lockowner", 2), timeout)
+            take_applock(session, text("@resource", 0), text("@lockmode", 1), text("@lockowner", 2), timeout)
         }
         "sp_releaseapplock" => release_applock(session, text("@resource", 0), text("@lockowner", 1)),
         "xp_fileexist" => {
@@ -214,7 +214,7 @@ fn compatible(a: &str, b: &str) -> bool {
         || (shared(b) && a.eq_ignore_ascii_case("Update"))
 }
 
-fn get_applock(
+fn take_applock(
     session: &mut Session,
     resource: Option<String>,
     mode: Option<String>,
