@@ -9,3 +9,5 @@ mod shapes;
 mod disk;
 mod secrets;
 mod signals;
+mod shipped;
+mod points;

@@ -6,7 +6,7 @@ use drydock_machine::{Exit, RunStatus, Sitting as Begin};
 
 use crate::session::{At, Refusal, Session};
 
-use super::run::told;
+use super::told::told;
 
 pub(crate) fn abandon(session: &Session, run: Option<String>) -> Result<Exit, Refusal> {
     let id = session.run_id(run)?;

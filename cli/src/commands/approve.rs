@@ -8,8 +8,8 @@ use drydock_run::sitting::record;
 use crate::args::Format;
 use crate::session::{Refusal, Session};
 
+use super::plan_of::selected;
 use super::print;
-use super::resume::selected;
 
 pub(crate) fn approve(
     session: &Session,

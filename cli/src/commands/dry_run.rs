@@ -12,8 +12,8 @@ use drydock_run::world::RunSite;
 use crate::args::{Format, PlanArgs};
 use crate::session::{Refusal, Session, runtime};
 
+use super::plan_of::loaded;
 use super::print;
-use super::run::loaded;
 
 pub(crate) fn dry_run(
     session: &Session,

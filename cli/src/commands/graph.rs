@@ -9,8 +9,8 @@ use drydock_plan::model::{Plan, Step};
 use crate::args::{Binding, Format, PlanArgs};
 use crate::session::{Refusal, Session};
 
+use super::plan_of::loaded;
 use super::print;
-use super::run::loaded;
 
 pub(crate) fn graph(session: &Session, plan: &Path) -> Result<Exit, Refusal> {
     let quiet =

@@ -1,10 +1,12 @@
 //! One file a command; [`dispatch`] chooses.
 
+mod plan_of;
+mod told;
 mod check;
-mod dry_run;
-mod run;
 mod resume;
 mod abandon;
+mod run;
+mod dry_run;
 mod approve;
 mod runs;
 mod graph;

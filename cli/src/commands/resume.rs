@@ -13,7 +13,8 @@ use crate::findings::written;
 use crate::load::{Loaded, load};
 use crate::session::{At, Refusal, Session, registry};
 
-use super::run::{step_named, told};
+use super::plan_of::selected;
+use super::told::told;
 use super::{colored, print};
 
 /// What `resume` is asked for beside going on.
@@ -143,22 +144,6 @@ fn file_difference(name: &str, old: &[u8], new: &[u8]) -> String {
         .context_radius(1)
         .header(&format!("{shown} (at the start)"), &format!("{shown} (now)"))
         .to_string()
-}
-
-/// A step with its key, as `STEP` or `STEP[KEY]`.
-pub(crate) fn selected(
-    plan: &Plan,
-    flag: &str,
-    text: &str,
-) -> Result<(drydock_plan::name::Name, Option<Arc<str>>), Refusal> {
-    match text.split_once('[') {
-        None => Ok((step_named(plan, flag, text)?, None)),
-        Some((step, rest)) => {
-            let bad = || Refusal::new(Exit::Usage, format!("{flag}: `{text}` is not STEP or STEP[KEY]"));
-            let key = rest.strip_suffix(']').ok_or_else(bad)?;
-            Ok((step_named(plan, flag, step)?, Some(key.into())))
-        }
-    }
 }
 
 fn redo(plan: &Plan, wishes: &Wishes) -> Result<Vec<drydock_machine::machine::Selected>, Refusal> {

@@ -6,14 +6,13 @@ use drydock_machine::{Exit, Machine, RunStatus, Sitting as Begin};
 use drydock_plan::check::Demand;
 use drydock_plan::model::{OnUnfinished, Plan};
 use drydock_plan::name::Name;
-use drydock_plan::show::Look;
 
-use crate::args::{Format, PlanArgs, RunOptions, Unfinished};
-use crate::findings::written;
-use crate::load::{Loaded, given, load};
-use crate::session::{At, Refusal, Session, registry};
+use crate::args::{PlanArgs, RunOptions, Unfinished};
+use crate::session::{At, Refusal, Session};
 
-use super::{abandon, colored, print, resume};
+use super::plan_of::{loaded, step_named};
+use super::told::told;
+use super::{abandon, resume};
 
 pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> Result<Exit, Refusal> {
     let Some((loaded, plan)) = loaded(session, args, Demand::Run)? else { return Ok(Exit::Invalid) };
@@ -43,55 +42,9 @@ pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> R
     Ok(told(session, &machine, &id, exit))
 }
 
-/// A checked plan; `None` when it is invalid, which has been said.
-pub(crate) fn loaded(
-    session: &Session,
-    args: &PlanArgs,
-    demand: Demand,
-) -> Result<Option<(Loaded, Arc<Plan>)>, Refusal> {
-    let unreadable = |error: crate::load::Unreadable| Refusal::new(error.exit(), error.to_string());
-    let given = given(&args.binding, &session.outside).map_err(unreadable)?;
-    let environment = args.binding.env.as_deref();
-    let loaded = load(&args.plan, environment, given, demand, registry().catalog(), &session.outside)
-        .map_err(unreadable)?;
-    let findings = written(
-        [&loaded.checked],
-        session.common.format,
-        Look { color: colored(session), ..Look::default() },
-    );
-    match loaded.plan().cloned() {
-        Some(plan) => {
-            if session.common.format == Format::Text && !session.common.quiet {
-                eprint!("{findings}");
-            }
-            Ok(Some((loaded, Arc::new(plan))))
-        }
-        None if loaded.checked.has_errors() => {
-            print(&findings);
-            Ok(None)
-        }
-        None => Err(Refusal::new(Exit::Invalid, format!("{} is no plan", args.plan.display()))
-            .help("a plan has `steps:` at its top")),
-    }
-}
-
 /// The steps that a flag names.
 fn steps(plan: &Plan, flag: &str, names: &[String]) -> Result<Vec<Name>, Refusal> {
     names.iter().map(|name| step_named(plan, flag, name)).collect()
-}
-
-/// The step that a flag names.
-pub(crate) fn step_named(plan: &Plan, flag: &str, name: &str) -> Result<Name, Refusal> {
-    let known = || plan.steps.iter().map(|step| step.id.as_str());
-    if let Some(step) = plan.steps.iter().find(|step| step.id.as_str() == name) {
-        return Ok(step.id.clone());
-    }
-    let refusal = Refusal::new(Exit::Usage, format!("{flag}: there is no step `{name}` in {}", plan.name));
-    let near = drydock_plan::suggest::nearest(name, known());
-    Err(refusal.help(match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("its steps are {}", known().collect::<Vec<_>>().join(", ")),
-    }))
 }
 
 fn choice(options: &RunOptions, plan: &Plan) -> OnUnfinished {
@@ -165,35 +118,4 @@ fn glance(session: &Session, id: &str) -> Option<Glance> {
         _ => Some(RunStatus::Running),
     };
     Some(Glance { plan, environment, unfinished })
-}
-
-/// Say how a sitting ended, and how to go on.
-pub(crate) fn told(session: &Session, machine: &Machine, id: &str, exit: Exit) -> Exit {
-    let text = session.common.format != Format::Json;
-    let report = machine.report();
-    if text {
-        match &report.summary {
-            Some(summary) if !session.common.quiet || exit != Exit::Done => eprintln!("{summary}"),
-            _ => {}
-        }
-        if !report.outputs.is_empty() && exit == Exit::Done {
-            print(&format!("{:#}\n", serde_json::json!(report.outputs)));
-        }
-    }
-    if (20..=24).contains(&exit.code()) {
-        for (step, shown) in report.steps.iter().filter(|(_, shown)| shown.status == "waiting") {
-            let why = shown.why.as_deref().unwrap_or_default();
-            if shown.uses == "flow.approve" {
-                eprintln!(
-                    "{step} waits for approval: {why}\n  drydock approve {id} {step} --as NAME --reason TEXT"
-                );
-            } else {
-                eprintln!(
-                    "nobody knows what {step} did: {why}\n  drydock resume {id} --assume {step}=redo|done"
-                );
-            }
-        }
-        eprintln!("go on with: drydock resume {id}");
-    }
-    exit
 }

@@ -10,8 +10,8 @@ use drydock_practice::seed::Seed;
 use serde_json::{Map, json};
 
 use crate::args::{Binding, Format, PlanArgs, RehearseArgs};
+use crate::commands::plan_of::loaded;
 use crate::commands::print;
-use crate::commands::run::loaded;
 use crate::load::{document, values};
 use crate::session::{Refusal, Session, runtime};
 
