@@ -157,15 +157,21 @@ async fn faults_do_what_they_say_and_the_ledger_tells() {
     let mark = "BEGIN TRAN dd_01 WITH MARK; INSERT INTO shop.dbo.t VALUES (9); COMMIT";
     tokio::select! {
         answer = held.simple_query(mark) => panic!("answered: {}", answer.is_ok()),
-        () = async { while one(&mut conn, "SELECT COUNT(*) FROM shop.dbo.t").await != "2" { tokio::task::yield_now().await } } => {}
+        () = async { while !world.ledger.lines().iter().any(|line| line.op == "mark dd_01") { tokio::task::yield_now().await } } => {}
     }
     drop(held);
+    assert_eq!(one(&mut conn, "SELECT COUNT(*) FROM shop.dbo.t").await, "2", "the work was done");
     assert!(conn.simple_query(format!("BACKUP LOG shop TO DISK = {}", world.media("x.trn"))).await.is_err());
     let lines = world.ledger.lines();
     let line = |op: &str| {
         lines.iter().rev().find(|line| line.op == op).unwrap_or_else(|| panic!("{op} in {lines:?}"))
     };
     assert_eq!((line("update").attempt.as_deref(), line("update").writes), (Some("r/step/1"), true));
+    assert_eq!(
+        (lines[0].op.as_str(), lines[0].sha256.as_deref()),
+        ("login", None),
+        "nothing of the server's own"
+    );
     assert!(line("mark dd_01").held);
     assert!(!line("backup database shop").writes, "it failed");
     assert!(line("create database shop").sha256.as_ref().is_some_and(|sha| sha.len() == 64));

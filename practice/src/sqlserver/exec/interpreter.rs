@@ -157,7 +157,9 @@ impl Session {
 
     /// Runs a statement under the fault rules and enters it in the ledger.
     fn guarded(&mut self, body: &Body, out: &mut Output) -> Done<Flow> {
-        let Some((op, writes)) = operation(self, body) else { return self.execute(body, out) };
+        // What the server runs for itself is nobody's request.
+        let named = self.request_digest.as_ref().and_then(|_| operation(self, body));
+        let Some((op, writes)) = named else { return self.execute(body, out) };
         let attempt = self.attempt().map(str::to_owned);
         let fault = self.instance.faults.hit(SERVER, attempt.as_deref(), &op);
         match &fault {
