@@ -208,6 +208,9 @@ impl Machine {
 
     fn list(&mut self, step: &Name, items: &[Listed]) {
         let Some(&ix) = self.by_name.get(step) else { return };
+        if self.plan.step(ix).foreach.is_none() {
+            return;
+        }
         self.forget(ix);
         let validations = self.plan.step(ix).validate.len();
         self.steps[ix.ix()].list(items, validations);
