@@ -84,8 +84,7 @@ pub(super) struct CollectionGiven {
     /// Ids of all its shards; those from 0 to its `shard_number` when they are not named.
     #[serde(default)]
     pub(super) shards: Option<Vec<u32>>,
-    /// How many shards were being moved.
-    #[serde(default)]
+    /// How many shards were being moved. Never left out: no word about it proves nothing.
     pub(super) transfers: u32,
     pub(super) snapshots: Vec<SnapshotFile>,
 }

@@ -20,10 +20,14 @@ impl ReadBack {
     /// What the store says. That a file is not there is no error; [`ReadBack::file`] says so.
     pub(super) async fn of(ctx: &Ctx, store: &dyn ArtifactStore, paths: &[&str]) -> Result<Self, StepError> {
         let mut read = Self::default();
-        for (done, path) in paths.iter().enumerate() {
-            ctx.progress(done as u64, Some(paths.len() as u64), "files", "read back and hash");
+        let mut done = 0;
+        for path in paths {
             if !read.files.contains_key(*path) {
-                let file = match rehashed(store, path, |_| {}).await {
+                let seen = |length| {
+                    done += length;
+                    ctx.progress(done, None, "bytes", format!("read back {path}"));
+                };
+                let file = match rehashed(store, path, seen).await {
                     Ok(file) => Some(Artifact { path: file.path, size: file.size, sha256: file.sha256 }),
                     Err(error) if error.code == "artifact.absent" => None,
                     Err(error) => return Err(error),

@@ -183,6 +183,16 @@ async fn what_a_collection_lacks_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_step_that_says_nothing_about_transfers_proves_nothing() {
+    let error = refused(async |_, night| {
+        night["qdrant"]["snapshot"]["collections"][0].as_object_mut().unwrap().remove("transfers");
+    })
+    .await;
+    assert_eq!(error.code, "input");
+    assert!(error.message.ends_with("missing field `transfers`"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_that_is_unproved_is_named_at_once_and_may_be_accepted_by_name() {
     let world = World::new().await;
     let mut night = world.night().await;
