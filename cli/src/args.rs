@@ -120,7 +120,7 @@ pub(crate) enum Command {
         /// Ask the servers too, only reading
         #[arg(long)]
         probe: bool,
-        /// Keep what was shown, for `run --saved`
+        /// Keep what was shown, as JSON
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -359,9 +359,6 @@ pub(crate) struct RunOptions {
     /// The server's own name, for a destructive run in a protected environment; repeatable
     #[arg(long, value_name = "SERVER")]
     pub(crate) confirm: Vec<String>,
-    /// Execute exactly what this saved dry run shows, once, or refuse
-    #[arg(long, value_name = "FILE")]
-    pub(crate) saved: Option<PathBuf>,
 }
 
 /// What to do about an unfinished run.

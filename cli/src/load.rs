@@ -44,7 +44,7 @@ pub(crate) struct Unreadable {
 impl Unreadable {
     /// With what the command ends.
     pub(crate) fn exit(&self) -> Exit {
-        if self.error.kind() == std::io::ErrorKind::InvalidData { Exit::Invalid } else { Exit::Usage }
+        Exit::Usage
     }
 }
 
@@ -57,10 +57,10 @@ impl Files for Beside {
     }
 }
 
-/// A source file, with the name as it was given.
+/// A source file, with the name as it was given. Bytes that are no UTF-8 are a finding with a place, not the end.
 fn source(path: &Path) -> Result<SourceFile, Unreadable> {
-    let text = std::fs::read_to_string(path).map_err(|error| Unreadable { path: path.to_owned(), error })?;
-    Ok(SourceFile::new(path.to_string_lossy().as_ref(), text))
+    let bytes = std::fs::read(path).map_err(|error| Unreadable { path: path.to_owned(), error })?;
+    Ok(SourceFile::of_bytes(path.to_string_lossy().as_ref(), &bytes))
 }
 
 /// What is given for parameters: flags, a file, variables.

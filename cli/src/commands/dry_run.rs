@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use drydock_machine::Exit;
 use drydock_plan::check::Demand;
+use drydock_plan::model::Plan;
 use drydock_run::dry_run::{DryOptions, DryRun, DryStep, Runs, dry_run as ask};
 use drydock_run::services::Services;
 use drydock_run::world::RunSite;
 
 use crate::args::{Format, PlanArgs};
+use crate::load::Loaded;
 use crate::session::{Refusal, Session, runtime};
 
 use super::plan_of::loaded;
@@ -22,16 +24,7 @@ pub(crate) fn dry_run(
     out: Option<&Path>,
 ) -> Result<Exit, Refusal> {
     let Some((loaded, plan)) = loaded(session, args, Demand::Run)? else { return Ok(Exit::Invalid) };
-    let folder = |path: &Path| path.parent().map_or_else(std::path::PathBuf::new, Path::to_owned);
-    let site = RunSite {
-        run: "dry-run".into(),
-        folder: session.state.root().to_owned(),
-        run_started_ms: (session.outside.clock)(),
-        plan_folder: Arc::new(folder(&loaded.path)),
-        environment_folder: folder(loaded.environment.as_deref().unwrap_or(&loaded.path)),
-    };
-    let world = Arc::new(session.world(loaded.environment.as_deref())?);
-    let services = Services::new(world, plan.clone(), site);
+    let services = services(session, &loaded, plan.clone())?;
     let runtime = runtime()?;
     let shown = runtime.block_on(ask(&services, &DryOptions { probe, ..DryOptions::default() }));
     runtime.shutdown_background();
@@ -47,6 +40,24 @@ pub(crate) fn dry_run(
         print(&text(&plan.name.to_string(), &shown));
     }
     Ok(if shown.cannot_succeed() { Exit::CannotSucceed } else { Exit::Done })
+}
+
+/// The engine's services for a plan that is only looked at.
+pub(super) fn services(
+    session: &Session,
+    loaded: &Loaded,
+    plan: Arc<Plan>,
+) -> Result<Arc<Services>, Refusal> {
+    let folder = |path: &Path| path.parent().map_or_else(std::path::PathBuf::new, Path::to_owned);
+    let site = RunSite {
+        run: "dry-run".into(),
+        folder: session.state.root().to_owned(),
+        run_started_ms: (session.outside.clock)(),
+        plan_folder: Arc::new(folder(&loaded.path)),
+        environment_folder: folder(loaded.environment.as_deref().unwrap_or(&loaded.path)),
+    };
+    let world = Arc::new(session.world(loaded.environment.as_deref())?);
+    Ok(Services::new(world, plan, site))
 }
 
 /// For people: first what would be lost and what speaks against it, then every step.

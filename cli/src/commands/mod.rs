@@ -3,10 +3,11 @@
 mod plan_of;
 mod told;
 mod check;
+mod dry_run;
+mod confirm;
 mod resume;
 mod abandon;
 mod run;
-mod dry_run;
 mod approve;
 mod runs;
 mod graph;

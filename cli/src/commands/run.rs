@@ -10,6 +10,7 @@ use drydock_plan::name::Name;
 use crate::args::{PlanArgs, RunOptions, Unfinished};
 use crate::session::{At, Refusal, Session};
 
+use super::confirm::confirmed;
 use super::plan_of::{loaded, step_named};
 use super::told::told;
 use super::{abandon, resume};
@@ -21,6 +22,7 @@ pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> R
         skip: steps(&plan, "--skip", &options.skip)?,
         ..Begin::default()
     };
+    confirmed(session, &loaded, &plan, &options.confirm)?;
     let held = session.state.hold()?;
     let unfinished = unfinished_run(session, &plan)?;
     if let Some((id, status)) = unfinished {
