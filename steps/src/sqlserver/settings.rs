@@ -12,7 +12,7 @@ use super::paths::{PathStyle, Sees};
 pub(super) const FIELDS: &[Field] = &[
     Field::required("host", Shape::Text, "The server's name or address."),
     Field::optional("port", Shape::Integer, "Its port.").or("1433"),
-    Field::required("user", Shape::Text, "A SQL login.").with_secrets(),
+    Field::required("user", Shape::Text, "A SQL login."),
     Field::required("password", Shape::Text, "Its password.").with_secrets(),
     Field::optional(
         "encrypt",
