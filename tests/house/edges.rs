@@ -13,7 +13,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("drydock-steps", &["drydock-step", "drydock-recovery"]),
     (
         "drydock",
-        &["drydock-plan", "drydock-recovery", "drydock-practice", "drydock-machine", "drydock-step", "drydock-run", "drydock-steps"],
+        &[
+            "drydock-plan",
+            "drydock-recovery",
+            "drydock-practice",
+            "drydock-machine",
+            "drydock-step",
+            "drydock-run",
+            "drydock-steps",
+        ],
     ),
 ];
 
@@ -33,7 +41,8 @@ fn crates_import_only_what_they_may() {
     for (name, folder) in CRATES {
         let allowed = ALLOWED.iter().find(|(of, _)| of == name).expect("every crate is in the table").1;
         let manifest = read(&format!("{folder}/Cargo.toml"));
-        let ours = dependencies(&manifest, "dependencies").into_iter().filter(|name| name.starts_with("drydock"));
+        let ours =
+            dependencies(&manifest, "dependencies").into_iter().filter(|name| name.starts_with("drydock"));
         for import in ours {
             assert!(allowed.contains(&import.as_str()), "{name} may not import {import}");
         }
@@ -46,8 +55,12 @@ fn every_dependency_is_named_once_for_the_workspace() {
         let manifest = read(&format!("{folder}/Cargo.toml"));
         for line in manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1) {
             let entry = !line.is_empty() && !line.starts_with(['[', '#']);
-            let shared = line.contains("workspace = true") || line.contains("path = ") || line.contains("harness");
-            assert!(!entry || shared || !line.contains('"') || line.starts_with("name"), "{name}: `{line}` belongs into the workspace");
+            let shared =
+                line.contains("workspace = true") || line.contains("path = ") || line.contains("harness");
+            assert!(
+                !entry || shared || !line.contains('"') || line.starts_with("name"),
+                "{name}: `{line}` belongs into the workspace"
+            );
         }
     }
 }

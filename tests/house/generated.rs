@@ -5,7 +5,8 @@ use std::process::Command;
 use crate::tree::root;
 
 fn check(path: &str, arguments: &[&str]) {
-    let output = Command::new(env!("CARGO_BIN_EXE_drydock")).args(arguments).output().expect("drydock starts");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_drydock")).args(arguments).output().expect("drydock starts");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     let made = String::from_utf8(output.stdout).expect("text");
     let file = root().join(path);

@@ -11,7 +11,11 @@ fn all() -> Vec<crate::tree::Source> {
 
 #[test]
 fn every_file_opens_by_saying_what_it_is_for() {
-    let silent: Vec<String> = all().into_iter().filter(|source| !source.text.starts_with("//!")).map(|source| source.path).collect();
+    let silent: Vec<String> = all()
+        .into_iter()
+        .filter(|source| !source.text.starts_with("//!"))
+        .map(|source| source.path)
+        .collect();
     assert!(silent.is_empty(), "without a head:\n{}", silent.join("\n"));
 }
 
@@ -31,7 +35,12 @@ fn getters_have_no_get() {
         .iter()
         .flat_map(|source| {
             let path = source.path.clone();
-            source.text.lines().filter(|line| line.contains("fn get_")).map(move |line| format!("{path}: {}", line.trim())).collect::<Vec<_>>()
+            source
+                .text
+                .lines()
+                .filter(|line| line.contains("fn get_"))
+                .map(move |line| format!("{path}: {}", line.trim()))
+                .collect::<Vec<_>>()
         })
         .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));

@@ -6,17 +6,47 @@ use crate::tree::{read, shipped};
 const THINKING: &[&str] = &["engine/plan", "engine/machine", "engine/recovery"];
 
 /// Crates that act.
-const ACTING: &[&str] = &["tokio", "reqwest", "tiberius", "tokio-postgres", "axum", "rusqlite", "rustix", "async-trait", "tempfile"];
+const ACTING: &[&str] = &[
+    "tokio",
+    "reqwest",
+    "tiberius",
+    "tokio-postgres",
+    "axum",
+    "rusqlite",
+    "rustix",
+    "async-trait",
+    "tempfile",
+];
 
 /// Calls that act.
-const TOUCHES: &[&str] =
-    &["std::fs", "std::net", "std::env", "std::process", "std::thread", "SystemTime", "Instant::now", "async fn", ".await"];
+const TOUCHES: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "SystemTime",
+    "Instant::now",
+    "async fn",
+    ".await",
+];
 
 /// Calls by which a library would speak or look around.
-const SPEAKS: &[&str] = &["println!", "eprintln!", "print!(", "eprint!(", "std::env::var", "home_dir", "SystemTime::now", "Utc::now"];
+const SPEAKS: &[&str] = &[
+    "println!",
+    "eprintln!",
+    "print!(",
+    "eprint!(",
+    "std::env::var",
+    "home_dir",
+    "SystemTime::now",
+    "Utc::now",
+];
 
 fn code_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().take_while(|line| *line != "#[cfg(test)]").map(|line| line.split("//").next().unwrap_or_default())
+    text.lines()
+        .take_while(|line| *line != "#[cfg(test)]")
+        .map(|line| line.split("//").next().unwrap_or_default())
 }
 
 #[test]
@@ -25,7 +55,10 @@ fn thinking_rooms_have_no_crate_that_acts() {
         let manifest = read(&format!("{room}/Cargo.toml"));
         let own = manifest.split("[dev-dependencies]").next().unwrap_or_default();
         for acting in ACTING {
-            assert!(!own.lines().any(|line| line.starts_with(&format!("{acting}."))), "{room} imports {acting}");
+            assert!(
+                !own.lines().any(|line| line.starts_with(&format!("{acting}."))),
+                "{room} imports {acting}"
+            );
         }
     }
 }
@@ -33,9 +66,15 @@ fn thinking_rooms_have_no_crate_that_acts() {
 #[test]
 fn thinking_rooms_call_nothing_outside() {
     let mut found = Vec::new();
-    for source in shipped().iter().filter(|source| THINKING.iter().any(|room| source.path.starts_with(room))) {
+    for source in shipped().iter().filter(|source| THINKING.iter().any(|room| source.path.starts_with(room)))
+    {
         for line in code_lines(&source.text) {
-            found.extend(TOUCHES.iter().filter(|touch| line.contains(**touch)).map(|touch| format!("{}: {touch}", source.path)));
+            found.extend(
+                TOUCHES
+                    .iter()
+                    .filter(|touch| line.contains(**touch))
+                    .map(|touch| format!("{}: {touch}", source.path)),
+            );
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -46,7 +85,12 @@ fn no_library_speaks_or_looks_around() {
     let mut found = Vec::new();
     for source in shipped().iter().filter(|source| !source.path.starts_with("cli/")) {
         for line in code_lines(&source.text) {
-            found.extend(SPEAKS.iter().filter(|call| line.contains(**call)).map(|call| format!("{}: {call}", source.path)));
+            found.extend(
+                SPEAKS
+                    .iter()
+                    .filter(|call| line.contains(**call))
+                    .map(|call| format!("{}: {call}", source.path)),
+            );
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -56,7 +100,9 @@ fn no_library_speaks_or_looks_around() {
 fn yaml_is_named_in_one_file() {
     let named: Vec<String> = shipped()
         .into_iter()
-        .filter(|source| code_lines(&source.text).any(|line| line.contains("serde_yaml") || line.contains("saphyr")))
+        .filter(|source| {
+            code_lines(&source.text).any(|line| line.contains("serde_yaml") || line.contains("saphyr"))
+        })
         .map(|source| source.path)
         .collect();
     assert_eq!(named, ["engine/plan/src/syntax/yaml.rs"]);
@@ -74,7 +120,8 @@ fn the_template_engine_s_unstable_part_is_named_in_one_file() {
 
 #[test]
 fn folders_of_steps_never_import_each_other() {
-    let folders = ["sqlserver", "qdrant", "postgres", "artifact", "point", "ef", "process", "http", "flow", "target"];
+    let folders =
+        ["sqlserver", "qdrant", "postgres", "artifact", "point", "ef", "process", "http", "flow", "target"];
     let mut found = Vec::new();
     for source in shipped().iter().filter(|source| source.path.starts_with("steps/src/")) {
         let own = source.path.trim_start_matches("steps/src/").split('/').next().unwrap_or_default();

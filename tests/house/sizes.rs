@@ -6,8 +6,10 @@ use crate::tree::{Source, shipped};
 const EXCUSED_FILES: &[(&str, &str)] = &[];
 
 /// Functions that may be longer than 80 lines, with the reason.
-const EXCUSED_FUNCTIONS: &[(&str, &str, &str)] =
-    &[("engine/machine/src/apply.rs", "apply", "one match over all events"), ("cli/src/reporters/lines.rs", "of", "one match over all events")];
+const EXCUSED_FUNCTIONS: &[(&str, &str, &str)] = &[
+    ("engine/machine/src/apply.rs", "apply", "one match over all events"),
+    ("cli/src/reporters/lines.rs", "of", "one match over all events"),
+];
 
 /// The functions of a file with their lengths, by rustfmt's indentation.
 fn functions(source: &Source) -> Vec<(String, usize)> {
@@ -25,7 +27,11 @@ fn functions(source: &Source) -> Vec<(String, usize)> {
         let name: String = name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         let end = format!("{}}}", " ".repeat(indent));
         let one_line = line.ends_with('}') || line.ends_with(';');
-        let length = if one_line { 1 } else { lines[at..].iter().position(|line| *line == end).map_or(1, |found| found + 1) };
+        let length = if one_line {
+            1
+        } else {
+            lines[at..].iter().position(|line| *line == end).map_or(1, |found| found + 1)
+        };
         found.push((name, length));
     }
     found
@@ -42,7 +48,10 @@ fn files_stay_small() {
     let sizes: Vec<usize> = files.iter().map(|source| source.lines_without_tests().len()).collect();
     let long: Vec<String> = files
         .iter()
-        .filter(|source| source.lines_without_tests().len() > 600 && !EXCUSED_FILES.iter().any(|(path, _)| *path == source.path))
+        .filter(|source| {
+            source.lines_without_tests().len() > 600
+                && !EXCUSED_FILES.iter().any(|(path, _)| *path == source.path)
+        })
         .map(|source| format!("{} ({})", source.path, source.lines_without_tests().len()))
         .collect();
     assert!(long.is_empty(), "longer than 600 lines:\n{}", long.join("\n"));
@@ -58,7 +67,11 @@ fn functions_stay_small() {
     for source in shipped() {
         for (name, length) in functions(&source) {
             lengths.push(length);
-            if length > 80 && !EXCUSED_FUNCTIONS.iter().any(|(path, function, _)| *path == source.path && *function == name) {
+            if length > 80
+                && !EXCUSED_FUNCTIONS
+                    .iter()
+                    .any(|(path, function, _)| *path == source.path && *function == name)
+            {
                 long.push(format!("{} {name} ({length})", source.path));
             }
         }
@@ -72,7 +85,8 @@ fn functions_stay_small() {
 fn excuses_are_needed() {
     let files = shipped();
     for (path, name, _) in EXCUSED_FUNCTIONS {
-        let source = files.iter().find(|source| source.path == *path).unwrap_or_else(|| panic!("{path} is gone"));
+        let source =
+            files.iter().find(|source| source.path == *path).unwrap_or_else(|| panic!("{path} is gone"));
         let needed = functions(source).iter().any(|(function, length)| function == name && *length > 80);
         assert!(needed, "{path} {name} needs no excuse any more");
     }

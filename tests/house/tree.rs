@@ -63,8 +63,12 @@ fn walk(folder: &Path, found: &mut Vec<Source>) {
                 walk(&path, found);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let relative = path.strip_prefix(root()).expect("under the root").to_string_lossy().replace('\\', "/");
-            found.push(Source { path: relative, text: std::fs::read_to_string(&path).expect("a source is text") });
+            let relative =
+                path.strip_prefix(root()).expect("under the root").to_string_lossy().replace('\\', "/");
+            found.push(Source {
+                path: relative,
+                text: std::fs::read_to_string(&path).expect("a source is text"),
+            });
         }
     }
 }

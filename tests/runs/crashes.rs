@@ -88,7 +88,10 @@ fn killed_at_every_batch_a_run_ends_as_if_it_had_not_been() {
             assert_eq!(names(&found), names(&effects), "killed at {batch}.{when}");
             let lost = world.journal().iter().filter(|line| line["outcome"] == "lost").count();
             let again: usize = found.iter().map(|(_, times)| times - 1).sum();
-            assert!(again <= lost, "killed at {batch}.{when}: {again} done twice, {lost} attempts lost\n{found:?}");
+            assert!(
+                again <= lost,
+                "killed at {batch}.{when}: {again} done twice, {lost} attempts lost\n{found:?}"
+            );
         }
     }
     assert!(cases >= 18, "only {cases} cases");

@@ -21,13 +21,19 @@ fn a_journal_that_may_not_grow_ends_the_run_and_is_resumed() {
     world.drydock("resume r").with_exit(0);
     let shown = world.shown();
     assert_eq!(shown["status"], "succeeded");
-    let attempts: usize = shown["steps"].as_object().unwrap().values().map(|step| step["attempts"].as_array().unwrap().len()).sum();
+    let attempts: usize = shown["steps"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|step| step["attempts"].as_array().unwrap().len())
+        .sum();
     assert!((60..=61).contains(&attempts), "{attempts} attempts of 60 steps");
 }
 
 #[test]
 fn damage_is_told_with_its_place_and_stands_in_the_way_of_resume_alone() {
-    let world = World::plan("drydock: v1\nname: p\nsteps:\n  a: { uses: flow.fail, with: { message: no } }\n");
+    let world =
+        World::plan("drydock: v1\nname: p\nsteps:\n  a: { uses: flow.fail, with: { message: no } }\n");
     world.run().with_exit(20);
     let path = world.path(".drydock/r/journal.jsonl");
     let mut bytes = std::fs::read(&path).unwrap();

@@ -11,7 +11,10 @@ fn a_run_ends_with_the_code_of_what_happened() {
     let cases = [
         ("{ uses: flow.noop }", 0),
         ("{ uses: flow.fail, with: { message: no } }", 20),
-        ("{ uses: flow.set, with: { values: { n: 1 } }, validate: [ { name: n is two, assert: outputs.n == 2 } ] }", 21),
+        (
+            "{ uses: flow.set, with: { values: { n: 1 } }, validate: [ { name: n is two, assert: outputs.n == 2 } ] }",
+            21,
+        ),
         ("{ uses: flow.fail, on_failure: ignore, with: { message: no } }", 0),
         ("{ uses: flow.fail, on_failure: continue, with: { message: no } }", 20),
         ("{ uses: flow.approve, with: { message: may I } }", 24),

@@ -28,7 +28,10 @@ outputs:
 fn a_plan_runs_and_is_shown() {
     let world = World::plan(PLAN);
     let ended = world.drydock("run plan.yaml --run-id r -p who=you").with_exit(0);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap(), json!({ "said": "hello you" }));
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap(),
+        json!({ "said": "hello you" })
+    );
     let shown = world.shown();
     assert_eq!(shown["status"], "succeeded");
     assert_eq!(shown["exit"], 0);

@@ -36,8 +36,16 @@ fn a_changed_plan_is_refused_with_what_changed() {
     world.run().with_exit(20);
     let world = world.write("plan.yaml", &FLAKY.replace("test -e mended", "true")).write("mended", "");
     let ended = world.drydock("resume r").with_exit(12).says("--accept-changes");
-    assert!(ended.stderr.contains("-    with: { argv: [sh, -c, \"echo flaky >> ledger; test -e mended\"] }"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("+    with: { argv: [sh, -c, \"echo flaky >> ledger; true\"] }"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("-    with: { argv: [sh, -c, \"echo flaky >> ledger; test -e mended\"] }"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("+    with: { argv: [sh, -c, \"echo flaky >> ledger; true\"] }"),
+        "{}",
+        ended.stderr
+    );
     world.drydock("resume r --accept-changes").with_exit(0);
     assert_eq!(world.shown()["status"], "succeeded");
     assert_eq!(world.text("ledger").matches("good").count(), 1);

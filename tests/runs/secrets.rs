@@ -6,7 +6,13 @@ const CANARY: &str = "c4n4ry/+Wert&lang?";
 
 /// The canary as it may come back.
 fn forms() -> Vec<String> {
-    let percent: String = CANARY.bytes().map(|byte| if byte.is_ascii_alphanumeric() { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect();
+    let percent: String =
+        CANARY
+            .bytes()
+            .map(|byte| {
+                if byte.is_ascii_alphanumeric() { (byte as char).to_string() } else { format!("%{byte:02X}") }
+            })
+            .collect();
     let base64 = ["YzRuNHJ5LytXZXJ0Jmxhbmc", "NG40cnkvK1dlcnQmbGFuZz8", "RuNHJ5LytXZXJ0Jmxhbm"];
     let mut forms = vec![CANARY.to_owned(), percent.to_lowercase(), percent];
     forms.extend(base64.map(str::to_owned));
@@ -53,7 +59,10 @@ fn no_byte_of_a_secret_is_written_or_said() {
     let dry = world.drydock("dry-run plan.yaml --format json").with_exit(0);
     assert!(dry.stdout.contains("***"), "{}", dry.stdout);
     assert!(shown.stdout.contains("user:***@host"), "{}", shown.stdout);
-    check_nowhere(&world, &[&ran.stdout, &ran.stderr, &events.stdout, &events.stderr, &shown.stdout, &dry.stdout]);
+    check_nowhere(
+        &world,
+        &[&ran.stdout, &ran.stderr, &events.stdout, &events.stderr, &shown.stdout, &dry.stdout],
+    );
 }
 
 #[test]

@@ -17,10 +17,16 @@ fn events_begin_with_a_header_and_end_with_the_run_s_end() {
     let lines: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0], json!({ "drydock": "events", "version": 1, "run": "r" }));
     let last = lines.last().unwrap();
-    assert_eq!((&last["event"], &last["status"], &last["exit"]), (&json!("run_ended"), &json!("succeeded"), &json!(0)));
+    assert_eq!(
+        (&last["event"], &last["status"], &last["exit"]),
+        (&json!("run_ended"), &json!("succeeded"), &json!(0))
+    );
     let started: Vec<&Value> = lines.iter().filter(|line| line["event"] == "attempt_started").collect();
     assert_eq!(started.len(), 3);
-    assert_eq!((&started[1]["step"], &started[1]["key"], &started[1]["attempt"]), (&json!("b"), &json!("x"), &json!(1)));
+    assert_eq!(
+        (&started[1]["step"], &started[1]["key"], &started[1]["attempt"]),
+        (&json!("b"), &json!("x"), &json!(1))
+    );
     let seqs: Vec<u64> = lines[1..].iter().map(|line| line["seq"].as_u64().unwrap()).collect();
     assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
     assert!(lines[1]["at"].as_str().unwrap().ends_with('Z'));
@@ -36,20 +42,32 @@ fn a_run_is_shown_with_every_step_and_instance() {
     }
     assert_eq!(keys(&shown["steps"]), ["a", "b", "b[x]", "b[y]"]);
     assert_eq!(keys(&shown["sittings"][0]), ["n", "started_at", "ended_at", "exit"]);
-    assert_eq!(keys(&shown["steps"]["a"]["attempts"][0]), ["n", "started_at", "ended_at", "outcome", "notes"]);
-    assert_eq!(shown["steps"]["b"]["outputs"][1], json!({ "key": "y", "item": "y", "status": "succeeded", "outputs": { "it": "y" } }));
-    let list: Value = serde_json::from_str(&world.drydock("runs list --format json").with_exit(0).stdout).unwrap();
+    assert_eq!(
+        keys(&shown["steps"]["a"]["attempts"][0]),
+        ["n", "started_at", "ended_at", "outcome", "notes"]
+    );
+    assert_eq!(
+        shown["steps"]["b"]["outputs"][1],
+        json!({ "key": "y", "item": "y", "status": "succeeded", "outputs": { "it": "y" } })
+    );
+    let list: Value =
+        serde_json::from_str(&world.drydock("runs list --format json").with_exit(0).stdout).unwrap();
     assert_eq!(keys(&list[0]), ["run", "plan", "environment", "status", "exit", "started_at"]);
-    let checked: Value = serde_json::from_str(&world.drydock("runs check r --format json").with_exit(0).stdout).unwrap();
+    let checked: Value =
+        serde_json::from_str(&world.drydock("runs check r --format json").with_exit(0).stdout).unwrap();
     assert_eq!(checked["journal"], "sound");
 }
 
 #[test]
 fn findings_have_places_in_characters() {
     let world = World::plan("drydock: v1\nname: p\nsteps:\n  a: { description: äöü, uses: flow.nop }\n");
-    let found: Value = serde_json::from_str(&world.drydock("check plan.yaml --format json").with_exit(10).stdout).unwrap();
+    let found: Value =
+        serde_json::from_str(&world.drydock("check plan.yaml --format json").with_exit(10).stdout).unwrap();
     let finding = &found["findings"][0];
-    assert_eq!((&finding["line"], &finding["column"], &finding["length"]), (&json!(4), &json!(32), &json!(8)));
+    assert_eq!(
+        (&finding["line"], &finding["column"], &finding["length"]),
+        (&json!(4), &json!(32), &json!(8))
+    );
     assert_eq!(finding["suggestion"], "flow.noop");
     for key in ["code", "severity", "file", "message", "label", "help"] {
         assert!(finding.get(key).is_some(), "no {key}");
@@ -60,11 +78,13 @@ fn findings_have_places_in_characters() {
 fn a_dry_run_says_what_would_run_and_changes_nothing() {
     let plan = "drydock: v1\nname: p\nsteps:\n  a: { uses: process.run, with: { argv: [touch, made] } }\n  b: { uses: flow.noop, needs: [a], when: steps.a.outputs.exit_code == 0 }\n  c: { uses: flow.noop, when: 'false' }\n";
     let world = World::plan(plan);
-    let shown: Value = serde_json::from_str(&world.drydock("dry-run plan.yaml --format json").with_exit(0).stdout).unwrap();
+    let shown: Value =
+        serde_json::from_str(&world.drydock("dry-run plan.yaml --format json").with_exit(0).stdout).unwrap();
     for key in ["digest", "steps", "destroys", "findings"] {
         assert!(shown.get(key).is_some(), "no {key}");
     }
-    let runs: Vec<&str> = shown["steps"].as_array().unwrap().iter().map(|step| step["runs"].as_str().unwrap()).collect();
+    let runs: Vec<&str> =
+        shown["steps"].as_array().unwrap().iter().map(|step| step["runs"].as_str().unwrap()).collect();
     assert_eq!(runs, ["yes", "unknown", "no"]);
     assert_eq!(shown["steps"][0]["actions"][0]["text"], "touch made");
     assert_eq!(shown["steps"][0]["actions"][0]["writes"], true);
@@ -88,7 +108,13 @@ fn equal_runs_have_equal_journals_once_times_are_masked() {
             .collect::<Vec<_>>()
     };
     let order = |lines: Vec<Value>| {
-        let mut texts: Vec<String> = lines.into_iter().map(|mut line| { line.as_object_mut().unwrap().remove("seq"); line.to_string() }).collect();
+        let mut texts: Vec<String> = lines
+            .into_iter()
+            .map(|mut line| {
+                line.as_object_mut().unwrap().remove("seq");
+                line.to_string()
+            })
+            .collect();
         texts.sort();
         texts
     };

@@ -20,7 +20,11 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn signal(child: &Child, name: &str) {
-    let sent = std::process::Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
+    let sent = std::process::Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(child.id().to_string())
+        .status()
+        .unwrap();
     assert!(sent.success());
 }
 
@@ -37,7 +41,9 @@ fn ended(mut child: Child) -> (Option<i32>, String) {
 /// Whether a process lives: it is there and no zombie.
 fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().is_empty() && !rest.trim_start().starts_with('Z'))
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !rest.trim_start().is_empty() && !rest.trim_start().starts_with('Z'))
 }
 
 const PLAN: &str = r#"
@@ -53,7 +59,9 @@ finally:
 "#;
 
 fn begun(world: &World) {
-    until("the child has begun", || ["child", "grandchild", "escaped"].iter().all(|name| world.text(name).ends_with('\n')));
+    until("the child has begun", || {
+        ["child", "grandchild", "escaped"].iter().all(|name| world.text(name).ends_with('\n'))
+    });
 }
 
 fn nothing_lives(world: &World) {
@@ -65,7 +73,9 @@ fn nothing_lives(world: &World) {
 
 #[test]
 fn ctrl_c_stops_runs_finally_and_can_be_gone_on_with() {
-    let world = World::plan("drydock: v1\nname: p\nsteps:\n  a: { uses: flow.wait, with: { for: 10m } }\n  b: { uses: flow.noop, needs: [a] }\nfinally:\n  tidy: { uses: process.run, with: { argv: [touch, tidied] } }\n");
+    let world = World::plan(
+        "drydock: v1\nname: p\nsteps:\n  a: { uses: flow.wait, with: { for: 10m } }\n  b: { uses: flow.noop, needs: [a] }\nfinally:\n  tidy: { uses: process.run, with: { argv: [touch, tidied] } }\n",
+    );
     let child = start(&world);
     until("the run has begun", || world.text(".drydock/r/journal.jsonl").contains("attempt_started"));
     signal(&child, "INT");
@@ -74,7 +84,10 @@ fn ctrl_c_stops_runs_finally_and_can_be_gone_on_with() {
     assert!(said.contains("drydock resume r"), "{said}");
     assert!(world.path("tidied").exists());
     let shown = world.shown();
-    assert_eq!((&shown["status"], &shown["steps"]["b"]["status"]), (&"interrupted".into(), &"cancelled".into()));
+    assert_eq!(
+        (&shown["status"], &shown["steps"]["b"]["status"]),
+        (&"interrupted".into(), &"cancelled".into())
+    );
     assert_eq!(shown["steps"]["b"]["attempts"].as_array().unwrap().len(), 0);
 }
 

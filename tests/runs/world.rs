@@ -91,7 +91,10 @@ impl World {
 
     /// The journal of the run `r` as JSON lines.
     pub(crate) fn journal(&self) -> Vec<Value> {
-        self.text(".drydock/r/journal.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.text(".drydock/r/journal.jsonl")
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// Every file below the folder with its bytes.

@@ -44,7 +44,8 @@ fn cosine() -> String {
 /// # Errors
 /// [`OctopusError::Data`] when the document is not of the shape above, the others when a store refuses.
 pub async fn fill_from(addresses: &Addresses, document: &Value) -> Result<(), OctopusError> {
-    let data: Data = serde_json::from_value(document.clone()).map_err(|error| OctopusError::Data(error.to_string()))?;
+    let data: Data =
+        serde_json::from_value(document.clone()).map_err(|error| OctopusError::Data(error.to_string()))?;
     let mut master = connect(&addresses.sqlserver, "master").await?;
     for (database, batches) in &data.sqlserver {
         let name = database.replace(']', "]]");
