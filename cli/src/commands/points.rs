@@ -32,15 +32,18 @@ pub(crate) fn points(
     target: Option<&str>,
     what: Option<PointsCommand>,
 ) -> Result<Exit, Refusal> {
+    let text = std::fs::read_to_string(environment)
+        .map_err(|error| Refusal::new(Exit::Usage, format!("cannot read {}: {error}", environment.display())))?;
+    let source = SourceFile::new(environment.to_string_lossy().as_ref(), text);
+    // What is wrong with the environment itself is said before its stores are looked for.
+    let own = checked(session, &source, None);
+    if own.has_errors() {
+        return Ok(invalid(session, &own));
+    }
     let store = store_named(environment, target)?;
-    let checked = checked(session, environment, &store)?;
+    let checked = checked_with(session, &source, &store);
     if checked.has_errors() {
-        print(&written(
-            [&checked],
-            session.common.format,
-            Look { color: colored(session), ..Look::default() },
-        ));
-        return Ok(Exit::Invalid);
+        return Ok(invalid(session, &checked));
     }
     let found = found(session, environment, &store, checked)?;
     for file in &found.unreadable {
@@ -51,6 +54,11 @@ pub(crate) fn points(
         PointsCommand::List => list(session, &catalogue, &found),
         PointsCommand::Show { point } => show(session, &catalogue, &point),
     }
+}
+
+fn invalid(session: &Session, checked: &Checked) -> Exit {
+    print(&written([checked], session.common.format, Look { color: colored(session), ..Look::default() }));
+    Exit::Invalid
 }
 
 /// The artifact store's name: the one that was asked for, or the only one of the environment.
@@ -93,27 +101,27 @@ impl Files for NoFiles {
     }
 }
 
-/// The environment, checked against a plan that needs the store alone.
-fn checked(session: &Session, environment: &Path, store: &str) -> Result<Checked, Refusal> {
-    let text = std::fs::read_to_string(environment).map_err(|error| {
-        Refusal::new(Exit::Usage, format!("cannot read {}: {error}", environment.display()))
-    })?;
+/// The environment, checked with a plan that needs the store alone.
+fn checked_with(session: &Session, environment: &SourceFile, store: &str) -> Checked {
     let plan = format!(
         "drydock: v1\nname: points\ntargets: {{ {store}: artifacts }}\nsteps: {{ ask: {{ uses: target.ping, target: {store} }} }}\n"
     );
+    checked(session, &SourceFile::new("the plan of `drydock points`", plan), Some(environment))
+}
+
+fn checked(session: &Session, file: &SourceFile, environment: Option<&SourceFile>) -> Checked {
     let texts = session.outside.environment.iter();
-    let variables: BTreeMap<String, String> = texts
-        .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned())))
-        .collect();
-    Ok(check(&CheckInput {
-        file: &SourceFile::new("the plan of `drydock points`", plan),
-        environment: Some(&SourceFile::new(environment.to_string_lossy().as_ref(), text)),
+    let variables: BTreeMap<String, String> =
+        texts.filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))).collect();
+    check(&CheckInput {
+        file,
+        environment,
         catalog: &registry().catalog(),
         given: &GivenParams::default(),
         variables: &variables,
         files: &NoFiles,
         demand: Demand::Run,
-    }))
+    })
 }
 
 /// What lies in the store.
