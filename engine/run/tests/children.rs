@@ -91,7 +91,9 @@ impl Line {
     }
 }
 
-const STUBBORN: &str = "trap '' TERM INT HUP; sleep 1000 & setsid sleep 1000 & echo ready >&3; wait";
+/// Processes that heed no signal: one that left the group and one that dropped the mark are among them.
+const STUBBORN: &str =
+    "trap '' TERM INT HUP; sleep 1000 & setsid sleep 1000 & env -i sleep 1000 & echo ready >&3; wait";
 
 fn signal(id: u32, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(id).unwrap()).unwrap(), signal).unwrap();
@@ -211,7 +213,7 @@ async fn what_a_program_leaves_behind_is_killed() {
     let line = Line::new();
     let children = children();
     let (_canceller, signal) = CancelSignal::pair();
-    let leaving = script(&line.held_by("sleep 1000 & echo ready >&3; echo out"));
+    let leaving = script(&line.held_by("sleep 1000 >&3 2>&3 & echo ready >&3; echo out"));
     assert_eq!(children.run(leaving, env(), &signal).await.unwrap().stdout, b"out\n");
     line.says("ready");
     tokio::task::spawn_blocking(move || line.ends()).await.unwrap();
@@ -220,7 +222,8 @@ async fn what_a_program_leaves_behind_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_is_dropped_leaves_nothing() {
     let line = Line::new();
-    let children = children();
+    let children = std::sync::Arc::new(children());
+    let lasting = children.clone();
     let (_canceller, signal) = CancelSignal::pair();
     let spec = script(&line.held_by("trap '' TERM; sleep 1000 & echo ready >&3; wait"));
     let attempt = tokio::spawn(async move { children.run(spec, env(), &signal).await });
@@ -228,6 +231,7 @@ async fn an_attempt_that_is_dropped_leaves_nothing() {
     attempt.abort();
     assert!(attempt.await.unwrap_err().is_cancelled());
     line.ends();
+    drop(lasting);
 }
 
 #[tokio::test(flavor = "multi_thread")]

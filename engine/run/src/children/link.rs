@@ -96,3 +96,38 @@ impl ReaperLink {
 pub(super) fn locked(link: &Mutex<ReaperLink>) -> MutexGuard<'_, ReaperLink> {
     link.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+
+    /// What a reaper that only writes down what it hears has heard, once `link` lets it go.
+    fn heard(link: &mut ReaperLink, file: &std::path::Path) -> String {
+        link.release().unwrap().wait().unwrap();
+        std::fs::read_to_string(file).unwrap()
+    }
+
+    #[test]
+    fn a_new_reaper_hears_of_everything_that_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("heard");
+        let script = format!("exec /bin/cat > '{}'", file.display());
+        let command = ["/bin/sh", "-c", &script].map(OsString::from).to_vec();
+        let mut link = ReaperLink::new(command, Mark { run: "r1".into(), sitting: "7.0".into() });
+        link.ensure().unwrap();
+        link.began(21).unwrap();
+        link.began(22).unwrap();
+        link.ended(21);
+        let first = link.process_id();
+        link.ensure().unwrap();
+        assert_eq!(link.process_id(), first);
+        assert_eq!(heard(&mut link, &file), "mark 7.0 r1\n+21\n+22\n-21\n");
+        link.ensure().unwrap();
+        assert_ne!(link.process_id(), first);
+        link.began(23).unwrap();
+        assert_eq!(heard(&mut link, &file), "mark 7.0 r1\n+22\n+23\n");
+        let error = ReaperLink::new(Vec::new(), Mark::new("r1")).ensure().unwrap_err();
+        assert_eq!(error.code, "process.reaper");
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! A value is found as it is, percent-encoded (any hex, `+` for a space), JSON-escaped, in base64 (standard and URL-safe, wherever in the
 //! encoded bytes it lies), and in these within one another as a URL in a JSON text has them. Of a value of several lines each longer line
-//! is found too. A value of up to three characters is found only where it stands as a word of its own and as it is: it would be found by
+//! is found too, of a URL its password. A value of up to three characters is found only where it stands as a word of its own and as it is: it would be found by
 //! chance everywhere else.
 
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use drydock_step::StepError;
 use serde_json::{Map, Value};
 
-use super::encoded::{View, WRAPPINGS};
+use super::encoded::{Encoding, View, WRAPPINGS};
 
 /// What stands where a secret stood.
 pub const MASK: &str = "***";
@@ -186,11 +186,10 @@ impl Pattern {
     }
 }
 
-/// Everything that shows a long value or a longer line of it.
+/// Everything that shows a long value or a part of it that a server may see alone.
 fn patterns(value: &str) -> Vec<Pattern> {
-    let lines = value.lines().map(str::trim).filter(|line| line.len() >= LONG_LINE && *line != value);
     let mut found = Vec::new();
-    for part in std::iter::once(value).chain(lines) {
+    for part in parts(value) {
         found.push(Pattern::plain(part.as_bytes()));
         for before in 0..3 {
             let standard = Pattern::base64(part.as_bytes(), before, &STANDARD);
@@ -202,6 +201,25 @@ fn patterns(value: &str) -> Vec<Pattern> {
         }
     }
     found
+}
+
+/// The value, and what of it may come back alone: without the blanks around it, each longer line, and the password of a URL.
+fn parts(value: &str) -> BTreeSet<String> {
+    let lines = value.lines().map(str::trim).filter(|line| line.len() >= LONG_LINE);
+    let password = url_password(value);
+    let decoded = password.and_then(|password| View::of(password, &[Encoding::Percent]));
+    let decoded = decoded.and_then(|view| String::from_utf8(view.bytes).ok());
+    let alone = [value.trim()].into_iter().chain(password).map(str::to_owned).chain(decoded);
+    let long = alone.filter(|part| part.chars().count() >= SHORT).chain(lines.map(str::to_owned));
+    long.chain([value.to_owned()]).collect()
+}
+
+/// The password in `https://user:password@host/`, as it is written.
+fn url_password(value: &str) -> Option<&str> {
+    let (_, rest) = value.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (_, password) = authority.rsplit_once('@')?.0.split_once(':')?;
+    Some(password)
 }
 
 impl Search {
@@ -269,8 +287,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_a_value_are_masked_by_themselves() {
+    fn parts_of_a_value_are_masked_by_themselves() {
         check(&["-----BEGIN\nMIIEvQIBADAN\nx\n"], "key: MIIEvQIBADAN x", "key: *** x");
+        check(&[" s3cret "], "got (s3cret)", "got (***)");
+        check(&["https://u:p%40ss@h/x"], "u:p@ss p%40ss dTpwQHNz h", "u:*** *** dT*** h");
+        check(&["https://u:pw@h/x"], "pw https://u:pw@h/x", "pw ***");
     }
 
     #[test]
