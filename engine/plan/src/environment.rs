@@ -30,8 +30,8 @@ pub struct Environment {
     pub place: Place,
     /// Whether destructive runs ask for a server's own name.
     pub protected: bool,
-    /// Its targets.
-    pub targets: IndexMap<Name, Bound>,
+    /// Its targets; `None` where one is wrong, which is found already.
+    pub targets: IndexMap<Name, Option<Bound>>,
     /// Values of parameters, as written but for variables.
     pub params: Vec<Entry>,
 }
@@ -72,7 +72,7 @@ impl Environment {
         for entry in file.targets {
             let name = named(&entry.key, entry.key_place, findings);
             let bound = settings.target(entry, findings);
-            if let (Some(name), Some(bound)) = (name, bound) {
+            if let Some(name) = name {
                 targets.insert(name, bound);
             }
         }

@@ -160,7 +160,7 @@ fn unused(params: &Params, readers: &Readers<'_, '_>, findings: &mut Findings) {
 fn missing(params: &Params, readers: &Readers<'_, '_>, findings: &mut Findings) {
     for (name, declared) in &params.declared {
         let bare = readers.bare_params.iter().find(|(read, _)| read == name).map(|(_, place)| *place);
-        if params.has_value(name.as_str()) || !(declared.required || bare.is_some()) {
+        if params.is_given(name.as_str()) || !(declared.required || bare.is_some()) {
             continue;
         }
         let place = params.places.get(name).copied().unwrap_or_default();

@@ -66,7 +66,8 @@ impl Targets {
                         findings.push(unbound(target, kind, environment));
                         continue;
                     }
-                    Some(there) if there.kind != kind => {
+                    Some(None) => continue,
+                    Some(Some(there)) if there.kind != kind => {
                         findings.push(
                             Finding::error(
                                 codes::TARGET_KIND_DIFFERS,
@@ -79,7 +80,7 @@ impl Targets {
                         );
                         continue;
                     }
-                    Some(there) => Some(there.settings.clone()),
+                    Some(Some(there)) => Some(there.settings.clone()),
                 },
             };
             bound.insert(name.clone(), Target { kind, settings });

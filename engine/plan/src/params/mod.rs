@@ -4,7 +4,7 @@
 mod bounds;
 mod declaration;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use indexmap::IndexMap;
 use serde_json::Value as Json;
@@ -49,6 +49,8 @@ pub struct Params {
     pub values: IndexMap<Name, Json>,
     /// The sources of secrets.
     pub secrets: IndexMap<Name, SecretSource>,
+    /// Those that were given a value that does not fit, which is found already.
+    misfits: HashSet<Name>,
 }
 
 /// A value as it was given, before it is typed.
@@ -82,9 +84,9 @@ impl Params {
         self.declared.get(name).is_some_and(|param| param.shape == ParamType::Secret)
     }
 
-    /// Whether a value, or the source of one, is known.
-    pub fn has_value(&self, name: &str) -> bool {
-        self.values.contains_key(name) || self.secrets.contains_key(name)
+    /// Whether a value, or the source of one, was given, be it one that does not fit.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.values.contains_key(name) || self.secrets.contains_key(name) || self.misfits.contains(name)
     }
 
     /// Take the values of an environment file. Those for parameters of other plans are passed over.
@@ -234,7 +236,10 @@ impl Params {
             Ok(Some(value)) => {
                 self.values.insert(name.clone(), value);
             }
-            Err(misfit) => findings.push(misfitting(misfit, name, raw, *declared)),
+            Err(misfit) => {
+                findings.push(misfitting(misfit, name, raw, *declared));
+                self.misfits.insert(name.clone());
+            }
         }
     }
 }
