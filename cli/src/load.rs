@@ -10,7 +10,9 @@ use drydock_plan::finding::Findings;
 use drydock_plan::model::Plan;
 use drydock_plan::params::{GivenParams, VARIABLE_PREFIX};
 use drydock_plan::source::SourceFile;
+use drydock_plan::syntax::environment_file::EnvironmentFile;
 use drydock_plan::syntax::file::FileKind;
+use drydock_plan::syntax::requests_file::RequestsFile;
 use drydock_plan::syntax::tree::Node;
 use drydock_plan::syntax::yaml;
 use drydock_run::state::{Given, Start};
@@ -163,7 +165,11 @@ pub(crate) fn kept_plan(
 
 /// A document of the plan language that is no plan, as plain values.
 pub(crate) fn document(path: &Path) -> Result<serde_json::Value, StepError> {
-    read_values(path, |node, findings| drop(FileKind::of(node, findings)))
+    read_values(path, |node, findings| match FileKind::of(node, findings) {
+        Some(FileKind::Requests) => drop(RequestsFile::of(node, findings)),
+        Some(FileKind::Environment) => drop(EnvironmentFile::of(node, findings)),
+        Some(FileKind::Plan) | None => {}
+    })
 }
 
 /// A YAML file of any kind as plain values, read as strictly as a plan.
