@@ -151,7 +151,7 @@ pub(super) struct Hits {
 pub(super) struct Hit {
     pub(super) id: Value,
     pub(super) score: f64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) payload: Option<Map<String, Value>>,
 }
 
@@ -174,7 +174,24 @@ pub(super) struct Activity {
     /// The collection's name.
     pub(super) id: String,
     #[serde(default)]
-    pub(super) running_snapshots: u64,
+    running_snapshots: Value,
     #[serde(default)]
-    pub(super) running_snapshot_recovery: u64,
+    running_snapshot_recovery: Value,
+}
+
+impl Activity {
+    /// Whether a snapshot of it is being made.
+    pub(super) fn makes_snapshot(&self) -> bool {
+        goes_on(&self.running_snapshots)
+    }
+
+    /// Whether it is being recovered.
+    pub(super) fn recovers(&self) -> bool {
+        goes_on(&self.running_snapshot_recovery)
+    }
+}
+
+/// Whether a count of what runs is more than none, or a flag is set.
+fn goes_on(value: &Value) -> bool {
+    value.as_u64().is_some_and(|count| count > 0) || value == &Value::Bool(true)
 }

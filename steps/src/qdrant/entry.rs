@@ -13,17 +13,17 @@ pub struct SnapshotEntry {
     /// The node's URL, as the environment gives it.
     pub node: String,
     /// The node's own peer id; nothing where it is no cluster.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_id: Option<u64>,
     /// Ids of the shards whose data are in this file.
     pub shards: Vec<u32>,
     /// The snapshot's name on the node.
     pub name: String,
     /// Its length in bytes, as the server says.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Its SHA-256, as the server says; servers that keep snapshots in S3 have none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// When its request was sent, by the runner's clock.
     pub started_at: Time,

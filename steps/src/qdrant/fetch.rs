@@ -247,8 +247,9 @@ impl<'a> Fetching<'a> {
     async fn in_store(&self, snapshot: &SnapshotEntry) -> Result<Option<Artifact>, StepError> {
         let path = path_of(self.prefix, &snapshot.name);
         let Some(size) = self.store.size(&path).await? else { return Ok(None) };
-        let stored = self.ctx.notes.iter().filter_map(|note| Artifact::deserialize(note.get("stored")?).ok());
-        if let Some(noted) = stored.filter(|noted| noted.path == path && noted.size == size).last() {
+        let mut stored =
+            self.ctx.notes.iter().filter_map(|note| Artifact::deserialize(note.get("stored")?).ok());
+        if let Some(noted) = stored.rfind(|noted| noted.path == path && noted.size == size) {
             return Ok(Some(noted));
         }
         let Some(expected) =
@@ -258,7 +259,7 @@ impl<'a> Fetching<'a> {
         };
         let found = rehashed(self.store, &path, |_| {}).await?;
         let same = expected.eq_ignore_ascii_case(&found.sha256);
-        Ok(same.then(|| Artifact { path: found.path, size: found.size, sha256: found.sha256 }))
+        Ok(same.then_some(Artifact { path: found.path, size: found.size, sha256: found.sha256 }))
     }
 
     /// The node that has a snapshot: by its peer id where it has one, since addresses change.

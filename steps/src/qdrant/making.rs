@@ -45,10 +45,13 @@ pub(super) struct Begun {
 pub(super) struct Progress(BTreeMap<String, Begun>);
 
 impl Progress {
-    /// From the notes of all attempts.
+    /// From the notes of all attempts that are not over.
     pub(super) fn of(notes: &[Value]) -> Self {
         let mut found = BTreeMap::new();
         for note in notes {
+            if let Some(Self(from)) = read(note, "from") {
+                found = from;
+            }
             if let Some(begun) = read::<Begun>(note, "begun") {
                 found.insert(begun.collection.clone(), begun);
             }
@@ -75,11 +78,12 @@ impl Progress {
         })
     }
 
-    /// Without what was begun longer ago than this.
-    pub(super) fn younger_than(mut self, age: Millis, now: Time) -> Self {
+    /// What was begun no longer ago than this, and the rest.
+    pub(super) fn parted(self, age: Millis, now: Time) -> (Self, Self) {
         let age = i64::try_from(age.0).unwrap_or(i64::MAX);
-        self.0.retain(|_, begun| (now - begun.at).num_milliseconds() <= age);
-        self
+        let (young, old) =
+            self.0.into_iter().partition(|(_, begun)| (now - begun.at).num_milliseconds() <= age);
+        (Self(young), Self(old))
     }
 
     /// Whether nothing was begun.
@@ -127,18 +131,10 @@ impl Making<'_> {
         // All are waited for, also when one has failed: what is under way cannot be called back.
         let snapshots = join_all(each).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         let after = self.count(name).await?;
-        let now = Standing::of(self.members, name).await?;
-        if now.transfers > 0
-            || now.held.iter().map(|held| &held.shards).ne(standing.held.iter().map(|held| &held.shards))
-        {
+        if let Err(error) = self.good(name, &standing, &snapshots).await {
             self.ctx.note(json!({ "void": name })).await?;
-            let message = format!("shards of collection {name} moved while its snapshots were made");
-            return Err(
-                StepError::transient("qdrant.moving", message).help("try again once the transfer is over")
-            );
-        }
-        for (made, held) in snapshots.iter().zip(&standing.held) {
-            large_enough(name, made, held.points, &standing.params)?;
+            self.discard(name, &snapshots).await;
+            return Err(error);
         }
         Ok(CollectionEntry {
             collection: name.to_owned(),
@@ -150,6 +146,42 @@ impl Making<'_> {
             transfers: 0,
             snapshots,
         })
+    }
+
+    /// Nothing, when these snapshots together hold the collection as it stood before they were made.
+    async fn good(&self, name: &str, before: &Standing, made: &[SnapshotEntry]) -> Result<(), StepError> {
+        let now = Standing::of(self.members, name).await?;
+        let shards =
+            |standing: &Standing| standing.held.iter().map(|held| held.shards.clone()).collect::<Vec<_>>();
+        if now.transfers > 0 || shards(&now) != shards(before) {
+            let message = format!("shards of collection {name} moved while its snapshots were made");
+            return Err(
+                StepError::transient("qdrant.moving", message).help("try again once the transfer is over")
+            );
+        }
+        made.iter()
+            .zip(&before.held)
+            .try_for_each(|(one, held)| large_enough(name, one, held.points, &before.params))
+    }
+
+    /// Removes the snapshots of collections that are not kept.
+    pub(super) async fn discard_all(&self, old: &Progress) {
+        for begun in old.0.values() {
+            let made: Vec<SnapshotEntry> = begun.made.values().cloned().collect();
+            self.discard(&begun.collection, &made).await;
+        }
+    }
+
+    /// Removes snapshots that were made here and are no good; that one is left is only told.
+    async fn discard(&self, name: &str, made: &[SnapshotEntry]) {
+        for one in made {
+            let Some(member) = self.members.iter().find(|member| member.node.url == one.node) else {
+                continue;
+            };
+            if let Err(error) = member.node.delete_snapshot(name, &one.name).await {
+                self.ctx.log(format!("{} is still on {}: {error}", one.name, one.node));
+            }
+        }
     }
 
     /// Every collection that was begun, with what the server shows of it; `None` while the server still works on one.
@@ -164,7 +196,7 @@ impl Making<'_> {
                 if begun.made.contains_key(url) {
                     continue;
                 }
-                if member.node.activity(&begun.collection).await?.running_snapshots > 0 {
+                if member.node.activity(&begun.collection).await?.makes_snapshot() {
                     return Ok(None);
                 }
                 let found = newest(member, begun).await?;
@@ -211,12 +243,14 @@ impl Making<'_> {
         begun: &Begun,
         resumed: bool,
     ) -> Result<SnapshotEntry, StepError> {
-        if let Some(made) = begun.made.get(&member.node.url) {
-            return Ok(made.clone());
-        }
         let (mut started_at, mut found) = (begun.at, None);
         if resumed {
-            found = self.found(member, begun).await?;
+            let listed = member.node.snapshots(&begun.collection).await?;
+            let noted = begun.made.get(&member.node.url);
+            match noted.filter(|made| listed.iter().any(|one| one.name == made.name)) {
+                Some(made) => return Ok(made.clone()),
+                None => found = self.found(member, begun).await?,
+            }
         }
         let description = match found {
             Some(found) => found,
@@ -232,7 +266,7 @@ impl Making<'_> {
 
     /// The snapshot that an unanswered request made, once the server has done what it was asked.
     async fn found(&self, member: &Member, begun: &Begun) -> Result<Option<Description>, StepError> {
-        while member.node.activity(&begun.collection).await?.running_snapshots > 0 {
+        while member.node.activity(&begun.collection).await?.makes_snapshot() {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         newest(member, begun).await
@@ -336,7 +370,7 @@ mod tests {
     /// What the notes tell: each collection with the nodes whose snapshot is made.
     fn check(notes: &[Value], expected: &[(&str, &[&str])]) {
         let now = "2026-11-22T06:10:00Z".parse().unwrap();
-        let Progress(found) = Progress::of(notes).younger_than(Millis(600_000), now);
+        let (Progress(found), _) = Progress::of(notes).parted(Millis(600_000), now);
         let found: Vec<(&str, Vec<&str>)> = found
             .iter()
             .map(|(name, begun)| (name.as_str(), begun.made.keys().map(String::as_str).collect()))
@@ -355,8 +389,11 @@ mod tests {
         );
         check(&[begun("a", 1), made("a", "n1"), begun("a", 5)], &[("a", &[])]);
         check(&[begun("a", 1), made("a", "n1"), json!({ "void": "a" })], &[]);
+        let from = Progress::of(&[begun("a", 1), made("a", "n1")]);
+        check(&[begun("b", 1), json!({ "from": from }), made("a", "n2")], &[("a", &["n1", "n2"])]);
         let late = "2026-11-22T07:10:00Z".parse().unwrap();
-        assert!(Progress::of(&[begun("a", 1)]).younger_than(Millis(600_000), late).is_empty());
+        let (young, old) = from.clone().parted(Millis(600_000), late);
+        assert_eq!((young.is_empty(), old), (true, from));
         let error = Progress::read(&json!([])).unwrap_err();
         assert_eq!(error.code, "internal");
     }

@@ -12,6 +12,7 @@ mod standing;
 pub mod target;
 mod collections;
 mod selection;
+mod notes;
 pub mod entry;
 mod making;
 pub mod snapshot;

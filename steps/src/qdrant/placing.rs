@@ -57,6 +57,11 @@ impl Placed {
         self.0.keys().map(String::as_str)
     }
 
+    /// Whether the server has answered for this many files.
+    pub(super) fn is_whole(&self, name: &str, files: usize) -> bool {
+        (0..files).all(|at| self.state(name, at) == Some(true))
+    }
+
     fn state(&self, name: &str, at: usize) -> Option<bool> {
         self.0.get(name)?.get(&at).copied()
     }
@@ -186,7 +191,7 @@ impl Placing<'_> {
     /// Whether a file that was sent, and not answered, has replaced what the node had. Returns once the server is done with it.
     async fn took_effect(&self, at: usize, file: &Sent<'_>) -> Result<bool, StepError> {
         let node = &file.member.node;
-        while node.activity(self.name).await?.running_snapshot_recovery > 0 {
+        while node.activity(self.name).await?.recovers() {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         let name = self.file_name(at);

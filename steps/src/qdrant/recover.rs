@@ -8,8 +8,9 @@ use drydock_step::{
 };
 use serde_json::{Value, json};
 
-use super::entry::{CollectionEntry, ENTRY};
+use super::entry::CollectionEntry;
 use super::members::Member;
+use super::notes::{ended, goes_on, open_notes};
 use super::placing::sent_to;
 use super::recovery::{Progress, Recovery, Strategy};
 use super::refusal::finding;
@@ -24,7 +25,7 @@ inputs! {
         /// The target of the artifact store.
         from: String = known(Shape::Text),
         /// One collection, as `qdrant.fetch` or `point.select` gives it.
-        snapshot: CollectionEntry = known(ENTRY),
+        snapshot: CollectionEntry = known(Shape::Map(&Shape::Any)),
         /// Recover under this name. Its aliases then stay where they are.
         collection: Option<String> = maybe(Shape::Text),
         /// When the collection is there: `prove` recovers under a scratch name first and counts, `in_place` does not.
@@ -141,6 +142,19 @@ impl StepKind for Recover {
                 .push(http(format!("{} after it was counted", requests::delete_collection(&scratch).line())));
         }
         actions.extend(upload(name));
+        let indexes = entry.payload_indexes.as_object().into_iter().flatten();
+        actions.extend(indexes.map(|(field, index)| {
+            let ask = requests::create_index(name, field, &index["data_type"]);
+            http(format!("{} where it is missing", ask.line()))
+        }));
+        let aliases: Vec<&str> = entry.aliases.iter().map(String::as_str).collect();
+        if name == entry.collection && !aliases.is_empty() {
+            let ask = requests::point_aliases(name, &aliases, &[]);
+            actions.push(http(format!("{} where they point elsewhere", ask.line())));
+        }
+        let uploaded =
+            requests::delete_snapshot(name, "drydock-").line().replace("drydock-?", "drydock-{file}?");
+        actions.push(http(format!("{uploaded} for each file that was sent")));
         actions
     }
 
@@ -170,9 +184,11 @@ impl StepKind for Recover {
             let members = qdrant.members().await?;
             let recovery = Self::recovery(ctx, inputs, qdrant, &members, &*store)?;
             readable(inputs, qdrant).await?;
-            let progress =
-                from.map_or_else(|| Ok(Progress::of(&ctx.notes, recovery.name)), Progress::read)?;
-            recovery.run(&progress).await.map(Ended::Outputs)
+            goes_on(ctx, from).await?;
+            let noted = || Ok(Progress::of(open_notes(ctx), recovery.name));
+            let outputs = recovery.run(&from.map_or_else(noted, Progress::read)?).await?;
+            ended(ctx).await?;
+            Ok(Ended::Outputs(outputs))
         };
         tokio::select! {
             ended = work => ended,
@@ -183,14 +199,14 @@ impl StepKind for Recover {
 
     async fn reconcile(&self, ctx: &Ctx, inputs: &RecoverInputs) -> Result<Reconciled, StepError> {
         let name = inputs.name().ok_or_else(|| StepError::internal("a recovery of nothing"))?;
-        let progress = Progress::of(&ctx.notes, name);
+        let progress = Progress::of(open_notes(ctx), name);
         if progress.is_untouched() {
             return Ok(Reconciled::NotDone);
         }
         let connection = ctx.connection().await?;
         for member in QdrantConnection::of(&*connection)?.members().await? {
             for collection in progress.collections() {
-                if member.node.activity(collection).await?.running_snapshot_recovery > 0 {
+                if member.node.activity(collection).await?.recovers() {
                     return Ok(Reconciled::Busy(1000));
                 }
             }

@@ -48,10 +48,13 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// From the notes of all attempts to recover this collection.
+    /// From the notes of all attempts to recover this collection that are not over.
     pub(super) fn of(notes: &[Value], collection: &str) -> Self {
         let mut progress = Self::default();
         for note in notes {
+            if let Some(from) = note.get("from").and_then(|from| Self::deserialize(from).ok()) {
+                progress = from;
+            }
             progress.placed.hear(note);
             if let Some(found) = note.get("found").and_then(|found| Found::deserialize(found).ok()) {
                 progress.found = Some(found);
@@ -108,7 +111,9 @@ impl Recovery<'_> {
     /// `artifact.damaged` before anything is sent; those of [`Recovery::found`]; `qdrant.count`, `qdrant.broken` and what the server
     /// says, each with what became of the collection.
     pub(super) async fn run(&self, progress: &Progress) -> Result<Value, StepError> {
-        self.intact().await?;
+        if !progress.placed.is_whole(self.name, self.files.len()) {
+            self.intact().await?;
+        }
         let found = match progress.found {
             Some(found) => found,
             None => {
@@ -319,6 +324,8 @@ mod tests {
         let proved =
             of(&[found(true), placing("scratch"), json!({ "proved": 7 }), json!({ "cleared": "scratch" })]);
         assert_eq!((proved.proved, proved.found.is_some(), proved.collections().count()), (Some(7), true, 0));
+        let resumed = of(&[placing("else"), json!({ "from": proved.clone() }), placing("c")]);
+        assert_eq!((resumed.proved, resumed.collections().collect::<Vec<_>>()), (Some(7), vec!["c"]));
         let cleared = of(&[found(false), placing("c"), json!({ "cleared": "c" })]);
         assert_eq!((cleared.found, cleared.is_untouched()), (None, true));
         assert_eq!(Progress::read(&json!(proved)).unwrap(), proved);

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::entry::{CollectionEntry, ENTRY};
 use super::making::{Making, Progress, time};
+use super::notes::{ended, goes_on, open_notes};
 use super::refusal::finding;
 use super::requests;
 use super::selection::{SELECTION, Selection};
@@ -146,13 +147,15 @@ impl StepKind for Snapshot {
     ) -> Result<Ended, StepError> {
         let connection = ctx.connection().await?;
         let qdrant = QdrantConnection::of(&*connection)?;
-        let progress = from.map_or_else(|| Ok(Progress::of(&ctx.notes)), Progress::read)?;
-        let progress = progress.younger_than(*inputs.keep_for.known()?, time(ctx));
-        ctx.or_cancelled(made(ctx, qdrant, inputs, progress)).await
+        goes_on(ctx, from).await?;
+        let progress = from.map_or_else(|| Ok(Progress::of(open_notes(ctx))), Progress::read)?;
+        let outputs = ctx.or_cancelled(made(ctx, qdrant, inputs, progress)).await?;
+        ended(ctx).await?;
+        Ok(Ended::Outputs(outputs))
     }
 
     async fn reconcile(&self, ctx: &Ctx, inputs: &SnapshotInputs) -> Result<Reconciled, StepError> {
-        let progress = Progress::of(&ctx.notes).younger_than(*inputs.keep_for.known()?, time(ctx));
+        let (progress, _) = Progress::of(open_notes(ctx)).parted(*inputs.keep_for.known()?, time(ctx));
         if progress.is_empty() {
             return Ok(Reconciled::NotDone);
         }
@@ -181,11 +184,13 @@ async fn made(
     qdrant: &QdrantConnection,
     inputs: &SnapshotInputs,
     progress: Progress,
-) -> Result<Ended, StepError> {
+) -> Result<Value, StepError> {
     let selection = inputs.collections.known()?;
     let members = qdrant.members().await?;
     let version = qdrant.version().await?;
+    let (progress, old) = progress.parted(*inputs.keep_for.known()?, time(ctx));
     let making = Making { ctx, members: &members, progress };
+    making.discard_all(&old).await;
     let mut entries: BTreeMap<String, CollectionEntry> = BTreeMap::new();
     let mut listed = meant(qdrant, selection).await?;
     for _ in 0..PASSES {
@@ -218,7 +223,5 @@ async fn made(
     }
     let listed_after: Vec<String> = listed.into_keys().collect();
     let collections: Vec<CollectionEntry> = entries.into_values().collect();
-    Ok(Ended::Outputs(
-        json!({ "version": version, "collections": collections, "listed_after": listed_after }),
-    ))
+    Ok(json!({ "version": version, "collections": collections, "listed_after": listed_after }))
 }

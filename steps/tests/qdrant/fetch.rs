@@ -70,7 +70,7 @@ async fn a_cut_download_goes_on_where_it_was() {
     world.fill("f3", 2000, 1).await;
     let snapshot = snapshot_of(&world, "f3").await;
     let wire = cutting(&world.urls[0], 20_000, 2).await;
-    let host = world.host_at(&[wire.clone()], &world.key).await;
+    let host = world.host_at(std::slice::from_ref(&wire), &world.key).await;
     let mut with = fetching(&snapshot);
     with["snapshot"]["snapshots"][0]["node"] = json!(wire);
     let fetched = run(&Fetch, &host, &with).await.unwrap();
@@ -86,7 +86,7 @@ async fn parts_of_two_files_are_never_put_together() {
     world.fill("c", 2000, 1).await;
     let snapshot = snapshot_of(&world, "c").await;
     let wire = cutting(&world.urls[0], 20_000, 1).await;
-    let host = world.host_at(&[wire.clone()], &world.key).await;
+    let host = world.host_at(std::slice::from_ref(&wire), &world.key).await;
     let mut with = fetching(&snapshot);
     with["snapshot"]["snapshots"][0]["node"] = json!(wire);
     world.upsert("c", 3000..3100).await;

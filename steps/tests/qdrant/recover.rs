@@ -284,7 +284,7 @@ async fn a_dry_run_shows_what_is_sent_and_lost() {
         [(Some("backups"), read.as_str(), Access::Reads), (Some("t"), "collection c", Access::Destroys)]
     );
     let plain = actions(&Recover, backup.clone()).unwrap();
-    assert_eq!(plain.len(), 4, "unknown whether it is there: the proof is shown");
+    assert_eq!(plain.len(), 5, "unknown whether it is there: the proof is shown");
 
     let found =
         Kind::preflight(&Recover, &world.host().await.ctx(Some("t")), given(backup.clone())).await.unwrap();
@@ -302,7 +302,11 @@ async fn a_dry_run_shows_what_is_sent_and_lost() {
     );
     assert_eq!(
         shown.iter().map(|action| action.text.clone()).collect::<Vec<_>>(),
-        [format!("read {path} back and hash it"), upload]
+        [
+            format!("read {path} back and hash it"),
+            upload,
+            "DELETE /collections/c/snapshots/drydock-{file}?wait=true for each file that was sent".to_owned(),
+        ]
     );
     std::fs::remove_file(world.stored(path)).unwrap();
     let found = Kind::preflight(&Recover, &world.host().await.ctx(Some("t")), given(backup)).await.unwrap();

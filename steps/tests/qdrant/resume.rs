@@ -78,7 +78,52 @@ async fn a_new_try_makes_only_what_is_missing_unless_it_is_too_old() {
     let young = json!({ "collections": "c_*", "keep_for": "0s" });
     assert_eq!(asked(&Snapshot, &host, &young).await, Reconciled::NotDone);
     run(&Snapshot, &host, &young).await.unwrap();
-    assert_eq!((written(&world, "c_a").len(), written(&world, "c_b").len()), (2, 2));
+    let made = |name: &str| written(&world, &format!("POST /collections/{name}")).len();
+    assert_eq!((made("c_a"), made("c_b")), (2, 2));
+    assert_eq!(world.snapshots(0, "c_a").await.len(), 1, "the old one is removed");
+}
+
+#[tokio::test]
+async fn a_step_that_is_asked_to_run_again_begins_anew() {
+    let world = World::with_faults(1, "[]").await;
+    world.fill("c", 20, 1).await;
+    let host = world.host().await;
+    let again = |kind: &'static dyn drydock_step::Kind, with: Value| {
+        let mut ctx = host.ctx(Some("t"));
+        ctx.attempt = "r1/step/2".into();
+        async move { kind.execute(&ctx, drydock_step::test_host::given(with), None).await.unwrap() }
+    };
+    run(&Snapshot, &host, &json!({})).await.unwrap();
+    world.pass_second();
+    again(&Snapshot, json!({})).await;
+    assert_eq!(written(&world, "POST").len(), 2);
+
+    world.pass_second();
+    let host = world.host().await;
+    let backup = backup_of(&world, "c").await;
+    world.done("DELETE /collections/c", None).await;
+    run(&Recover, &host, &backup).await.unwrap();
+    let mut ctx = host.ctx(Some("t"));
+    ctx.attempt = "r1/step/2".into();
+    let given = drydock_step::test_host::given(backup);
+    drydock_step::Kind::execute(&Recover, &ctx, given, None).await.unwrap();
+    assert_eq!(written(&world, "upload").len(), 1 + 2, "once, then to prove it and in place");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_somebody_removed_is_made_again() {
+    let full = r#"[{"attempt": "*", "op": "POST */c_b/snapshots", "do": "disk_full"}]"#;
+    let world = World::with_faults(1, full).await;
+    world.fill("c_a", 20, 1).await;
+    world.fill("c_b", 20, 1).await;
+    let (host, with) = (world.host().await, json!({ "collections": "c_*" }));
+    refused(run(&Snapshot, &host, &with).await, "qdrant.server", "No space left on device");
+    let name = world.snapshots(0, "c_a").await.remove(0);
+    world.done(&format!("DELETE /collections/c_a/snapshots/{name}"), None).await;
+    world.pass_second();
+    let made = run(&Snapshot, &host, &with).await.unwrap();
+    let found = made["collections"][0]["snapshots"][0]["name"].as_str().unwrap().to_owned();
+    assert_eq!(world.snapshots(0, "c_a").await, [found]);
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ async fn a_node_that_is_missing_or_named_twice_is_an_error() {
         let found = Kind::preflight(&Snapshot, &host.ctx(Some("t")), given(json!({}))).await.unwrap();
         assert_eq!((found.findings[0].code.as_str(), found.findings[0].fatal), ("qdrant.nodes", true));
     };
-    check(&[one.clone()], "the target does not name peer").await;
+    check(std::slice::from_ref(&one), "the target does not name peer").await;
     check(&[one.clone(), format!("{one}/")], "are the same node, peer").await;
     let other = World::with_faults(1, "[]").await;
     check(&[one, two, other.urls[0].clone()], "is no cluster, and the target names 3 nodes").await;
