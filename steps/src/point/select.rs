@@ -1,7 +1,7 @@
 //! `point.select`: [`Select`] chooses the recovery point that a restore goes back to, from the store's files alone.
 
 use async_trait::async_trait;
-use drydock_recovery::catalogue::To;
+use drydock_recovery::catalogue::{Selection, To};
 use drydock_step::{
     Access, Action, ActionKind, Ctx, Ended, Facts, Field, KindShape, Reconciled, Shape, StepError, StepKind,
     TargetNeed, Touch, inputs, known, maybe,
@@ -35,7 +35,6 @@ const COLLECTION: Shape = Shape::Record(&[
     Field::required("params", Shape::Any, "The collection's parameters."),
     Field::required("payload_indexes", Shape::Any, "Its payload indexes."),
     Field::required("aliases", Shape::List(&Shape::Text), "Its aliases."),
-    Field::required("skew_s", Shape::Number, "Seconds from its first snapshot to the mark."),
 ]);
 
 const CHAIN: Shape = Shape::Record(&[
@@ -76,6 +75,11 @@ const OUTPUTS: Shape = Shape::Record(&[
         "The collections of the point, or of the point that the log point builds on.",
     ),
     Field::required("vector_base", Shape::Any, "The point whose snapshots these are."),
+    Field::optional(
+        "skew_s",
+        Shape::Number,
+        "The greatest skew of the collections, in seconds; `price` has that of each.",
+    ),
     Field::required("rows", Shape::Map(&Shape::Band), "Row counts around the mark, by table."),
     Field::required("migrations", Shape::List(&Shape::Text), "The migrations that were applied."),
     Field::required("versions", Shape::Map(&Shape::Text), "Versions of servers and application."),
@@ -101,6 +105,18 @@ const OUTPUTS: Shape = Shape::Record(&[
 
 /// Chooses a point.
 pub struct Select;
+
+/// What was chosen. A collection is as `qdrant.recover` takes it, so its skew stands beside the collections.
+fn outputs(selection: &Selection) -> Value {
+    let mut outputs = selection.outputs();
+    let collections = outputs.pointer_mut("/qdrant/collections").and_then(Value::as_array_mut);
+    for collection in collections.into_iter().flatten().filter_map(Value::as_object_mut) {
+        collection.shift_remove("skew_s");
+    }
+    let skews = selection.qdrant.collections.iter().map(|part| part.skew_s);
+    outputs["skew_s"] = skews.max_by(f64::total_cmp).into();
+    outputs
+}
 
 #[async_trait]
 impl StepKind for Select {
@@ -148,7 +164,7 @@ impl StepKind for Select {
         for line in &selection.passed_over {
             ctx.log(format!("passed over: {line}"));
         }
-        Ok(Ended::Outputs(selection.outputs()))
+        Ok(Ended::Outputs(outputs(&selection)))
     }
 
     async fn reconcile(&self, _ctx: &Ctx, _inputs: &SelectInputs) -> Result<Reconciled, StepError> {

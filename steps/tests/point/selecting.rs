@@ -29,6 +29,7 @@ async fn a_restore_is_given_chains_and_snapshots() {
     assert_eq!(collections[0]["collection"], "agent_a");
     assert_eq!(collections[0]["points"], json!({"low": 2, "high": 3}));
     assert_eq!(collections[0]["snapshots"][0]["artifact"]["size"], 22);
+    assert_eq!((&collections[0]["skew_s"], chosen["skew_s"].as_f64()), (&json!(null), Some(11.0)));
     assert_eq!(chosen["rows"]["Octopus_Episodes"], json!({"low": 7, "high": 8}));
     assert_eq!(chosen["migrations"], json!(["20250101000000_Initial"]));
     assert_eq!(chosen["price"]["lost_s"].as_f64(), Some(3600.0 - 21.0));
