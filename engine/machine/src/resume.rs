@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use drydock_plan::catalog::Effect;
 use drydock_plan::model::{OnFailure, StepIx};
-use drydock_plan::name::Name;
 
 use crate::attempt::LiveKey;
 use crate::event::{Outcome, Reopened, RunEvent, RunStatus, Status};
@@ -17,7 +16,8 @@ impl Machine {
         if self.at_work || self.is_closed(&sitting) {
             return;
         }
-        let body_done = self.body_ended_well() && !self.redoes_body(&sitting);
+        let redoes_body = self.redone(&sitting).any(|(ix, _)| !self.plan.step(ix).finally);
+        let body_done = self.body_ended_well() && !redoes_body;
         let steps = self.reopenings(&sitting, body_done);
         if new {
             self.emit(out, self.run_started(&head, &sitting));
@@ -41,7 +41,7 @@ impl Machine {
     /// Whether the run has ended for good: a new sitting has nothing to do unless it is told to do something again.
     fn is_closed(&self, sitting: &Sitting) -> bool {
         match self.status {
-            RunStatus::Succeeded => sitting.redo.is_empty(),
+            RunStatus::Succeeded => self.redone(sitting).next().is_none(),
             RunStatus::Abandoned => true,
             _ => false,
         }
@@ -58,9 +58,12 @@ impl Machine {
         })
     }
 
-    fn redoes_body(&self, sitting: &Sitting) -> bool {
-        let redone = sitting.redo.iter().filter_map(|(step, _)| self.by_name.get(step));
-        redone.into_iter().any(|ix| !self.plan.step(*ix).finally)
+    /// What a sitting is told to do again, as far as there is such a step or instance.
+    fn redone<'a>(&'a self, sitting: &'a Sitting) -> impl Iterator<Item = (StepIx, Option<&'a Arc<str>>)> {
+        sitting.redo.iter().filter_map(|(step, key)| {
+            let ix = *self.by_name.get(step)?;
+            key.as_ref().is_none_or(|key| self.find(step, Some(key)).is_some()).then_some((ix, key.as_ref()))
+        })
     }
 
     fn run_started(&self, head: &RunHead, sitting: &Sitting) -> RunEvent {
@@ -112,18 +115,13 @@ impl Machine {
                 reopened.push(Reopened { step: step.id.clone(), key: None, fresh: again });
             }
             if !again {
+                let chosen = self.redone(sitting).filter(|(chosen, _)| *chosen == ix);
                 let chosen =
-                    sitting.redo.iter().filter(|(id, key)| *id == step.id && self.is_instance(id, key));
-                let chosen =
-                    chosen.map(|(_, key)| Reopened { step: step.id.clone(), key: key.clone(), fresh: true });
+                    chosen.map(|(_, key)| Reopened { step: step.id.clone(), key: key.cloned(), fresh: true });
                 reopened.extend(chosen);
             }
         }
         reopened
-    }
-
-    fn is_instance(&self, step: &Name, key: &Option<Arc<str>>) -> bool {
-        key.is_some() && self.find(step, key.as_deref()).is_some()
     }
 
     /// The steps that count as never begun: those that were undone, those that are to be done again, and all that need one of them.
@@ -135,12 +133,11 @@ impl Machine {
             self.add_with_dependents(*undone, &mut fresh);
         }
         let mut named = BTreeSet::new();
-        for (step, key) in &sitting.redo {
-            let Some(&ix) = self.by_name.get(step) else { continue };
+        for (ix, key) in self.redone(sitting) {
             if key.is_none() {
                 named.insert(ix);
                 self.add_with_dependents(ix, &mut fresh);
-            } else if self.is_instance(step, key) {
+            } else {
                 for dependent in &self.dependents[ix.ix()] {
                     self.add_with_dependents(*dependent, &mut fresh);
                 }

@@ -36,7 +36,7 @@ impl Machine {
         let step = self.plan.step(live.step);
         let call = match attempt.check {
             None => &step.call,
-            Some(check) => step.validate.get(check as usize - 1)?.call.as_ref()?,
+            Some(check) => step.validate.get((check as usize).checked_sub(1)?)?.call.as_ref()?,
         };
         let same_part = instance.attempts.iter().filter(|other| other.check == attempt.check);
         Some(Work {

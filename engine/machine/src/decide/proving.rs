@@ -8,6 +8,7 @@ use super::failure_of;
 use crate::attempt::LiveKey;
 use crate::event::{Failure, Outcome, RunEvent, Status};
 use crate::machine::{Emitter, Machine};
+use crate::state::Attempt;
 
 impl Machine {
     /// Go on after the body: the next validation that has not held yet, or the end.
@@ -45,18 +46,17 @@ impl Machine {
     /// not count.
     fn next_validation(&self, live: LiveKey) -> Option<usize> {
         let asked = self.plan.step(live.step).validate.iter();
-        let held =
-            |(validation, judged): (&drydock_plan::model::Validation, &Option<crate::state::Judged>)| {
-                judged.as_ref().is_some_and(|judged| judged.ok && judged.name == validation.name)
-            };
-        asked.zip(&self.instance(live).judged).position(|pair| !held(pair))
+        let mut pairs = asked.zip(&self.instance(live).judged);
+        pairs.position(|(validation, judged)| {
+            judged.as_ref().is_none_or(|judged| !judged.ok || judged.name != validation.name)
+        })
     }
 
     /// Render the step's own `outputs` where its body succeeded and they could not be rendered then; `false` when they still cannot.
     fn pays_outputs(&mut self, live: LiveKey, out: &mut Emitter) -> bool {
         let instance = self.instance(live);
         let Some(outputs) = instance.body.clone().filter(|_| instance.owes_outputs) else { return true };
-        let body = |attempt: &&crate::state::Attempt| {
+        let body = |attempt: &&Attempt| {
             attempt.check.is_none() && matches!(attempt.outcome, Some(Outcome::Succeeded(_)))
         };
         let Some(n) = instance.attempts.iter().rev().find(body).map(|attempt| attempt.n) else { return true };
@@ -84,7 +84,8 @@ impl Machine {
     ) -> bool {
         let plan = self.plan.clone();
         let step = plan.step(live.step);
-        let Some(validation) = step.validate.get(check as usize - 1) else { return true };
+        let at = (check as usize).checked_sub(1);
+        let Some(validation) = at.and_then(|at| step.validate.get(at)) else { return true };
         let view = self.view(validation.assert.steps_read());
         let instance = self.instance(live);
         let scope = view.scope(self, instance.item_datum.as_ref());

@@ -16,4 +16,5 @@ mod people;
 mod resuming;
 mod recorded;
 mod many;
+mod planted;
 mod random_runs;

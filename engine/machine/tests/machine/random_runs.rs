@@ -571,3 +571,39 @@ fn random_runs_do_everything() {
         all.split(", ").chain(EVENT_NAMES.iter().copied()).filter(|name| !seen.contains(*name)).collect();
     assert!(missing.is_empty(), "never happened: {missing:?}");
 }
+
+/// A journal is read before anybody knows whether it fits: whatever stands in it, the machine does not break.
+#[test]
+fn events_of_other_plans_in_any_order_break_nothing() {
+    for seed in 0..150 {
+        let mut dice = Dice::new(seed);
+        let (ours, theirs) = (one_plan(seed, false), one_plan(seed + 1, false));
+        let mut events: Vec<RunEvent> =
+            ours.into_iter().chain(theirs).flat_map(|(_, events)| events).collect();
+        for _ in 0..events.len() / 2 {
+            let (from, to) = (dice.below(events.len()), dice.below(events.len()));
+            events.swap(from, to);
+        }
+        let mut machine = Machine::new(Drawn::draw(&mut Dice::new(seed)).plan);
+        for (at, event) in
+            (0..).zip(events.iter().filter(|event| !matches!(event, RunEvent::SittingEnded { .. })))
+        {
+            machine.apply(Moment(at), event);
+        }
+        machine.report();
+        let head = RunHead { run: "r1".into(), started_at: Moment(0) };
+        machine.on(Moment(0), Input::Begin(head, Sitting::default()));
+        for at in 0..200 {
+            let wanted = machine.wanted();
+            for live in wanted.start.iter().chain(&wanted.reconcile) {
+                let (Some(attempt), Some(_)) = (machine.live_attempt(*live), machine.work(*live)) else {
+                    continue;
+                };
+                machine.on(Moment(at), Input::Reconciled(attempt.clone(), Verdict::NotDone));
+                machine.on(Moment(at), Input::Returned(attempt, Ended::Outputs(json!({"ok": true}))));
+            }
+            machine.on(wanted.wake_at.unwrap_or(Moment(at)), Input::Tick);
+        }
+        machine.report();
+    }
+}

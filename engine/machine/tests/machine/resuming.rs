@@ -51,6 +51,7 @@ fn a_run_that_succeeded_is_not_resumed() {
     let length = world.log.len();
     let world = world
         .run()
+        .sit(redo(&["nobody", "a[x]"]))
         .expect("a succeeded, f succeeded -> 0")
         .sit(abandon())
         .expect("a succeeded, f succeeded -> 0");

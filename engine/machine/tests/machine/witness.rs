@@ -30,6 +30,8 @@ struct Attempts {
     stale: bool,
     body_done: bool,
     held: BTreeSet<u32>,
+    /// Tries of the body, or of the validation that has its turn, that went wrong.
+    tries: u32,
     progress: Option<serde_json::Value>,
 }
 
@@ -157,12 +159,21 @@ impl<'a> Witness<'a> {
             }
             RunEvent::Judged { step, key, check, ok, .. } => {
                 let id = self.id(step, key.as_deref());
+                let attempts = self.of(&id);
+                attempts.tries = if *ok { 0 } else { attempts.tries + 1 };
                 if *ok {
-                    self.of(&id).held.insert(*check);
+                    attempts.held.insert(*check);
                 }
             }
             RunEvent::RetryScheduled { step, key, at_ms, .. } => {
                 let id = self.id(step, key.as_deref());
+                let retry = self.rules.step(id.0).retry.clone();
+                let delay = retry.delay.0.min(retry.max_delay.map_or(u64::MAX, |max| max.0));
+                assert!(
+                    at_ms.0 >= self.now + i64::try_from(delay).unwrap(),
+                    "{step} is tried again too soon"
+                );
+                assert!(self.of(&id).tries < retry.attempts, "{step} is tried again once too often");
                 self.part(&id).retry_at = Some(at_ms.0);
             }
             RunEvent::StepEnded { step, key, status, error, .. } => {
@@ -262,6 +273,7 @@ impl<'a> Witness<'a> {
             *part = Part { live, begun: live, ..Part::default() };
             let attempts = self.of(&id);
             attempts.held.clear();
+            attempts.tries = 0;
             if reopened.fresh {
                 attempts.stale = live;
                 (attempts.body_done, attempts.progress) = (false, None);
@@ -346,8 +358,14 @@ impl<'a> Witness<'a> {
         assert!(known || !unknown, "{} ended, and nobody knew what it did", attempt.id());
         let counts = !std::mem::take(&mut attempts.stale);
         match outcome {
-            Outcome::Succeeded(_) if attempt.check.is_none() && counts => attempts.body_done = true,
-            Outcome::Partly(progress) if counts => attempts.progress = Some(progress.clone()),
+            Outcome::Succeeded(_) if attempt.check.is_none() && counts => {
+                (attempts.body_done, attempts.tries) = (true, 0);
+            }
+            Outcome::Partly(progress) if counts => {
+                attempts.progress = Some(progress.clone());
+                attempts.tries += u32::from(attempts.unclear);
+            }
+            Outcome::Failed(_) if counts => attempts.tries += 1,
             _ => {}
         }
         (attempts.unclear, attempts.known, attempts.cancelled) = (false, false, false);
