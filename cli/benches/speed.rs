@@ -3,6 +3,8 @@
 //! Each figure stands beside what bounds it, measured alternately on the same file system, because a figure alone says more about the
 //! machine than about us. `docs/benchmarks.md` keeps a run of it.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark looks at the clock")]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use drydock_machine::{AttemptRef, Exit, Input, LiveKey, Machine, Moment, RunEvent, Verdict, Wanted};
@@ -175,10 +175,7 @@ impl<'a> Sitting<'a> {
             None => self.inbox.recv().ok(),
             Some(at) => {
                 let left = at.since(self.now());
-                match self.inbox.recv_timeout(Duration::from_millis(left.0)) {
-                    Ok(message) => Some(message),
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-                }
+                self.inbox.recv_timeout(Duration::from_millis(left.0)).ok()
             }
         };
         if wake_at.is_some() {

@@ -1,6 +1,8 @@
 //! The journal against a disk that fails and against machines that lose power: a batch counts whole or not at all, nothing is guessed,
 //! and a failed write stays failed.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};

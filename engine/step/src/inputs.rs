@@ -88,12 +88,15 @@ impl std::fmt::Display for PlanPath {
     }
 }
 
+/// Gives a secret's value by its name.
+pub type FillFn<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// What a step gives its kind: the rendered `with`, and what fills the holes.
 pub struct Given<'a> {
     /// The rendered inputs.
     pub with: &'a IndexMap<String, Rendered>,
     /// Gives a secret's value by its name (`params.token`). Absent in a dry run: holes then read as `***`.
-    pub fill: Option<&'a dyn Fn(&str) -> Option<String>>,
+    pub fill: Option<FillFn<'a>>,
 }
 
 impl Given<'_> {
