@@ -37,7 +37,7 @@ pub(crate) fn dry_run(
     if session.common.format == Format::Json {
         print(&format!("{json}\n"));
     } else {
-        print(&text(&plan.name.to_string(), &shown));
+        print(&text(plan.name.as_str(), &shown));
     }
     Ok(if shown.cannot_succeed() { Exit::CannotSucceed } else { Exit::Done })
 }

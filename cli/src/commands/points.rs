@@ -275,6 +275,11 @@ fn page(record: Record<'_>, marks: &[PointMark]) -> String {
     for collection in collections {
         text.push_str(&collection_page(collection, claims));
     }
+    // What was proved of all together.
+    let is_part = |of: &str| record.databases().contains_key(of) || collections.iter().any(|one| one.collection == of);
+    for claim in claims.iter().filter(|claim| !is_part(&claim.of)) {
+        text.push_str(&format!("  proved {}: {}\n", claim.name, claim.proof));
+    }
     for (table, band) in record.rows() {
         text.push_str(&format!("  rows of {table}: {} to {}\n", band.low, band.high));
     }

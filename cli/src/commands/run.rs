@@ -1,7 +1,5 @@
 //! `drydock run`: a new run of a plan.
 
-use std::sync::Arc;
-
 use drydock_machine::{Exit, Machine, RunStatus, Sitting as Begin};
 use drydock_plan::check::Demand;
 use drydock_plan::model::{OnUnfinished, Plan};

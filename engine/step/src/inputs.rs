@@ -207,6 +207,7 @@ macro_rules! inputs {
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "the macro makes public structs")]
 mod tests {
     use serde_json::json;
 

@@ -75,11 +75,8 @@ impl Told {
             let tries =
                 if step.attempts > 1 { format!("({} attempts) ", step.attempts) } else { String::new() };
             let time = format!("{}.{:03} s", step.ms / 1_000, step.ms % 1_000);
-            out.push_str(
-                &format!("{name:<width$}  {:<10} {time:>9}  {tries}{}\n", step.status, step.proof)
-                    .trim_end()
-                    .to_owned(),
-            );
+            let line = format!("{name:<width$}  {:<10} {time:>9}  {tries}{}", step.status, step.proof);
+            out.push_str(line.trim_end());
             out.push('\n');
         }
         let seconds =
