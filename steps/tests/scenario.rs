@@ -36,9 +36,11 @@ async fn busy() -> (StatusCode, &'static str) {
 fn requests() -> Value {
     json!([
         { "name": "create", "method": "POST", "path": "/agents", "json": { "name": "{{ name }}" },
-          "expect": { "status": 201, "json": { "agent.tags": { "contains": "drill" } } }, "capture": { "id": "agent.id" } },
+          "expect": { "status": 201, "json": [{ "path": "agent.tags", "contains": "drill" }] }, "capture": { "id": "agent.id" } },
         { "name": "ask", "method": "POST", "path": "/agents/{{ id }}/ask", "json": { "agent": "{{ id }}", "q": "where was {{ name }}?" },
-          "expect": { "json": { "text": { "contains": "Vienna" }, "hits": { "at_least": 2 }, "hits[0].score": { "at_least": 0.8 } } },
+          "expect": { "json": [
+              { "path": "text", "contains": "Vienna" }, { "path": "hits", "at_least": 2 }, { "path": "hits.0.score", "at_least": 0.8 },
+          ] },
           "capture": { "best": "hits[0]" } },
         { "path": "/agents/{{ id }}", "expect": { "status": ["2xx", 404] } },
     ])
@@ -101,8 +103,8 @@ async fn fails(requests: Value, code: &str, transient: bool, words: &str) {
 #[tokio::test]
 async fn a_failure_says_which_request_and_what_was_found() {
     let mut wrong = requests();
-    wrong[1]["expect"]["json"]["hits"] = json!({ "at_least": 3 });
-    wrong[1]["expect"]["json"]["text"] = json!({ "contains": "Rome" });
+    wrong[1]["expect"]["json"][0]["contains"] = json!("Rome");
+    wrong[1]["expect"]["json"][1]["at_least"] = json!(3);
     let words = "request 2 of 3 (ask): POST URL/agents/7/ask answered 200, but `text` is \"I recall Vienna.\", expected something with \
                  \"Rome\"; `hits` is [{\"score\":0.9},{\"score\":0.5}], expected at least 3";
     fails(wrong, "http.assert", false, words).await;

@@ -20,12 +20,17 @@ impl Known {
                 None => Value::String(self.fill_text(text)?),
             },
             Value::Array(items) => items.iter().map(|item| self.fill(item)).collect::<Result<_, _>>()?,
-            Value::Object(map) => {
-                let filled = map.iter().map(|(key, value)| Ok((self.fill_text(key)?, self.fill(value)?)));
-                Value::Object(filled.collect::<Result<_, String>>()?)
-            }
+            Value::Object(map) => Value::Object(self.fill_map(map)?),
             scalar => scalar.clone(),
         })
+    }
+
+    /// The mapping with every `{{ name }}` filled, in keys too.
+    ///
+    /// # Errors
+    /// In words, when a name is not known.
+    pub(super) fn fill_map(&self, map: &Map<String, Value>) -> Result<Map<String, Value>, String> {
+        map.iter().map(|(key, value)| Ok((self.fill_text(key)?, self.fill(value)?))).collect()
     }
 
     /// The text with every `{{ name }}` filled.

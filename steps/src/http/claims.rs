@@ -1,6 +1,6 @@
 //! What a JSON answer must say: [`Claim`], read from an `expect` of a requests file.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json_path::JsonPath;
 
@@ -27,18 +27,19 @@ enum Holds {
 }
 
 impl Claim {
-    /// The claims about a path: a mapping of `equals`, `contains`, `exists` and `at_least`, or the value that it must equal.
+    /// The claims of one mapping: a `path`, and what is said about it with `equals`, `contains`, `exists` and `at_least`.
     ///
     /// # Errors
     /// In words.
-    pub(super) fn parse(path: &str, value: &Value) -> Result<Vec<Self>, String> {
+    pub(super) fn parse(map: &Map<String, Value>) -> Result<Vec<Self>, String> {
+        let path = map.get("path").and_then(Value::as_str).ok_or("an expectation of `json` has no `path`")?;
         let path = JsonPath::parse(path)?;
         let claim = |holds| Self { path: path.clone(), holds };
-        let Value::Object(map) = value else { return Ok(vec![claim(Holds::Equals(value.clone()))]) };
-        if map.is_empty() {
+        if map.len() < 2 {
             return Err(format!("nothing is said about `{path}`; {WORDS} may stand there"));
         }
         map.iter()
+            .filter(|(word, _)| *word != "path")
             .map(|(word, value)| match (word.as_str(), value) {
                 ("equals", value) => Ok(claim(Holds::Equals(value.clone()))),
                 ("contains", value) => Ok(claim(Holds::Contains(value.clone()))),
@@ -128,12 +129,18 @@ mod tests {
 
     use super::*;
 
+    fn parsed(path: &str, claim: Value) -> Result<Vec<Claim>, String> {
+        let mut map = claim.as_object().unwrap().clone();
+        map.insert("path".into(), path.into());
+        Claim::parse(&map)
+    }
+
     #[test]
     fn what_holds_and_what_does_not() {
         let answer =
             json!({"text": "I recall Vienna", "hits": [1, {"id": "a"}], "score": 0.5, "n": 2, "none": null});
         let check = |path: &str, claim: Value, expected: Option<&str>| {
-            let claims = Claim::parse(path, &claim).unwrap();
+            let claims = parsed(path, claim.clone()).unwrap();
             let denied: Vec<_> = claims.iter().filter_map(|claim| claim.denied(&answer)).collect();
             assert_eq!(denied.first().map(String::as_str), expected, "{path} {claim}");
         };
@@ -143,9 +150,9 @@ mod tests {
             json!({"contains": "Rome"}),
             Some("`text` is \"I recall Vienna\", expected something with \"Rome\""),
         );
-        check("text", json!("I recall Vienna"), None);
+        check("text", json!({"equals": "I recall Vienna"}), None);
         check("n", json!({"equals": 2.0}), None);
-        check("n", json!(3), Some("`n` is 2, expected 3"));
+        check("n", json!({"equals": 3}), Some("`n` is 2, expected 3"));
         check("hits", json!({"contains": {"id": "a"}}), None);
         check("hits", json!({"at_least": 2, "exists": true}), None);
         check("hits", json!({"at_least": 3}), Some("`hits` is [1,{\"id\":\"a\"}], expected at least 3"));
@@ -155,7 +162,7 @@ mod tests {
         check("gone", json!({"exists": false}), None);
         check("gone", json!({"exists": true}), Some("`gone` is not there"));
         check("n", json!({"exists": false}), Some("`n` is 2, expected nothing there"));
-        check("gone", json!(1), Some("`gone` is not there, expected 1"));
+        check("gone", json!({"equals": 1}), Some("`gone` is not there, expected 1"));
         check("$", json!({"contains": "n"}), None);
     }
 
@@ -166,10 +173,11 @@ mod tests {
             ("a", json!({"exists": "yes"}), "`exists` of `a` cannot be \"yes\""),
             ("a", json!({"at_least": "1"}), "`at_least` of `a` cannot be \"1\""),
             ("a", json!({}), "nothing is said about `a`"),
-            ("a[", json!(1), "`a[` is not a path"),
+            ("a[", json!({"exists": true}), "`a[` is not a path"),
         ] {
-            let error = Claim::parse(path, &claim).unwrap_err();
+            let error = parsed(path, claim).unwrap_err();
             assert!(error.starts_with(words), "{error}");
         }
+        assert_eq!(Claim::parse(&Map::new()).unwrap_err(), "an expectation of `json` has no `path`");
     }
 }

@@ -1,4 +1,4 @@
-//! A place in a JSON value: [`JsonPath`], such as `answers[0].text`, `["a.b"]` or `$` for the whole.
+//! A place in a JSON value: [`JsonPath`], such as `answers[0].text`, `answers.0.text`, `["a.b"]` or `$` for the whole.
 
 use serde_json::Value;
 
@@ -16,8 +16,8 @@ enum Part {
 }
 
 impl JsonPath {
-    /// The path that this text is: keys with dots between them, `[0]` for an item of a list, `["any key"]`, and `$` at the beginning
-    /// where one likes.
+    /// The path that this text is: keys with dots between them, `[0]` or `.0` for an item of a list, `["any key"]`, and `$` at the
+    /// beginning where one likes.
     ///
     /// # Errors
     /// In words.
@@ -51,7 +51,10 @@ impl JsonPath {
     /// What stands there.
     pub(super) fn find<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         self.parts.iter().try_fold(value, |value, part| match part {
-            Part::Key(key) => value.get(key),
+            Part::Key(key) => match value {
+                Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+                _ => value.get(key),
+            },
             Part::Index(index) => value.get(index),
         })
     }
@@ -77,6 +80,7 @@ mod tests {
         };
         check("a[0].b", Some(json!(1)));
         check("$.a[1][0]", Some(json!(2)));
+        check("a.1.0", Some(json!(2)));
         check("[\"c.d\"].e", Some(json!(3)));
         check("[\"\"]", Some(json!(4)));
         check("$", Some(value.clone()));

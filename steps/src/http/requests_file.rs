@@ -5,7 +5,7 @@ use std::time::Duration;
 use drydock_step::{Millis, StepError};
 use indexmap::IndexMap;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::blanks::Known;
 use super::claims::Claim;
@@ -27,7 +27,7 @@ pub(super) struct Planned {
     /// What must hold of the status.
     pub(super) status: StatusSet,
     written: Written,
-    claims: IndexMap<String, Value>,
+    claims: Vec<Map<String, Value>>,
     captures: Vec<(String, JsonPath)>,
 }
 
@@ -58,7 +58,7 @@ struct Written {
 struct Expect {
     status: Option<StatusSet>,
     #[serde(default)]
-    json: IndexMap<String, Value>,
+    json: Vec<Map<String, Value>>,
 }
 
 impl RequestsFile {
@@ -84,8 +84,8 @@ impl Planned {
             return Err("it has both `json` and `body`".into());
         }
         let Expect { status, json: claims } = std::mem::take(&mut written.expect);
-        for (path, claim) in &claims {
-            Claim::parse(path, claim)?;
+        for claim in &claims {
+            Claim::parse(claim)?;
         }
         let captures = written.capture.iter().map(|(name, path)| Ok((name.clone(), JsonPath::parse(path)?)));
         let captures = captures.collect::<Result<Vec<_>, String>>()?;
@@ -134,9 +134,9 @@ impl Planned {
     /// In words, when a blank cannot be filled.
     pub(super) fn denied(&self, answer: Option<&Value>, known: &Known) -> Result<Vec<String>, String> {
         let mut denied = Vec::new();
-        for (path, claim) in &self.claims {
+        for claim in &self.claims {
             let Some(answer) = answer else { return Ok(vec!["the answer is not JSON".into()]) };
-            let claims = Claim::parse(path, &known.fill(claim)?)?;
+            let claims = Claim::parse(&known.fill_map(claim)?)?;
             denied.extend(claims.iter().filter_map(|claim| claim.denied(answer)));
         }
         Ok(denied)
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_request_is_filled_judged_and_captured() {
         let file = RequestsFile::parse(&json!({"drydock": "v1", "requests": [
-            {"path": "/a/{{ id }}", "query": {"n": 5}, "headers": {"x": "{{ id }}"}, "expect": {"json": {"id": "{{ id }}"}},
+            {"path": "/a/{{ id }}", "query": {"n": 5}, "headers": {"x": "{{ id }}"}, "expect": {"json": [{"path": "id", "equals": "{{ id }}"}]},
              "capture": {"next": "items[0]"}},
         ]}));
         let planned = &file.unwrap().0[0];
@@ -225,7 +225,7 @@ mod tests {
         check(json!({"path": "/", "json": 1, "body": "x"}), ": it has both");
         check(json!({"path": "/", "expect": {"status": "fine"}}), ": \"fine\" is no HTTP status");
         check(
-            json!({"path": "/", "expect": {"json": {"a": {"is": 1}}}}),
+            json!({"path": "/", "expect": {"json": [{"path": "a", "is": 1}]}}),
             ": `is` is nothing that can be said",
         );
         check(json!({"path": "/", "capture": {"a": "b["}}), ": `b[` is not a path");
