@@ -2,9 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use drydock_recovery::manifest::{
-    Manifest, Marked, Opened, SealRefusal, SealTerms, Sealed, SkewMissed, Unproved, seal,
-};
+use drydock_recovery::manifest::{Manifest, Marked, Opened, SealRefusal, SealTerms, Sealed, Unproved, seal};
 use drydock_step::{
     Access, Action, ActionKind, ArtifactStore, Ctx, Effect, Ended, Facts, Field, In, KindShape, Millis,
     Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
@@ -122,10 +120,9 @@ async fn sealed(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Re
     let mut unproved = asked(ctx, inputs, &given, &mut versions).await?;
     let read = ReadBack::of(ctx, store, &given.paths()).await?;
     let evidence = gathered(&given, &read, versions, moment::now(ctx)?, &mut unproved);
-    let terms = SealTerms {
-        accept_missing: inputs.accept_missing.known()?.clone(),
-        skew_objective_s: inputs.skew.known()?.map(|skew| skew.0 as f64 / 1000.0),
-    };
+    // The skew is asked of the manifest once it is written: that it is missed is no reason not to seal.
+    let accept_missing = inputs.accept_missing.known()?.clone();
+    let terms = SealTerms { accept_missing, ..SealTerms::default() };
     let marked: Marked = given.marked(opened);
     agreed(seal(marked, evidence, &terms), unproved, &terms).map_err(|refusal| {
         StepError::new("point.unproved", refusal.to_string())
@@ -214,27 +211,32 @@ async fn own_manifest(
     Manifest::parse(&text).map(Some).map_err(|error| StepError::internal(format!("{path}: {error}")))
 }
 
-/// Collections whose snapshots began longer before the mark than wanted.
-fn skew_missed(inputs: &SealInputs, manifest: &Manifest) -> Result<Vec<SkewMissed>, StepError> {
-    let Some(skew) = inputs.skew.known()? else { return Ok(Vec::new()) };
+/// In words, that snapshots began longer before the mark than wanted.
+fn skew_missed(inputs: &SealInputs, manifest: &Manifest) -> Result<Option<String>, StepError> {
+    let Some(skew) = inputs.skew.known()? else { return Ok(None) };
+    let parts = manifest.qdrant.as_ref().map_or(&[][..], |part| &part.collections);
     let objective_s = skew.0 as f64 / 1000.0;
-    let collections = manifest.qdrant.iter().flat_map(|part| &part.collections);
-    let missed = collections.filter(|part| part.skew_s > objective_s);
-    Ok(missed
-        .map(|part| SkewMissed { collection: part.collection.clone(), skew_s: part.skew_s, objective_s })
-        .collect())
+    let missed = parts.iter().filter(|part| part.skew_s > objective_s);
+    let worst = missed.clone().max_by(|a, b| a.skew_s.total_cmp(&b.skew_s));
+    Ok(worst.map(|worst| {
+        format!(
+            "the skew of {} of {} collections is greater than {skew}; the greatest, of {}, is {} s",
+            missed.count(),
+            parts.len(),
+            worst.collection,
+            worst.skew_s
+        )
+    }))
 }
 
 /// How the step ends with a manifest in the store.
-fn ended(manifest: &Manifest, missed: &[SkewMissed]) -> Result<Ended, StepError> {
-    if missed.is_empty() {
-        return Ok(Ended::Outputs(outputs(manifest)));
-    }
-    let words: Vec<String> = missed.iter().map(SkewMissed::to_string).collect();
+fn ended(manifest: &Manifest, missed: Option<String>) -> Result<Ended, StepError> {
+    let Some(missed) = missed else { return Ok(Ended::Outputs(outputs(manifest))) };
     let (id, path) = (&manifest.id, layout::manifest(&manifest.id));
-    let message = format!("{}; point {id} is sealed and good all the same: {path}", words.join("; "));
-    Err(StepError::new("objective.missed", message)
-        .help("pause ingestion before the snapshots, make them on fewer collections at once, or allow more with `skew`"))
+    let message = format!("{missed}. Point {id} is sealed and good all the same: {path}");
+    Err(StepError::new("objective.missed", message).help(
+        "pause ingestion before the snapshots, make them of fewer collections at once, or allow more with `skew`",
+    ))
 }
 
 fn paths_shown(inputs: &SealInputs) -> In<String> {
@@ -307,14 +309,14 @@ impl StepKind for Seal {
                 sealed.manifest
             }
         };
-        ended(&manifest, &skew_missed(inputs, &manifest)?)
+        ended(&manifest, skew_missed(inputs, &manifest)?)
     }
 
     async fn reconcile(&self, ctx: &Ctx, inputs: &SealInputs) -> Result<Reconciled, StepError> {
         let connection = ctx.connection().await?;
         match own_manifest(ctx, store_of(&*connection)?, inputs).await {
             // A missed objective is an error of the attempt: the next one finds the manifest and says it again.
-            Ok(Some(manifest)) if skew_missed(inputs, &manifest)?.is_empty() => {
+            Ok(Some(manifest)) if skew_missed(inputs, &manifest)?.is_none() => {
                 Ok(Reconciled::Done(outputs(&manifest)))
             }
             Ok(_) => Ok(Reconciled::NotDone),
