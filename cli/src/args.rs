@@ -194,10 +194,10 @@ pub(crate) enum Command {
     /// List and show recovery points
     Points {
         /// The environment file that names the artifact store
-        #[arg(short, long, value_name = "FILE")]
-        env: PathBuf,
+        #[arg(short, long, value_name = "FILE", global = true)]
+        env: Option<PathBuf>,
         /// The artifact store's target name, where the environment has several
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", global = true)]
         target: Option<String>,
         #[command(subcommand)]
         what: Option<PointsCommand>,
