@@ -31,6 +31,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(sqlserver::query::Query);
     registry.kind(sqlserver::mark::Mark);
     registry.kind(sqlserver::backup::Backup);
+    registry.kind(sqlserver::restore::Restore);
     registry.target(sqlserver::target::SqlServer);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);

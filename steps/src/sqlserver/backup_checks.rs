@@ -99,6 +99,7 @@ mod tests {
             redo_start: None,
             redo_fork: None,
             has_base: true,
+            size: 0,
         };
         DatabaseFacts {
             state: State::Online,

@@ -51,6 +51,8 @@ pub(super) struct FileFacts {
     pub(super) redo_fork: Option<Guid>,
     /// Whether a full backup stands behind it, on which a differential can build.
     pub(super) has_base: bool,
+    /// Bytes that it takes now.
+    pub(super) size: i64,
 }
 
 /// A database.
@@ -91,7 +93,7 @@ fn statement(name: &Identifier) -> String {
 
 fn files_of(database: i64) -> String {
     format!(
-        "SELECT name, physical_name, type, redo_start_lsn, redo_start_fork_guid, differential_base_lsn FROM sys.master_files \
+        "SELECT name, physical_name, type, redo_start_lsn, redo_start_fork_guid, differential_base_lsn, size FROM sys.master_files \
          WHERE database_id = {database} ORDER BY file_id"
     )
 }
@@ -146,6 +148,8 @@ impl FileFacts {
             redo_start: row.lsn("redo_start_lsn")?.filter(|lsn| !lsn.is_zero()),
             redo_fork: row.guid("redo_start_fork_guid")?,
             has_base: row.lsn("differential_base_lsn")?.is_some_and(|lsn| !lsn.is_zero()),
+            // Counted in pages of 8 KiB.
+            size: row.number("size")?.unwrap_or(0).saturating_mul(8192),
         })
     }
 }

@@ -4,3 +4,4 @@ mod world;
 mod query;
 mod mark;
 mod backup;
+mod restore;

@@ -1,0 +1,151 @@
+//! What a restore needs to know of its server before it begins: [`Ready`].
+
+use drydock_step::StepError;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::database::{DatabaseFacts, State};
+use super::paths::{Sees, ServerPath};
+use super::restore_chain::{Piece, RestoreChain};
+use super::restore_files::{Destination, FileListed, destinations};
+use super::server::ServerFacts;
+use super::sql::{Identifier, quoted};
+use super::target::SqlServerConnection;
+
+/// Where the backups lie, where the files go, and what is there now.
+#[derive(Debug, Clone)]
+pub(super) struct Ready {
+    /// The media of each set, as this server sees them.
+    pub(super) media: Vec<Vec<ServerPath>>,
+    /// The files in the full backup.
+    pub(super) files: Vec<FileListed>,
+    /// Where each of them goes.
+    pub(super) destinations: Vec<Destination>,
+    /// The database that is there.
+    pub(super) existing: Option<DatabaseFacts>,
+}
+
+/// The same for a dry run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Shown {
+    /// The media of each set, quoted.
+    pub(super) media: Vec<Vec<String>>,
+    /// The MOVE clauses.
+    pub(super) moves: Vec<String>,
+    /// Whether somebody may be in the database.
+    pub(super) fenced: bool,
+}
+
+impl Ready {
+    /// What this server says.
+    ///
+    /// # Errors
+    /// `sqlserver.unseen` for media that this server does not see; what the server says.
+    pub(super) async fn ask(
+        server: &SqlServerConnection,
+        database: &Identifier,
+        chain: &RestoreChain,
+        moves: &IndexMap<String, String>,
+    ) -> Result<Self, StepError> {
+        let facts = server.facts().await?;
+        let sees = server.sees().await?;
+        let media = chain.pieces.iter().map(|piece| media_of(piece, facts, &sees));
+        let media: Vec<Vec<ServerPath>> = media.collect::<Result<_, _>>()?;
+        let existing = DatabaseFacts::ask(server.session(), database).await?;
+        let first = chain.pieces.first().map(|piece| piece.backup.position).zip(media.first());
+        let files = match first {
+            Some((position, media)) => FileListed::ask(server.session(), media, position).await?,
+            None => Vec::new(),
+        };
+        let destinations = destinations(database, &files, moves, existing.as_ref(), facts)?;
+        Ok(Self { media, files, destinations, existing })
+    }
+
+    /// For the statements.
+    pub(super) fn shown(&self) -> Shown {
+        let quote = |paths: &Vec<ServerPath>| paths.iter().map(|path| quoted(path.as_str())).collect();
+        Shown {
+            media: self.media.iter().map(quote).collect(),
+            moves: self.destinations.iter().map(Destination::clause).collect(),
+            fenced: self.fenced(),
+        }
+    }
+
+    /// Whether somebody may be in the database: nobody can be in one that is being restored.
+    pub(super) fn fenced(&self) -> bool {
+        let state = self.existing.as_ref().map(|facts| facts.state);
+        matches!(state, Some(State::Online | State::Emergency))
+    }
+}
+
+/// Where this server finds a set. The paths that another server gave it mean nothing here.
+fn media_of(piece: &Piece, facts: &ServerFacts, sees: &Sees) -> Result<Vec<ServerPath>, StepError> {
+    let backup = &piece.backup;
+    if !piece.artifacts.is_empty() {
+        if piece.artifacts.len() < backup.media.len() {
+            let message = format!(
+                "the {} is striped over {} files, and {} of them are in the artifact store",
+                backup.label(),
+                backup.media.len(),
+                piece.artifacts.len()
+            );
+            return Err(
+                StepError::new("sqlserver.3132", message).help("bring all of its files into the store")
+            );
+        }
+        return piece.artifacts.iter().map(|artifact| sees.server_path(artifact)).collect();
+    }
+    if backup.server.eq_ignore_ascii_case(&facts.name) {
+        return backup.media.iter().map(|path| ServerPath::parse(facts.style, path)).collect();
+    }
+    let message = format!(
+        "the {} lies on media of {} alone ({}), and this server is {}",
+        backup.label(),
+        backup.server,
+        backup.media.join(", "),
+        facts.name
+    );
+    Err(StepError::new("sqlserver.unseen", message)
+        .help("back up into a folder of the artifact store, or bring the file there, and say in `sees` where this server sees it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlserver::paths::PathStyle;
+    use crate::sqlserver::restore_chain::GivenChain;
+    use crate::sqlserver::restore_chain::tests::chain;
+
+    fn server(name: &str) -> ServerFacts {
+        ServerFacts {
+            name: name.into(),
+            version: "16.0.1".into(),
+            session_id: 51,
+            style: PathStyle::Windows,
+            data_path: None,
+            log_path: None,
+            is_sysadmin: true,
+            is_express: false,
+            offset_minutes: 0,
+            time_zone: None,
+        }
+    }
+
+    #[test]
+    fn media_are_where_this_server_sees_them() {
+        let given: GivenChain = serde_json::from_value(chain()).unwrap();
+        let mut piece = given.needed(None).unwrap().pieces.remove(0);
+        let sees = Sees::parse(PathStyle::Windows, [("sql/", r"N:\sql")].into_iter()).unwrap();
+        let found = |piece: &Piece, name: &str| -> Result<Vec<String>, String> {
+            let found = media_of(piece, &server(name), &sees).map_err(|error| error.code)?;
+            Ok(found.iter().map(ToString::to_string).collect())
+        };
+        assert_eq!(found(&piece, "DRILL"), Ok(vec![r"N:\sql\a.bak".into()]));
+        piece.artifacts.clear();
+        assert_eq!(found(&piece, "sql01"), Ok(vec![r"D:\old\a.bak".into()]));
+        assert_eq!(found(&piece, "DRILL"), Err("sqlserver.unseen".into()));
+        piece.artifacts = vec!["sql/a.bak".into()];
+        piece.backup.media.push(r"D:\old\a2.bak".into());
+        assert_eq!(found(&piece, "sql01"), Err("sqlserver.3132".into()));
+    }
+}

@@ -1,0 +1,288 @@
+//! `sqlserver.restore`.
+
+use std::sync::Arc;
+
+use drydock_step::test_host::given;
+use drydock_step::{Ended, Kind, Reconciled};
+use drydock_steps::sqlserver::backup::Backup;
+use drydock_steps::sqlserver::mark::Mark;
+use drydock_steps::sqlserver::restore::Restore;
+use serde_json::{Value, json};
+
+use crate::world::{World, octopus};
+
+/// What a step of its own gives.
+async fn step(world: &World, name: &str, kind: &dyn Kind, with: Value) -> Value {
+    let ctx = world.host(&format!("r0/{name}/1"), Vec::new()).ctx(Some("t"));
+    match kind.execute(&ctx, given(with), None).await.unwrap() {
+        Ended::Outputs(outputs) => outputs,
+        waits => panic!("{waits:?}"),
+    }
+}
+
+/// A full, a row, a log, a row, a mark, a row too many, a log: and the chain to the mark.
+async fn story(world: &World) -> Value {
+    octopus(world).await;
+    let backup = |kind: &str| json!({ "database": "Octopus", "type": kind });
+    let full = step(world, "full", &Backup, backup("full")).await;
+    world.run("Octopus", "INSERT INTO agents VALUES (3, N'Cy')").await;
+    let first = step(world, "log1", &Backup, backup("log")).await;
+    world.run("Octopus", "INSERT INTO agents VALUES (4, N'Di')").await;
+    let mark = json!({ "mark": "dd_1", "databases": { "octopus": "Octopus" } });
+    let mark = step(world, "mark", &Mark, mark).await;
+    world.run("Octopus", "INSERT INTO agents VALUES (5, N'late')").await;
+    let second = step(world, "log2", &Backup, backup("log")).await;
+    let stop = json!({ "name": "dd_1", "lsn": mark["databases"]["octopus"]["lsn"] });
+    json!({ "backups": [full, first, second], "stop_at_mark": stop, "server": full["server"] })
+}
+
+fn with(chain: &Value) -> Value {
+    json!({ "database": "Octopus", "chain": chain, "replace": true })
+}
+
+async fn check_at_the_mark(world: &World, database: &str) {
+    assert_eq!(world.one(database, "SELECT MAX(Id) FROM agents").await, json!(4));
+    assert_eq!(world.one(database, "SELECT mark FROM drydock.marks").await, json!("dd_1"));
+    let name = database.replace('\'', "''");
+    let state =
+        format!("SELECT state_desc + N' ' + user_access_desc FROM sys.databases WHERE name = N'{name}'");
+    assert_eq!(world.one("master", &state).await, json!("ONLINE MULTI_USER"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_database_comes_back_at_its_mark() {
+    let world = World::new().await;
+    let chain = story(&world).await;
+    world.run("master", "DROP DATABASE [Octopus]").await;
+    let outputs = world.outputs(&Restore, json!({ "database": "Octopus", "chain": chain })).await.unwrap();
+    check_at_the_mark(&world, "Octopus").await;
+    assert_eq!(
+        (&outputs["state"], &outputs["restored"], &outputs["mark"]),
+        (&json!("ONLINE"), &json!(3), &json!("dd_1"))
+    );
+    assert_eq!(outputs["database"], "Octopus");
+    let (redo, mark) = (&outputs["redo_lsn"], &chain["stop_at_mark"]["lsn"]);
+    assert!(redo.as_str().unwrap() > mark.as_str().unwrap(), "{redo} {mark}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_living_database_is_replaced_and_its_users_thrown_out() {
+    let world = World::new().await;
+    let chain = story(&world).await;
+    let inside = world.connection().await;
+    inside.script().unwrap().run_script("Octopus", "SELECT 1").await.unwrap();
+    let refused =
+        world.outputs(&Restore, json!({ "database": "Octopus", "chain": chain })).await.unwrap_err();
+    assert_eq!(refused.code, "restore.exists");
+    world.outputs(&Restore, with(&chain)).await.unwrap();
+    check_at_the_mark(&world, "Octopus").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_is_restored_beside_the_original() {
+    let world = World::new().await;
+    let chain = story(&world).await;
+    let with = json!({ "database": "Octopus", "into": "it's [a] drill", "chain": chain });
+    world.outputs(&Restore, with).await.unwrap();
+    check_at_the_mark(&world, "it's [a] drill").await;
+    assert_eq!(world.one("Octopus", "SELECT MAX(Id) FROM agents").await, json!(5));
+    world.run("master", "DROP DATABASE [it's [a]] drill]").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_between_two_changes_is_reached() {
+    let world = World::new().await;
+    octopus(&world).await;
+    let backup = |kind: &str| json!({ "database": "Octopus", "type": kind });
+    let full = step(&world, "full", &Backup, backup("full")).await;
+    let mut moments = Vec::new();
+    for id in 10..14 {
+        world.run("Octopus", &format!("INSERT INTO agents VALUES ({id}, N'x')")).await;
+        // Commits are told apart by the server's clock, which has ticks of 3.33 ms.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        moments.push((id, world.one("master", "SELECT SYSUTCDATETIME()").await));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let first = step(&world, "log1", &Backup, backup("log")).await;
+    world.run("Octopus", "INSERT INTO agents VALUES (99, N'late')").await;
+    let second = step(&world, "log2", &Backup, backup("log")).await;
+    for (id, at) in moments {
+        let chain = json!([full, first, second]);
+        let with = json!({ "database": "Octopus", "chain": chain, "replace": true, "stop_at": at });
+        world.outputs(&Restore, with).await.unwrap();
+        assert_eq!(world.one("Octopus", "SELECT MAX(Id) FROM agents").await, json!(id), "{at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_whose_answer_was_lost_goes_on_where_it_was() {
+    // Which answer is held back, and what is then found out.
+    for (op, nth, expected) in [
+        ("alter database Octopus", 2, Reconciled::NotDone),
+        ("restore database Octopus", 1, Reconciled::Partly(json!({ "sets": 1 }))),
+        ("restore log Octopus", 1, Reconciled::Partly(json!({ "sets": 2 }))),
+        ("restore log Octopus", 2, Reconciled::Partly(json!({ "sets": 3 }))),
+    ] {
+        let fault = json!([{ "op": op, "nth": nth, "do": "hold" }]).to_string();
+        let world = World::with_faults(&fault).await;
+        let chain = story(&world).await;
+        let (notes, found) = world.crashed(&Restore, with(&chain)).await;
+        assert_eq!(found, expected, "{op} {nth}");
+        let from = if let Reconciled::Partly(from) = found { Some(from) } else { None };
+        let outputs = world.again(&Restore, with(&chain), notes, from).await.unwrap();
+        check_at_the_mark(&world, "Octopus").await;
+        assert_eq!(outputs["restored"], 3);
+        let done = |op: &str| world.done(op);
+        assert_eq!(
+            (done("restore database *"), done("restore log *"), done("recover *")),
+            (1, 2, 1),
+            "each effect once after {op} {nth}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_was_done_is_not_done_again() {
+    let world = World::with_faults(r#"[{"op": "recover *", "do": "hold"}]"#).await;
+    let chain = story(&world).await;
+    let (notes, found) = world.crashed(&Restore, with(&chain)).await;
+    let Reconciled::Done(outputs) = found else { panic!("{found:?}") };
+    assert_eq!((&outputs["state"], &outputs["restored"]), (&json!("ONLINE"), &json!(3)));
+    assert!(outputs["redo_lsn"].is_string(), "{outputs}");
+    check_at_the_mark(&world, "Octopus").await;
+    assert_eq!(notes.len(), 4, "begun, and each set: {notes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_was_cut_before_it_did_anything_is_done_by_the_next_attempt() {
+    for (op, nth) in [("restore database Octopus", 1), ("restore log Octopus", 1), ("recover Octopus", 1)] {
+        let fault = json!([{ "op": op, "nth": nth, "do": "cut_before" }]).to_string();
+        let world = World::with_faults(&fault).await;
+        let chain = story(&world).await;
+        let host = world.host("r1/step/1", Vec::new());
+        let error = Restore.execute(&host.ctx(Some("t")), given(with(&chain)), None).await.unwrap_err();
+        assert!(error.unknown && error.code == "sqlserver.lost", "{error}");
+        let found = world.settled(&Restore, with(&chain), host.notes()).await;
+        let from = if let Reconciled::Partly(from) = &found { Some(from.clone()) } else { None };
+        assert_eq!(from.is_none(), op.starts_with("restore database"), "{op}: {found:?}");
+        world.again(&Restore, with(&chain), host.notes(), from).await.unwrap();
+        check_at_the_mark(&world, "Octopus").await;
+        assert_eq!((world.done("restore database *"), world.done("restore log *")), (1, 2), "{op}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_fails_is_where_the_next_attempt_begins() {
+    let world = World::new().await;
+    let chain = story(&world).await;
+    let file = world.dir.path().join("store").join(chain["backups"][2]["artifacts"][0].as_str().unwrap());
+    let away = file.with_extension("away");
+    std::fs::rename(&file, &away).unwrap();
+    let host = world.host("r1/step/1", Vec::new());
+    let error = Restore.execute(&host.ctx(Some("t")), given(with(&chain)), None).await.unwrap_err();
+    assert!(error.code == "sqlserver.3201" && !error.unknown, "{error:?}");
+    assert!(
+        error.message.starts_with("RESTORE LOG [Octopus] (set 3 of 3): Cannot open backup device"),
+        "{error}"
+    );
+    assert!(error.help.unwrap().contains("is now RESTORING"));
+    std::fs::rename(&away, &file).unwrap();
+    world.again(&Restore, with(&chain), host.notes(), None).await.unwrap();
+    check_at_the_mark(&world, "Octopus").await;
+    assert_eq!(world.done("restore database *"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_closed_for_nothing_is_opened_again() {
+    let world = World::with_faults(
+        r#"[{"op": "restore database *", "do": "error", "code": 3257, "message": "There is insufficient free space."}]"#,
+    )
+    .await;
+    let chain = story(&world).await;
+    let error = world.outputs(&Restore, with(&chain)).await.unwrap_err();
+    assert_eq!(error.code, "sqlserver.3257");
+    assert!(
+        error.help.as_deref().unwrap().ends_with("database Octopus is as it was, and open again"),
+        "{error:?}"
+    );
+    assert_eq!(world.one("Octopus", "SELECT MAX(Id) FROM agents").await, json!(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_is_cancelled_is_stopped_at_the_server() {
+    let world = World::with_faults(r#"[{"op": "restore log *", "do": "slow", "ms": 600000}]"#).await;
+    let chain = story(&world).await;
+    let host = world.host("r1/step/1", Vec::new());
+    let ctx = host.ctx(Some("t"));
+    let execute = Restore.execute(&ctx, given(with(&chain)), None);
+    let cancel = async {
+        let running = "SELECT COUNT_BIG(*) FROM sys.dm_exec_requests WHERE command = N'RESTORE LOG'";
+        while world.one("master", running).await != json!(1) {
+            tokio::task::yield_now().await;
+        }
+        let asking = world.host("r1/step/1", host.notes()).ctx(Some("t"));
+        let found = Restore.reconcile(&asking, given(with(&chain))).await;
+        assert_eq!(found, Ok(Reconciled::Busy(1000)), "what still runs is not judged");
+        Restore.cancel(&asking, given(with(&chain))).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(execute, cancel);
+    assert!(ended.unwrap_err().unknown);
+    let found = world.settled(&Restore, with(&chain), host.notes()).await;
+    assert_eq!(found, Reconciled::Partly(json!({ "sets": 1 })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_that_asks_shows_what_is_then_sent() {
+    let world = World::new().await;
+    let chain = story(&world).await;
+    let found = Restore.preflight(&world.ctx(), given(with(&chain))).await.unwrap();
+    assert!(found.findings.iter().all(|finding| !finding.fatal), "{:?}", found.findings);
+    let given = given(with(&chain));
+    let shown = Restore
+        .actions(Some("t"), &drydock_step::Given { with: &given.with, fill: None }, &found.facts)
+        .unwrap();
+    assert_eq!(shown.len(), 5, "{shown:?}");
+    let full = &shown[1].text;
+    assert!(full.contains(&format!("{}/store/sql/Octopus_full_", world.dir.path().display())), "{full}");
+    assert!(full.contains("MOVE N'Octopus' TO N'") && full.contains("MOVE N'Octopus_log' TO N'"), "{full}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_restore_from_working_is_found_before() {
+    let world = Arc::new(World::new().await);
+    let chain = story(&world).await;
+    let check = |with: Value, expected: Vec<&'static str>| {
+        let world = world.clone();
+        async move {
+            let found = Restore.preflight(&world.ctx(), given(with.clone())).await.unwrap();
+            let codes: Vec<_> = found.findings.iter().filter(|f| f.fatal).map(|f| f.code.clone()).collect();
+            assert_eq!(codes, expected, "{with}");
+        }
+    };
+    check(with(&chain), vec![]).await;
+    check(json!({ "database": "Octopus", "chain": chain }), vec!["restore.exists"]).await;
+    let mut gap = chain.clone();
+    gap["backups"].as_array_mut().unwrap().remove(1);
+    check(with(&gap), vec!["restore.chain"]).await;
+    let mut unseen = chain.clone();
+    unseen["backups"][0]["artifacts"] = json!(["elsewhere/x.bak"]);
+    check(with(&unseen), vec!["sqlserver.unseen"]).await;
+    let mut foreign = chain.clone();
+    foreign["backups"][0]["artifacts"] = json!([]);
+    foreign["backups"][0]["backup"]["server"] = json!("SQL99");
+    check(with(&foreign), vec!["sqlserver.unseen"]).await;
+    let mut swapped = chain.clone();
+    swapped["backups"][1]["artifacts"] = chain["backups"][2]["artifacts"].clone();
+    check(with(&swapped), vec!["restore.other_set"]).await;
+    let mut absent = chain.clone();
+    absent["backups"][1]["artifacts"] = json!(["sql/absent.trn"]);
+    check(with(&absent), vec!["sqlserver.3201"]).await;
+    let mut placed = with(&chain);
+    placed["move"] = json!({ "Octopus": "/nowhere/at/all/x.mdf", "nofile": "/x" });
+    check(placed.clone(), vec!["sqlserver.3234"]).await;
+    placed["move"] = json!({ "Octopus": "/nowhere/at/all/x.mdf" });
+    check(placed, vec!["sqlserver.5133"]).await;
+    let file = world.dir.path().join("store").join(chain["backups"][1]["artifacts"][0].as_str().unwrap());
+    std::fs::write(file, "this is no backup").unwrap();
+    check(with(&chain), vec!["sqlserver.3241"]).await;
+}
