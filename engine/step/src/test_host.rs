@@ -24,6 +24,9 @@ use crate::touch::{Action, Touch};
 /// When a test begins, in milliseconds since 1970: 2026-01-01T00:00:00Z.
 pub const TEST_BEGINS_MS: i64 = 1_767_225_600_000;
 
+/// A target kind and the settings that it connects with.
+type Server = (Arc<dyn TargetKind>, Map<String, Value>);
+
 /// A host that lives in a test.
 pub struct TestHost {
     folder: PathBuf,
@@ -32,7 +35,7 @@ pub struct TestHost {
     notes: Mutex<Vec<Value>>,
     samples: Mutex<Vec<Sample>>,
     targets: BTreeMap<String, Arc<dyn Connection>>,
-    servers: BTreeMap<String, (Arc<dyn TargetKind>, Map<String, Value>)>,
+    servers: BTreeMap<String, Server>,
     attempt: String,
     documents: BTreeMap<PathBuf, Value>,
     plans: BTreeMap<PathBuf, Value>,
