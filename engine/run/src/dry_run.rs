@@ -92,6 +92,9 @@ impl DryRun {
     }
 }
 
+/// What stands for the run itself among the names of steps that something is known after.
+const THE_RUN: &str = "run";
+
 /// What a dry run is asked to do.
 #[derive(Debug, Clone, Default)]
 pub struct DryOptions {
@@ -210,8 +213,7 @@ impl Work<'_> {
             Ok(Truth::True) => (Runs::Yes, None),
             Ok(Truth::False) => (Runs::No, Some(format!("`when` is false: {}", when.text()))),
             Ok(Truth::After(after)) => {
-                let why = if after.is_empty() { "during the run".to_owned() } else { format!("after {}", names(&after)) };
-                (Runs::Unknown, Some(format!("decided {why}: {}", when.text())))
+                (Runs::Unknown, Some(format!("decided after {}: {}", names(&after), when.text())))
             }
             Err(error) => (Runs::Unknown, Some(format!("`when` cannot be asked: {}", error.message))),
         }
@@ -398,7 +400,7 @@ impl Work<'_> {
     /// `run`: what it is called and how it ends is not known before it runs.
     fn run(&self) -> Datum {
         let plan = &self.services.plan;
-        let unknown = || Rendered::After(Vec::new());
+        let unknown = || Rendered::After(Name::parse(THE_RUN).into_iter().collect());
         let entries = [
             ("id", unknown()),
             ("started_at", unknown()),

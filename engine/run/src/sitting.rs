@@ -50,6 +50,8 @@ pub struct Sitting<'a> {
     pub outbox: Sender<Message>,
     running: HashMap<LiveKey, Running>,
     notes: Vec<oneshot::Sender<()>>,
+    /// How often a server could not be asked about an attempt.
+    unanswered: HashMap<AttemptRef, u32>,
     interrupts: u32,
 }
 
@@ -60,7 +62,6 @@ struct Running {
     signal: CancelSignal,
     asked_to_stop: bool,
     reconciling: bool,
-    reconcile_tries: u32,
 }
 
 impl<'a> Sitting<'a> {
@@ -72,8 +73,8 @@ impl<'a> Sitting<'a> {
         reporters: &'a mut [Box<dyn Reporter>],
         (outbox, inbox): (Sender<Message>, Receiver<Message>),
     ) -> Self {
-        let (running, notes) = (HashMap::new(), Vec::new());
-        Self { machine, journal, executor, reporters, inbox, outbox, running, notes, interrupts: 0 }
+        let (running, notes, unanswered) = (HashMap::new(), Vec::new(), HashMap::new());
+        Self { machine, journal, executor, reporters, inbox, outbox, running, notes, unanswered, interrupts: 0 }
     }
 
     /// Work on the run until this sitting is over.
@@ -102,9 +103,8 @@ impl<'a> Sitting<'a> {
 
     fn decide(&mut self, inputs: Vec<Input>) {
         for input in inputs {
-            let at = self.now();
-            let events = self.machine.on(at, input);
-            self.journal.push(at, events);
+            let events = self.machine.on(self.now(), input);
+            self.journal.push(self.machine.now(), events);
         }
     }
 
@@ -213,12 +213,12 @@ impl<'a> Sitting<'a> {
 
     /// A server that cannot be asked now is asked again, a few times.
     fn reconciled(&mut self, attempt: AttemptRef, answer: Result<Verdict, StepError>) -> Input {
-        let running = self.running.values_mut().find(|running| running.attempt == attempt);
-        let tries = running.map_or(RECONCILE_TRIES, |running| {
+        if let Some(running) = self.running.values_mut().find(|running| running.attempt == attempt) {
             running.reconciling = false;
-            running.reconcile_tries += u32::from(answer.is_err());
-            running.reconcile_tries
-        });
+        }
+        let tries = self.unanswered.entry(attempt.clone()).or_default();
+        *tries = if answer.is_err() { *tries + 1 } else { 0 };
+        let tries = *tries;
         let verdict = match answer {
             Ok(verdict) => verdict,
             Err(error) if error.transient && tries < RECONCILE_TRIES => Verdict::Busy(Millis(500 << tries)),
@@ -248,7 +248,7 @@ impl<'a> Sitting<'a> {
 impl Running {
     fn of(attempt: AttemptRef) -> Self {
         let (canceller, signal) = CancelSignal::pair();
-        Self { attempt, canceller, signal, asked_to_stop: false, reconciling: false, reconcile_tries: 0 }
+        Self { attempt, canceller, signal, asked_to_stop: false, reconciling: false }
     }
 }
 
