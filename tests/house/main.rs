@@ -10,4 +10,5 @@ mod purity;
 mod sizes;
 mod forgotten;
 mod pages;
+mod keywords;
 mod generated;

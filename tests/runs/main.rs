@@ -13,3 +13,4 @@ mod secrets;
 mod signals;
 mod shipped;
 mod points;
+mod keywords;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::catalog::{Catalog, KindShape, TargetNeed};
 use crate::shape::{Field, Shape};
 use crate::syntax::keys::{
-    ENVIRONMENT, Key, OBJECTIVES, PARAM, PLAN, RETRY, STEP, Table, VALIDATION, Wanted,
+    ENVIRONMENT, Key, OBJECTIVES, PARAM, PLAN, RETRY, STEP, TARGET, Table, VALIDATION, Wanted,
 };
 
 /// The schema of a plan, with the inputs of every kind of the catalog.
@@ -31,7 +31,7 @@ pub fn environment_schema(catalog: &Catalog) -> Value {
     let mut definitions = Map::new();
     definitions.insert("name".to_owned(), name());
     definitions.insert("secret".to_owned(), secret());
-    definitions.insert("target".to_owned(), target(catalog));
+    definitions.insert("target".to_owned(), writer.target());
     for kind in catalog.targets.values() {
         let mut settings = record(kind.fields, Values::Settings);
         settings["description"] = json!(kind.docs);
@@ -72,19 +72,6 @@ fn secret() -> Value {
             way("file", json!({ "type": "string" }), "A file."),
             way("command", argv, "A program whose output is the secret."),
         ],
-    })
-}
-
-/// One target of an environment: its kind says which settings it has.
-fn target(catalog: &Catalog) -> Value {
-    let kinds: Vec<&str> = catalog.targets.keys().copied().collect();
-    let branches =
-        kinds.iter().map(|kind| when_is("kind", kind, json!({ "$ref": format!("#/$defs/target.{kind}") })));
-    json!({
-        "type": "object",
-        "properties": { "kind": { "enum": kinds, "description": "What it is." } },
-        "required": ["kind"],
-        "allOf": branches.collect::<Value>(),
     })
 }
 
@@ -131,6 +118,16 @@ impl Writer<'_> {
         schema
     }
 
+    /// One target of an environment: its kind says which other settings it has.
+    fn target(&self) -> Value {
+        let mut schema = self.table(&TARGET);
+        let settings = |kind: &str| json!({ "$ref": format!("#/$defs/target.{kind}") });
+        let kinds = self.catalog.targets.keys();
+        schema["allOf"] = kinds.map(|kind| when_is("kind", kind, settings(kind))).collect();
+        schema["additionalProperties"] = json!(true);
+        schema
+    }
+
     fn key(&self, key: &Key) -> Value {
         let mut schema = self.wanted(&key.wanted);
         schema["description"] = json!(key.doc);
@@ -155,6 +152,7 @@ impl Writer<'_> {
             }
             Wanted::TargetKinds => named(json!({ "enum": self.catalog.targets.keys().collect::<Vec<_>>() })),
             Wanted::Settings => named(json!({ "$ref": "#/$defs/target" })),
+            Wanted::TargetKind => json!({ "enum": self.catalog.targets.keys().collect::<Vec<_>>() }),
             Wanted::ParamValues => named(json!(true)),
             Wanted::RetryErrors => {
                 json!({ "type": ["string", "array"], "items": { "type": ["string", "integer"] } })

@@ -56,6 +56,8 @@ pub enum Wanted {
     TargetKinds,
     /// A mapping of target names to the settings of a target kind.
     Settings,
+    /// The name of a target kind.
+    TargetKind,
     /// A mapping of parameter names to values or secret sources.
     ParamValues,
     /// One class of errors, or a list of them.
@@ -85,6 +87,7 @@ impl Wanted {
             Self::StepKind => "the name of a kind".into(),
             Self::TargetKinds => "a mapping of names to target kinds".into(),
             Self::Settings => "a mapping of target names to settings".into(),
+            Self::TargetKind => "the name of a target kind".into(),
             Self::ParamValues => "a mapping of parameters to values".into(),
             Self::RetryErrors => "a list of error classes or codes".into(),
             Self::Mapping(table) => format!("{}, as a mapping", table.what),
@@ -423,6 +426,19 @@ pub static ENVIRONMENT: Table = Table {
     ],
 };
 
+/// A target of an environment. Its other keys are the settings of its kind.
+pub static TARGET: Table = Table {
+    name: "target",
+    what: "a target of an environment",
+    doc: "one server or store; beside its kind stand the settings that this kind has, which the reference of kinds names",
+    keys: &[required(
+        "kind",
+        Wanted::TargetKind,
+        "kind: sqlserver",
+        "What it is, and so which settings it has and which steps can work on it.",
+    )],
+};
+
 /// The top of a file of requests.
 pub static REQUESTS: Table = Table {
     name: "requests",
@@ -448,8 +464,8 @@ impl Table {
 }
 
 /// All tables, in the order of the reference.
-pub static TABLES: [&Table; 8] =
-    [&PLAN, &PARAM, &OBJECTIVES, &STEP, &RETRY, &VALIDATION, &ENVIRONMENT, &REQUESTS];
+pub static TABLES: [&Table; 9] =
+    [&PLAN, &PARAM, &OBJECTIVES, &STEP, &RETRY, &VALIDATION, &ENVIRONMENT, &TARGET, &REQUESTS];
 
 #[cfg(test)]
 mod tests {
