@@ -77,7 +77,7 @@ impl Kill {
     /// The rules by which the servers hold back the answer to the first work of that step.
     pub(super) fn faults(&self) -> Value {
         let rule = |attempt: String, op: &str| json!({ "attempt": attempt, "op": op, "do": "hold" });
-        let attempts = [format!("*/{}/1", self.step), format!("*/{}[[]*[]]/1", self.step)];
+        let attempts = [format!("*/{}/1", self.step), format!("*/{}[*]/1", self.step)];
         attempts
             .into_iter()
             .flat_map(|attempt| WORK.iter().map(move |op| rule(attempt.clone(), op)))
