@@ -48,10 +48,11 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
         Command::Chain(args) => chain::chain(&session, &args),
         Command::Practice(args) => practice::practice(&session, &args),
         Command::Rehearse(args) => rehearse::rehearse(&session, &args),
-        Command::Points { env: Some(env), target, what } => points::points(&session, &env, target.as_deref(), what),
-        Command::Points { env: None, .. } => {
-            Err(Refusal::new(Exit::Usage, "points: no environment").help("name the file that binds the artifact store with -e FILE"))
+        Command::Points { env: Some(env), target, what } => {
+            points::points(&session, &env, target.as_deref(), what)
         }
+        Command::Points { env: None, .. } => Err(Refusal::new(Exit::Usage, "points: no environment")
+            .help("name the file that binds the artifact store with -e FILE")),
         Command::Kinds { kind } => kinds::kinds(&session, kind.as_deref()),
         Command::Schema { of } => schema::schema(of),
         Command::Explain { code } => explain::explain(&code),

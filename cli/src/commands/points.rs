@@ -32,8 +32,9 @@ pub(crate) fn points(
     target: Option<&str>,
     what: Option<PointsCommand>,
 ) -> Result<Exit, Refusal> {
-    let text = std::fs::read_to_string(environment)
-        .map_err(|error| Refusal::new(Exit::Usage, format!("cannot read {}: {error}", environment.display())))?;
+    let text = std::fs::read_to_string(environment).map_err(|error| {
+        Refusal::new(Exit::Usage, format!("cannot read {}: {error}", environment.display()))
+    })?;
     let source = SourceFile::new(environment.to_string_lossy().as_ref(), text);
     // What is wrong with the environment itself is said before its stores are looked for.
     let own = checked(session, &source, None);
@@ -111,8 +112,9 @@ fn checked_with(session: &Session, environment: &SourceFile, store: &str) -> Che
 
 fn checked(session: &Session, file: &SourceFile, environment: Option<&SourceFile>) -> Checked {
     let texts = session.outside.environment.iter();
-    let variables: BTreeMap<String, String> =
-        texts.filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))).collect();
+    let variables: BTreeMap<String, String> = texts
+        .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned())))
+        .collect();
     check(&CheckInput {
         file,
         environment,
@@ -276,7 +278,8 @@ fn page(record: Record<'_>, marks: &[PointMark]) -> String {
         text.push_str(&collection_page(collection, claims));
     }
     // What was proved of all together.
-    let is_part = |of: &str| record.databases().contains_key(of) || collections.iter().any(|one| one.collection == of);
+    let is_part =
+        |of: &str| record.databases().contains_key(of) || collections.iter().any(|one| one.collection == of);
     for claim in claims.iter().filter(|claim| !is_part(&claim.of)) {
         text.push_str(&format!("  proved {}: {}\n", claim.name, claim.proof));
     }

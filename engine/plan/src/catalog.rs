@@ -75,7 +75,10 @@ pub struct Catalog {
 
 impl Catalog {
     /// A catalog of these.
-    pub fn new(kinds: impl IntoIterator<Item = KindShape>, targets: impl IntoIterator<Item = TargetKindShape>) -> Self {
+    pub fn new(
+        kinds: impl IntoIterator<Item = KindShape>,
+        targets: impl IntoIterator<Item = TargetKindShape>,
+    ) -> Self {
         Self {
             kinds: kinds.into_iter().map(|kind| (kind.name, kind)).collect(),
             targets: targets.into_iter().map(|target| (target.name, target)).collect(),

@@ -9,7 +9,8 @@ use serde_json::Value;
 pub struct Millis(pub u64);
 
 /// The units of a duration, longest first, in milliseconds.
-const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const TIME_UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Millis {
     /// The duration of a text such as `90s`, `15m`, `1h30m`, `250ms`.
@@ -17,7 +18,11 @@ impl Millis {
     /// # Errors
     /// In words, when the text is no duration.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bad = || format!("`{text}` is not a duration: write whole numbers with ms, s, m, h or d, such as `90s` or `1h30m`");
+        let bad = || {
+            format!(
+                "`{text}` is not a duration: write whole numbers with ms, s, m, h or d, such as `90s` or `1h30m`"
+            )
+        };
         let mut rest = text;
         let mut total: u64 = 0;
         while !rest.is_empty() {
@@ -61,7 +66,10 @@ impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Self::parse(&text).map_err(D::Error::custom),
-            other => other.as_u64().map(Self).ok_or_else(|| D::Error::custom(format!("`{other}` is not a duration"))),
+            other => other
+                .as_u64()
+                .map(Self)
+                .ok_or_else(|| D::Error::custom(format!("`{other}` is not a duration"))),
         }
     }
 }
@@ -75,7 +83,9 @@ impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Self::parse(&text).map_err(D::Error::custom),
-            other => other.as_u64().map(Self).ok_or_else(|| D::Error::custom(format!("`{other}` is not a size"))),
+            other => {
+                other.as_u64().map(Self).ok_or_else(|| D::Error::custom(format!("`{other}` is not a size")))
+            }
         }
     }
 }
@@ -99,7 +109,11 @@ impl Bytes {
     /// # Errors
     /// In words, when the text is no size.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bad = || format!("`{text}` is not a size: write a whole number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, such as `64MiB`");
+        let bad = || {
+            format!(
+                "`{text}` is not a size: write a whole number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, such as `64MiB`"
+            )
+        };
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
         let (number, unit) = text.split_at(digits);
         let factor = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?.1;
@@ -110,8 +124,13 @@ impl Bytes {
 
 impl std::fmt::Display for Bytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (unit, factor) = SIZE_UNITS[..4].iter().find(|(_, factor)| self.0 >= *factor).copied().unwrap_or(("B", 1));
-        if self.0.is_multiple_of(factor) { write!(f, "{}{unit}", self.0 / factor) } else { write!(f, "{:.1}{unit}", self.0 as f64 / factor as f64) }
+        let (unit, factor) =
+            SIZE_UNITS[..4].iter().find(|(_, factor)| self.0 >= *factor).copied().unwrap_or(("B", 1));
+        if self.0.is_multiple_of(factor) {
+            write!(f, "{}{unit}", self.0 / factor)
+        } else {
+            write!(f, "{:.1}{unit}", self.0 as f64 / factor as f64)
+        }
     }
 }
 
@@ -139,7 +158,12 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_written() {
-        for (text, bytes, shown) in [("64MiB", 67_108_864, "64MiB"), ("1kB", 1_000, "1000B"), ("1536KiB", 1_572_864, "1.5MiB"), ("0B", 0, "0B")] {
+        for (text, bytes, shown) in [
+            ("64MiB", 67_108_864, "64MiB"),
+            ("1kB", 1_000, "1000B"),
+            ("1536KiB", 1_572_864, "1.5MiB"),
+            ("0B", 0, "0B"),
+        ] {
             assert_eq!(Bytes::parse(text), Ok(Bytes(bytes)), "{text}");
             assert_eq!(Bytes(bytes).to_string(), shown);
         }

@@ -235,7 +235,13 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 1, delay: Millis(0), backoff: Backoff::None, max_delay: None, errors: vec![RetryOn::Transient] }
+        Self {
+            attempts: 1,
+            delay: Millis(0),
+            backoff: Backoff::None,
+            max_delay: None,
+            errors: vec![RetryOn::Transient],
+        }
     }
 }
 
@@ -298,7 +304,11 @@ impl Plan {
 
     /// The index of the step of this name.
     pub fn index_of(&self, name: &str) -> Option<StepIx> {
-        self.steps.iter().position(|step| step.id.as_str() == name).and_then(|at| u32::try_from(at).ok()).map(StepIx)
+        self.steps
+            .iter()
+            .position(|step| step.id.as_str() == name)
+            .and_then(|at| u32::try_from(at).ok())
+            .map(StepIx)
     }
 
     /// All indices, in written order.

@@ -15,7 +15,10 @@ pub fn keywords() -> String {
         page.push_str(&format!("\n## {}\n\n{}.\n\n", capital(table.what), capital(table.doc)));
         page.push_str("| key | meaning | value | example |\n|---|---|---|---|\n");
         table.keys.iter().for_each(|key| page.push_str(&row(key)));
-        page.push_str(&format!("\n| key | {} |\n|---|---|---|---|---|\n", STAGES.join(" | ").replace('_', " ")));
+        page.push_str(&format!(
+            "\n| key | {} |\n|---|---|---|---|---|\n",
+            STAGES.join(" | ").replace('_', " ")
+        ));
         table.keys.iter().for_each(|key| page.push_str(&tests(table, key)));
     }
     page

@@ -43,9 +43,11 @@ impl Rendered {
             Self::Text(text) => Some(Value::String(text.clone())),
             Self::Holes(_) | Self::After(_) => None,
             Self::List(items) => items.iter().map(Self::plain).collect::<Option<Vec<_>>>().map(Value::Array),
-            Self::Map(map) => {
-                map.iter().map(|(key, value)| Some((key.clone(), value.plain()?))).collect::<Option<Map<_, _>>>().map(Value::Object)
-            }
+            Self::Map(map) => map
+                .iter()
+                .map(|(key, value)| Some((key.clone(), value.plain()?)))
+                .collect::<Option<Map<_, _>>>()
+                .map(Value::Object),
         }
     }
 
@@ -62,7 +64,9 @@ impl Rendered {
                 }
                 Some(Value::String(text))
             }
-            Self::List(items) => items.iter().map(|item| item.filled(fill)).collect::<Option<Vec<_>>>().map(Value::Array),
+            Self::List(items) => {
+                items.iter().map(|item| item.filled(fill)).collect::<Option<Vec<_>>>().map(Value::Array)
+            }
             Self::Map(map) => map
                 .iter()
                 .map(|(key, value)| Some((key.clone(), value.filled(fill)?)))
@@ -108,14 +112,19 @@ impl Rendered {
     pub fn shown(&self) -> Value {
         match self {
             Self::Holes(pieces) => Value::String(
-                pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.as_str() } else { "***" }).collect::<String>(),
+                pieces
+                    .iter()
+                    .map(|piece| if let Piece::Text(text) = piece { text.as_str() } else { "***" })
+                    .collect::<String>(),
             ),
             Self::After(steps) => {
                 let names: Vec<&str> = steps.iter().map(Name::as_str).collect();
                 Value::String(format!("(known after {})", names.join(", ")))
             }
             Self::List(items) => Value::Array(items.iter().map(Self::shown).collect()),
-            Self::Map(map) => Value::Object(map.iter().map(|(key, value)| (key.clone(), value.shown())).collect()),
+            Self::Map(map) => {
+                Value::Object(map.iter().map(|(key, value)| (key.clone(), value.shown())).collect())
+            }
             Self::Scalar(value) => value.clone(),
             Self::Text(text) => Value::String(text.clone()),
         }
@@ -147,8 +156,10 @@ impl Rendered {
                 if pieces_of(&list).is_some() { json!({ "$list": list }) } else { list }
             }
             Self::Map(map) => {
-                let plain = Value::Object(map.iter().map(|(key, value)| (key.clone(), value.to_json())).collect());
-                let marked = map.len() == 1 && map.keys().all(|key| matches!(key.as_str(), "$list" | "$after" | "$map"));
+                let plain =
+                    Value::Object(map.iter().map(|(key, value)| (key.clone(), value.to_json())).collect());
+                let marked = map.len() == 1
+                    && map.keys().all(|key| matches!(key.as_str(), "$list" | "$after" | "$map"));
                 if marked { json!({ "$map": plain }) } else { plain }
             }
             Self::After(steps) => json!({ "$after": steps }),
@@ -179,7 +190,9 @@ impl Rendered {
             }
             if let Some(Value::Object(inner)) = map.get_mut("$map") {
                 let inner = std::mem::take(inner);
-                return Self::Map(inner.into_iter().map(|(key, value)| (key, Self::from_json(value))).collect());
+                return Self::Map(
+                    inner.into_iter().map(|(key, value)| (key, Self::from_json(value))).collect(),
+                );
             }
         }
         Self::Map(map.into_iter().map(|(key, value)| (key, Self::from_json(value))).collect())
@@ -209,7 +222,9 @@ impl From<Value> for Rendered {
         match value {
             Value::String(text) => Self::Text(text),
             Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
-            Value::Object(map) => Self::Map(map.into_iter().map(|(key, value)| (key, Self::from(value))).collect()),
+            Value::Object(map) => {
+                Self::Map(map.into_iter().map(|(key, value)| (key, Self::from(value))).collect())
+            }
             scalar => Self::Scalar(scalar),
         }
     }
@@ -239,22 +254,33 @@ mod tests {
 
     #[test]
     fn holes_and_look_alikes_are_told_apart() {
-        let holes = Rendered::Holes(vec![Piece::Text("Bearer ".into()), Piece::Secret("params.token".into())]);
+        let holes =
+            Rendered::Holes(vec![Piece::Text("Bearer ".into()), Piece::Secret("params.token".into())]);
         check(holes.clone(), json!(["Bearer ", {"secret": "params.token"}]));
-        check(Rendered::from(json!(["Bearer ", {"secret": "x"}])), json!({"$list": ["Bearer ", {"secret": "x"}]}));
+        check(
+            Rendered::from(json!(["Bearer ", {"secret": "x"}])),
+            json!({"$list": ["Bearer ", {"secret": "x"}]}),
+        );
         check(Rendered::from(json!(["a", "b"])), json!(["a", "b"]));
         check(Rendered::from(json!({"$list": ["a"]})), json!({"$map": {"$list": ["a"]}}));
         check(Rendered::After(vec![Name::parse("a").unwrap()]), json!({"$after": ["a"]}));
-        check(Rendered::Map(IndexMap::from([("h".to_owned(), holes)])), json!({"h": ["Bearer ", {"secret": "params.token"}]}));
+        check(
+            Rendered::Map(IndexMap::from([("h".to_owned(), holes)])),
+            json!({"h": ["Bearer ", {"secret": "params.token"}]}),
+        );
     }
 
     #[test]
     fn nothing_of_a_secret_shows() {
-        let holes = Rendered::Holes(vec![Piece::Text("Bearer ".into()), Piece::Secret("params.token".into())]);
+        let holes =
+            Rendered::Holes(vec![Piece::Text("Bearer ".into()), Piece::Secret("params.token".into())]);
         assert_eq!(holes.shown(), json!("Bearer ***"));
         assert_eq!(holes.plain(), None);
         assert_eq!(holes.secrets(), ["params.token"]);
-        assert_eq!(holes.filled(&|name| (name == "params.token").then(|| "s3".to_owned())), Some(json!("Bearer s3")));
+        assert_eq!(
+            holes.filled(&|name| (name == "params.token").then(|| "s3".to_owned())),
+            Some(json!("Bearer s3"))
+        );
         assert_eq!(holes.filled(&|_| None), None);
     }
 }

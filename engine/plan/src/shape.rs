@@ -108,12 +108,18 @@ impl Shape {
             Self::Url => "a URL".into(),
             Self::Band => "a band {low, high}".into(),
             Self::OneOf(texts) => {
-                format!("one of {}", texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(", "))
+                format!(
+                    "one of {}",
+                    texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(", ")
+                )
             }
             Self::List(of) => format!("a list, each {}", of.words()),
             Self::Map(of) => format!("a mapping to {}", of.words()),
             Self::Record(fields) => {
-                format!("a mapping with {}", fields.iter().map(|field| format!("`{}`", field.name)).collect::<Vec<_>>().join(", "))
+                format!(
+                    "a mapping with {}",
+                    fields.iter().map(|field| format!("`{}`", field.name)).collect::<Vec<_>>().join(", ")
+                )
             }
             Self::Either(a, b) => format!("{} or {}", a.words(), b.words()),
             Self::OfInput(name) => format!("what `{name}` is"),

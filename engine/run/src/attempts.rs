@@ -46,9 +46,14 @@ impl Executor {
             let result = AssertUnwindSafe(this.call(&work, &cancel, &inbox)).catch_unwind().await;
             let ended = match result {
                 Ok(Ok(drydock_step::Ended::Outputs(outputs))) => this.outputs(outputs),
-                Ok(Ok(drydock_step::Ended::Waits(message))) => Ended::Waits(this.services.redact_text(&message)),
+                Ok(Ok(drydock_step::Ended::Waits(message))) => {
+                    Ended::Waits(this.services.redact_text(&message))
+                }
                 Ok(Err(error)) => this.failure(error, &cancel),
-                Err(panic) => Ended::Failed(Failure::new("panic", format!("the kind panicked: {}", panic_words(panic.as_ref())))),
+                Err(panic) => Ended::Failed(Failure::new(
+                    "panic",
+                    format!("the kind panicked: {}", panic_words(panic.as_ref())),
+                )),
             };
             if body {
                 KillAt::strike(this.services.world.kill.as_ref(), &instance, n, KillPhase::Done);
@@ -67,8 +72,12 @@ impl Executor {
                 kind.reconcile(&ctx, given).await
             };
             let answer = match AssertUnwindSafe(asked).catch_unwind().await {
-                Ok(answer) => answer.map(|verdict| this.verdict(verdict)).map_err(|error| this.redacted(error)),
-                Err(panic) => Err(StepError::internal(format!("the kind panicked: {}", panic_words(panic.as_ref())))),
+                Ok(answer) => {
+                    answer.map(|verdict| this.verdict(verdict)).map_err(|error| this.redacted(error))
+                }
+                Err(panic) => {
+                    Err(StepError::internal(format!("the kind panicked: {}", panic_words(panic.as_ref()))))
+                }
             };
             let _ = inbox.send(Message::Reconciled(work.attempt, answer));
         });
@@ -84,13 +93,19 @@ impl Executor {
                 kind.cancel(&ctx, given).await
             };
             if let Ok(Err(error)) = AssertUnwindSafe(asked).catch_unwind().await {
-                let line = format!("it could not be asked to stop: {}", this.services.redact_text(&error.message));
+                let line =
+                    format!("it could not be asked to stop: {}", this.services.redact_text(&error.message));
                 let _ = inbox.send(Message::Sample(work.attempt, drydock_step::Sample::Log(line)));
             }
         });
     }
 
-    async fn call(self: &Arc<Self>, work: &Work, cancel: &CancelSignal, inbox: &Sender<Message>) -> Result<drydock_step::Ended, StepError> {
+    async fn call(
+        self: &Arc<Self>,
+        work: &Work,
+        cancel: &CancelSignal,
+        inbox: &Sender<Message>,
+    ) -> Result<drydock_step::Ended, StepError> {
         let (kind, ctx, given) = self.prepare(work, cancel, inbox).await?;
         kind.execute(&ctx, given, work.from.as_ref()).await
     }
@@ -108,7 +123,8 @@ impl Executor {
             .registry
             .kind_named(work.kind)
             .ok_or_else(|| StepError::internal(format!("there is no kind {}", work.kind)))?;
-        let names: Vec<String> = work.inputs.values().flat_map(drydock_plan::rendered::Rendered::secrets).collect();
+        let names: Vec<String> =
+            work.inputs.values().flat_map(drydock_plan::rendered::Rendered::secrets).collect();
         let fill = self.services.secret_values(&names).await?.fill();
         let attempt: Arc<str> = format!("{}/{}", self.services.site.run, work.attempt.id()).into();
         let host = AttemptHost {
@@ -137,10 +153,14 @@ impl Executor {
         match serde_json::to_vec(&outputs).map(|bytes| bytes.len()) {
             Ok(len) if len <= OUTPUT_LIMIT => Ended::Outputs(outputs),
             Ok(len) => {
-                let message = format!("its outputs are {len} bytes long; more than 1 MiB belongs into an artifact or a file");
+                let message = format!(
+                    "its outputs are {len} bytes long; more than 1 MiB belongs into an artifact or a file"
+                );
                 Ended::Failed(Failure::new("output.large", message))
             }
-            Err(error) => Ended::Failed(Failure::new("internal", format!("its outputs are no JSON: {error}"))),
+            Err(error) => {
+                Ended::Failed(Failure::new("internal", format!("its outputs are no JSON: {error}")))
+            }
         }
     }
 
@@ -169,5 +189,9 @@ impl Executor {
 }
 
 fn panic_words(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a word")
 }

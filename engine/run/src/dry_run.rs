@@ -14,7 +14,8 @@ use drydock_plan::name::{Digest, Name};
 use drydock_plan::rendered::Rendered;
 use drydock_step::kind::OwnedGiven;
 use drydock_step::{
-    Access, Action, ChildEnd, ChildSpec, Connection, Ctx, Ended, Facts, Given, Host, Kind, PreflightFinding, Sample, StepError, Touch,
+    Access, Action, ChildEnd, ChildSpec, Connection, Ctx, Ended, Facts, Given, Host, Kind, PreflightFinding,
+    Sample, StepError, Touch,
 };
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -171,14 +172,16 @@ impl Work<'_> {
             (None, _) => {
                 let (shown, outputs) = self.instance(step, None, None, runs, why).await;
                 entries.push(shown);
-                let status = if outputs.is_some() && runs == Runs::Yes { known("succeeded") } else { after(step) };
+                let status =
+                    if outputs.is_some() && runs == Runs::Yes { known("succeeded") } else { after(step) };
                 (status, Some(outputs.unwrap_or_else(|| after(step))))
             }
             (Some(foreach), _) => match self.items(&foreach.list, foreach.key.as_ref()) {
                 Ok(items) => {
                     for (key, item) in items {
                         let datum = Datum::from_json(&item);
-                        let (shown, _) = self.instance(step, Some(&key), Some(&datum), runs, why.clone()).await;
+                        let (shown, _) =
+                            self.instance(step, Some(&key), Some(&datum), runs, why.clone()).await;
                         entries.push(shown);
                     }
                     (after(step), Some(after(step)))
@@ -255,7 +258,13 @@ impl Work<'_> {
     }
 
     /// The actions of a step's body; its outputs, where its kind answers in a dry run.
-    async fn call(&mut self, shown: &mut DryStep, step: &Step, call: &Call, with: IndexMap<String, Rendered>) -> Option<Datum> {
+    async fn call(
+        &mut self,
+        shown: &mut DryStep,
+        step: &Step,
+        call: &Call,
+        with: IndexMap<String, Rendered>,
+    ) -> Option<Datum> {
         shown.unknown = with.values().flat_map(Rendered::after).fold(Vec::new(), |mut all, name| {
             if !all.contains(&name) {
                 all.push(name);
@@ -277,7 +286,14 @@ impl Work<'_> {
         self.answer(shown, step, kind, call, with).await
     }
 
-    async fn answer(&mut self, shown: &DryStep, step: &Step, kind: &dyn Kind, call: &Call, with: IndexMap<String, Rendered>) -> Option<Datum> {
+    async fn answer(
+        &mut self,
+        shown: &DryStep,
+        step: &Step,
+        kind: &dyn Kind,
+        call: &Call,
+        with: IndexMap<String, Rendered>,
+    ) -> Option<Datum> {
         let ctx = self.ctx(&shown.id, call);
         let given = OwnedGiven { with: Arc::new(with), fill: None };
         match kind.execute(&ctx, given, None).await {
@@ -302,7 +318,13 @@ impl Work<'_> {
     }
 
     /// Ask the server whether the step can work, where that was wanted and its inputs are known.
-    async fn probe(&mut self, shown: &DryStep, kind: &dyn Kind, call: &Call, with: &IndexMap<String, Rendered>) -> Facts {
+    async fn probe(
+        &mut self,
+        shown: &DryStep,
+        kind: &dyn Kind,
+        call: &Call,
+        with: &IndexMap<String, Rendered>,
+    ) -> Facts {
         if !self.options.probe || !shown.unknown.is_empty() {
             return Facts::Null;
         }
@@ -321,15 +343,28 @@ impl Work<'_> {
         }
     }
 
-    fn note_destroyed(&mut self, shown: &DryStep, kind: &dyn Kind, call: &Call, with: &IndexMap<String, Rendered>) {
+    fn note_destroyed(
+        &mut self,
+        shown: &DryStep,
+        kind: &dyn Kind,
+        call: &Call,
+        with: &IndexMap<String, Rendered>,
+    ) {
         let target = call.target.as_ref().map(Name::as_str);
         let touches = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
-        for Touch { target, resource, .. } in touches.into_iter().filter(|touch| touch.access == Access::Destroys) {
+        for Touch { target, resource, .. } in
+            touches.into_iter().filter(|touch| touch.access == Access::Destroys)
+        {
             self.destroys.push(Destroys { step: shown.id.clone(), target, resource });
         }
     }
 
-    fn actions_of(&self, call: &Call, with: &IndexMap<String, Rendered>, facts: &Facts) -> Result<Vec<Action>, StepError> {
+    fn actions_of(
+        &self,
+        call: &Call,
+        with: &IndexMap<String, Rendered>,
+        facts: &Facts,
+    ) -> Result<Vec<Action>, StepError> {
         let kind = self.services.world.registry.kind_named(call.kind);
         let kind = kind.ok_or_else(|| StepError::internal(format!("there is no kind {}", call.kind)))?;
         kind.actions(call.target.as_ref().map(Name::as_str), &Given { with, fill: None }, facts)
@@ -374,7 +409,12 @@ impl Work<'_> {
         keyed.collect()
     }
 
-    fn inputs(&self, call: &Call, item: Option<&Datum>, outputs: Option<&Datum>) -> Result<IndexMap<String, Rendered>, EvalError> {
+    fn inputs(
+        &self,
+        call: &Call,
+        item: Option<&Datum>,
+        outputs: Option<&Datum>,
+    ) -> Result<IndexMap<String, Rendered>, EvalError> {
         let run = self.run();
         let render = |(name, template): (&String, &drydock_plan::expr::Template)| {
             let steps = self.view(&template.steps_read());
@@ -387,7 +427,8 @@ impl Work<'_> {
     fn view(&self, reads: &[Name]) -> Vec<(Name, Seen)> {
         let seen = |name: &Name| {
             let unknown = || Datum::unknown(vec![name.clone()]);
-            let (status, outputs) = self.seen.get(name).cloned().unwrap_or_else(|| (unknown(), Some(unknown())));
+            let (status, outputs) =
+                self.seen.get(name).cloned().unwrap_or_else(|| (unknown(), Some(unknown())));
             (name.clone(), Seen { status: Some(status), outputs })
         };
         reads.iter().map(seen).collect()
@@ -409,7 +450,9 @@ impl Work<'_> {
             ("status", unknown()),
             ("summary", unknown()),
         ];
-        Datum::from_rendered(&Rendered::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))
+        Datum::from_rendered(&Rendered::Map(
+            entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        ))
     }
 
     fn refuse(&mut self, step: &str, code: &str, message: String, help: Option<String>) {

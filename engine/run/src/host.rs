@@ -68,7 +68,11 @@ impl Host for AttemptHost {
 
     async fn run_plan(&self, plan: &Path, params: Value) -> Result<Value, StepError> {
         let id = format!("{}-{}", self.services.site.run, self.attempt.instance());
-        let id: String = id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(64).collect();
+        let id: String = id
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
+            .take(64)
+            .collect();
         self.services.world.subplans.run_plan(&id, plan, params, self.cancel.clone()).await
     }
 

@@ -30,11 +30,14 @@ impl Services {
     pub fn new(world: Arc<World>, plan: Arc<Plan>, site: RunSite) -> Arc<Self> {
         let children = Arc::new(Children::new(world.reaper.clone(), &site.run));
         let hidden = variables_of(&plan);
-        let visible = world.environment.iter().filter(|(name, _)| !hidden.iter().any(|hidden| name == hidden.as_str()));
+        let visible =
+            world.environment.iter().filter(|(name, _)| !hidden.iter().any(|hidden| name == hidden.as_str()));
         let inherited = ChildEnv::new(visible.cloned());
-        let sources = plan.secrets.iter().map(|(name, source)| (format!("params.{name}"), source.clone())).collect();
+        let sources =
+            plan.secrets.iter().map(|(name, source)| (format!("params.{name}"), source.clone())).collect();
         let secrets = |sources, folder: &Path| {
-            Secrets::new(sources, folder.to_owned(), world.variable.clone()).with_programs(children.clone(), inherited.clone())
+            Secrets::new(sources, folder.to_owned(), world.variable.clone())
+                .with_programs(children.clone(), inherited.clone())
         };
         let params = secrets(sources, &site.plan_folder);
         let settings = secrets(settings_of(&plan), &site.environment_folder);
@@ -75,7 +78,11 @@ impl Services {
     }
 
     /// Start a program for an attempt.
-    pub(crate) async fn spawn_child(&self, spec: ChildSpec, cancel: &CancelSignal) -> Result<ChildEnd, StepError> {
+    pub(crate) async fn spawn_child(
+        &self,
+        spec: ChildSpec,
+        cancel: &CancelSignal,
+    ) -> Result<ChildEnd, StepError> {
         self.children.run(spec, self.inherited.clone(), cancel).await
     }
 
@@ -84,20 +91,26 @@ impl Services {
     /// # Errors
     /// `target.unbound` without a server for it, why a secret has no value, or why the server cannot be reached.
     pub async fn connect(&self, name: &str, attempt: &str) -> Result<Arc<dyn Connection>, StepError> {
-        let target = self.plan.targets.get(name).ok_or_else(|| StepError::internal(format!("there is no target {name}")))?;
+        let target = self
+            .plan
+            .targets
+            .get(name)
+            .ok_or_else(|| StepError::internal(format!("there is no target {name}")))?;
         let kind = self
             .world
             .registry
             .target_named(target.kind)
             .ok_or_else(|| StepError::internal(format!("there is no target kind {}", target.kind)))?;
         let settings = target.settings.as_ref().ok_or_else(|| {
-            StepError::new("target.unbound", format!("target {name} is not bound to a server")).help("give an environment with -e")
+            StepError::new("target.unbound", format!("target {name} is not bound to a server"))
+                .help("give an environment with -e")
         })?;
         let values = match self.setting(settings).await? {
             Value::Object(values) => values,
             _ => Map::new(),
         };
-        let settings = Settings { values, folder: self.site.environment_folder.clone(), attempt: attempt.to_owned() };
+        let settings =
+            Settings { values, folder: self.site.environment_folder.clone(), attempt: attempt.to_owned() };
         kind.connect(settings).await
     }
 
@@ -139,8 +152,12 @@ fn collect(setting: &Setting, at: String, found: &mut BTreeMap<String, SecretSou
     match setting {
         Setting::Plain(_) => {}
         Setting::Secret(source) => drop(found.insert(at, source.clone())),
-        Setting::List(items) => items.iter().enumerate().for_each(|(n, item)| collect(item, format!("{at}.{n}"), found)),
-        Setting::Map(entries) => entries.iter().for_each(|(key, value)| collect(value, format!("{at}.{key}"), found)),
+        Setting::List(items) => {
+            items.iter().enumerate().for_each(|(n, item)| collect(item, format!("{at}.{n}"), found))
+        }
+        Setting::Map(entries) => {
+            entries.iter().for_each(|(key, value)| collect(value, format!("{at}.{key}"), found))
+        }
     }
 }
 
@@ -148,5 +165,7 @@ fn collect(setting: &Setting, at: String, found: &mut BTreeMap<String, SecretSou
 fn variables_of(plan: &Plan) -> Vec<String> {
     let of_targets = settings_of(plan);
     let sources = plan.secrets.values().chain(of_targets.values());
-    sources.filter_map(|source| if let SecretSource::Env(name) = source { Some(name.clone()) } else { None }).collect()
+    sources
+        .filter_map(|source| if let SecretSource::Env(name) = source { Some(name.clone()) } else { None })
+        .collect()
 }

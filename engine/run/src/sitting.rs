@@ -74,7 +74,18 @@ impl<'a> Sitting<'a> {
         (outbox, inbox): (Sender<Message>, Receiver<Message>),
     ) -> Self {
         let (running, notes, unanswered) = (HashMap::new(), Vec::new(), HashMap::new());
-        Self { machine, journal, executor, reporters, inbox, outbox, running, notes, unanswered, interrupts: 0 }
+        Self {
+            machine,
+            journal,
+            executor,
+            reporters,
+            inbox,
+            outbox,
+            running,
+            notes,
+            unanswered,
+            interrupts: 0,
+        }
     }
 
     /// Work on the run until this sitting is over.
@@ -233,10 +244,13 @@ impl<'a> Sitting<'a> {
         for running in self.running.values() {
             running.canceller.ask();
         }
-        let mut open: HashSet<AttemptRef> = self.running.values().map(|running| running.attempt.clone()).collect();
+        let mut open: HashSet<AttemptRef> =
+            self.running.values().map(|running| running.attempt.clone()).collect();
         while !open.is_empty() {
             match self.inbox.recv_timeout(LAST_WORDS) {
-                Ok(Message::Returned(attempt, _) | Message::Reconciled(attempt, _)) => drop(open.remove(&attempt)),
+                Ok(Message::Returned(attempt, _) | Message::Reconciled(attempt, _)) => {
+                    drop(open.remove(&attempt))
+                }
                 Ok(Message::Interrupt) | Err(_) => break,
                 Ok(Message::Note { .. } | Message::Sample(..)) => {}
             }
@@ -256,7 +270,12 @@ impl Running {
 ///
 /// # Errors
 /// When the journal cannot be written.
-pub fn record(machine: &mut Machine, journal: &mut Journal, at: Moment, input: Input) -> Result<Vec<RunEvent>, JournalError> {
+pub fn record(
+    machine: &mut Machine,
+    journal: &mut Journal,
+    at: Moment,
+    input: Input,
+) -> Result<Vec<RunEvent>, JournalError> {
     let events = machine.on(at, input);
     journal.push(at, events.clone());
     journal.commit()?;

@@ -130,7 +130,12 @@ impl StateDir {
             std::fs::write(&ignore, "*\n").map_err(io("cannot write", &ignore))?;
         }
         let path = self.root.join(".lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("cannot open", &path))?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(io("cannot open", &path))?;
         file.lock().map_err(io("cannot lock", &path))?;
         Ok(RunLock { _file: file })
     }
@@ -139,11 +144,19 @@ impl StateDir {
     ///
     /// # Errors
     /// When a run of this id is there, or the system says no.
-    pub fn create_run(&self, disk: &dyn Disk, id: &str, start: &Start, sources: &[Vec<u8>]) -> Result<(PathBuf, RunLock), StateError> {
+    pub fn create_run(
+        &self,
+        disk: &dyn Disk,
+        id: &str,
+        start: &Start,
+        sources: &[Vec<u8>],
+    ) -> Result<(PathBuf, RunLock), StateError> {
         let folder = self.run_folder(id)?;
         self.clear_unborn(id, &folder)?;
         match disk.create_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(StateError::Exists(id.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(StateError::Exists(id.to_owned()));
+            }
             result => result.map_err(io("cannot make", &folder))?,
         }
         let lock = lock(&folder, id)?;
@@ -151,7 +164,12 @@ impl StateDir {
         disk.create_dir(&kept).map_err(io("cannot make", &kept))?;
         let text = serde_json::to_vec_pretty(start).unwrap_or_default();
         let mut files = vec![(folder.join("start.json"), text.as_slice())];
-        files.extend(sources.iter().enumerate().map(|(at, bytes)| (kept.join(source_file(at, start)), bytes.as_slice())));
+        files.extend(
+            sources
+                .iter()
+                .enumerate()
+                .map(|(at, bytes)| (kept.join(source_file(at, start)), bytes.as_slice())),
+        );
         for (path, bytes) in files {
             let mut file = disk.create(&path).map_err(io("cannot make", &path))?;
             file.write(bytes).map_err(io("cannot write", &path))?;
@@ -168,7 +186,9 @@ impl StateDir {
         }
         let _lock = lock(folder, id)?;
         match self.journal(id) {
-            Err(StateError::Absent { .. }) => std::fs::remove_dir_all(folder).map_err(io("cannot clear", folder)),
+            Err(StateError::Absent { .. }) => {
+                std::fs::remove_dir_all(folder).map_err(io("cannot clear", folder))
+            }
             _ => Err(StateError::Exists(id.to_owned())),
         }
     }
@@ -205,7 +225,11 @@ impl StateDir {
     pub fn run_ids(&self) -> Result<Vec<String>, StateError> {
         let entries = match std::fs::read_dir(&self.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|error| StateError::Io { what: "cannot read", path: self.root.clone(), error })?,
+            entries => entries.map_err(|error| StateError::Io {
+                what: "cannot read",
+                path: self.root.clone(),
+                error,
+            })?,
         };
         let mut ids: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -264,7 +288,8 @@ impl StateDir {
         let folder = self.run_folder(id)?.join("sources");
         let read = |(at, name): (usize, &String)| {
             let path = folder.join(source_file(at, &start));
-            let bytes = std::fs::read(&path).map_err(|error| StateError::Io { what: "cannot read", path, error })?;
+            let bytes =
+                std::fs::read(&path).map_err(|error| StateError::Io { what: "cannot read", path, error })?;
             Ok((name.clone(), bytes))
         };
         start.sources.iter().enumerate().map(read).collect()
@@ -275,13 +300,19 @@ impl StateDir {
 fn source_file(at: usize, start: &Start) -> String {
     let name = start.sources.get(at).map_or("source", String::as_str);
     let last = name.rsplit(['/', '\\']).next().unwrap_or("source");
-    let safe: String = last.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    let safe: String =
+        last.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
     format!("{at:02}-{safe}")
 }
 
 fn lock(folder: &Path, id: &str) -> Result<RunLock, StateError> {
     let path = folder.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("cannot open", &path))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io("cannot open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(RunLock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(StateError::Locked(id.to_owned())),

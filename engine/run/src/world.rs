@@ -93,7 +93,8 @@ impl KillAt {
 
     /// Die, if this is the place: a step of this name or an instance of it, first attempt of the body.
     pub(crate) fn strike(this: Option<&Self>, instance: &str, n: u32, phase: KillPhase) {
-        let meant = |kill: &Self| instance == kill.step || instance.split('[').next() == Some(kill.step.as_str());
+        let meant =
+            |kill: &Self| instance == kill.step || instance.split('[').next() == Some(kill.step.as_str());
         if this.is_some_and(|kill| kill.phase == phase && n == 1 && meant(kill)) {
             std::process::abort();
         }

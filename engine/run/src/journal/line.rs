@@ -114,15 +114,25 @@ pub fn parse(bytes: &[u8]) -> Result<Line, LineError> {
         return Err(LineError::Checksum);
     }
     let foreign = |why: &str| LineError::Foreign(why.to_owned());
-    let mut map: Map<String, Value> = serde_json::from_str(text).map_err(|error| foreign(&error.to_string()))?;
+    let mut map: Map<String, Value> =
+        serde_json::from_str(text).map_err(|error| foreign(&error.to_string()))?;
     let seq = map.get("seq").and_then(Value::as_u64).ok_or_else(|| foreign("it has no `seq`"))?;
-    let prev = map.get("prev").and_then(Value::as_str).and_then(hex).ok_or_else(|| foreign("it has no `prev`"))?;
-    let when = map.get("at").and_then(Value::as_str).and_then(moment_of).ok_or_else(|| foreign("it has no `at`"))?;
+    let prev =
+        map.get("prev").and_then(Value::as_str).and_then(hex).ok_or_else(|| foreign("it has no `prev`"))?;
+    let when =
+        map.get("at").and_then(Value::as_str).and_then(moment_of).ok_or_else(|| foreign("it has no `at`"))?;
     let batch = map.get("batch").and_then(Value::as_u64);
     for key in ["seq", "prev", "at", "batch", "crc"] {
         map.shift_remove(key);
     }
-    Ok(Line { seq, at: when, prev, crc: stated, batch, content: content_of(map).map_err(|why| foreign(&why))? })
+    Ok(Line {
+        seq,
+        at: when,
+        prev,
+        crc: stated,
+        batch,
+        content: content_of(map).map_err(|why| foreign(&why))?,
+    })
 }
 
 fn content_of(map: Map<String, Value>) -> Result<Content, String> {
@@ -136,7 +146,9 @@ fn content_of(map: Map<String, Value>) -> Result<Content, String> {
     if !drydock_machine::event::EVENT_NAMES.contains(&name.as_str()) {
         return Ok(Content::Unknown(name, value));
     }
-    serde_json::from_value(value).map(|event| Content::Event(Box::new(event))).map_err(|error| format!("event `{name}`: {error}"))
+    serde_json::from_value(value)
+        .map(|event| Content::Event(Box::new(event)))
+        .map_err(|error| format!("event `{name}`: {error}"))
 }
 
 fn hex(text: &str) -> Option<u32> {

@@ -142,14 +142,19 @@ impl Reader {
             return Err(format!("line {} of the run stands where line {seq} should", line.seq));
         }
         if line.prev != prev {
-            return Err("it does not follow the line before it: a line is missing, or comes from another file".to_owned());
+            return Err(
+                "it does not follow the line before it: a line is missing, or comes from another file"
+                    .to_owned(),
+            );
         }
         if matches!(line.content, Content::Header(_)) != (seq == 0) {
             return Err("the header stands in the wrong place".to_owned());
         }
         let lines = self.batch.len() as u64 + 1;
         match line.batch {
-            Some(stated) if stated != lines => Err(format!("its batch says that it has {stated} lines, and has {lines}")),
+            Some(stated) if stated != lines => {
+                Err(format!("its batch says that it has {stated} lines, and has {lines}"))
+            }
             _ => Ok(()),
         }
     }
@@ -180,9 +185,12 @@ impl Reader {
     /// Whether lines behind the failed one show that the batch that it belongs to was whole once.
     fn is_followed(&self, rest: &[Placed<'_>]) -> bool {
         let first = self.next_seq;
-        let verified: Vec<_> = rest.iter().filter(|placed| placed.whole).map(|placed| line::parse(placed.bytes)).collect();
+        let verified: Vec<_> =
+            rest.iter().filter(|placed| placed.whole).map(|placed| line::parse(placed.bytes)).collect();
         let lines = || verified.iter().filter_map(|line| line.as_ref().ok());
-        let end = lines().find(|line| line.batch.is_some_and(|lines| line.seq + 1 == first + lines)).map(|line| line.seq);
+        let end = lines()
+            .find(|line| line.batch.is_some_and(|lines| line.seq + 1 == first + lines))
+            .map(|line| line.seq);
         verified.iter().any(|line| matches!(line, Err(LineError::Foreign(_))))
             || lines().any(|line| match end {
                 Some(end) => line.seq > end,

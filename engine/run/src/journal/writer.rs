@@ -41,7 +41,12 @@ impl Journal {
     ///
     /// # Errors
     /// When the folder or the file cannot be made and synced.
-    pub fn create(disk: &dyn Disk, folder: &Path, run: &str, crash: Option<CrashAt>) -> Result<Self, JournalError> {
+    pub fn create(
+        disk: &dyn Disk,
+        folder: &Path,
+        run: &str,
+        crash: Option<CrashAt>,
+    ) -> Result<Self, JournalError> {
         let path = folder.join("journal.jsonl");
         let file = disk.create(&path).map_err(failed("cannot make", &path))?;
         disk.sync_dir(folder).map_err(failed("cannot sync", folder))?;
@@ -56,7 +61,13 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be opened, cut and synced.
-    pub fn reopen(disk: &dyn Disk, folder: &Path, read: &Journaled, len: u64, crash: Option<CrashAt>) -> Result<Self, JournalError> {
+    pub fn reopen(
+        disk: &dyn Disk,
+        folder: &Path,
+        read: &Journaled,
+        len: u64,
+        crash: Option<CrashAt>,
+    ) -> Result<Self, JournalError> {
         let path = folder.join("journal.jsonl");
         let mut file = disk.append(&path).map_err(failed("cannot open", &path))?;
         if len > read.good_len {
