@@ -11,6 +11,7 @@ pub mod flow;
 pub mod process;
 pub mod http;
 pub mod sqlserver;
+pub mod ef;
 pub mod target;
 pub mod artifact;
 pub mod point;
@@ -32,6 +33,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(sqlserver::mark::Mark);
     registry.kind(sqlserver::backup::Backup);
     registry.kind(sqlserver::restore::Restore);
+    registry.kind(ef::update::Update);
     registry.target(sqlserver::target::SqlServer);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);

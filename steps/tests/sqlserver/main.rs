@@ -1,7 +1,10 @@
 //! The kinds of SQL Server against a server: the practice one, or a real one that `DRYDOCK_TEST_SQLSERVER` names.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
 mod world;
 mod query;
 mod mark;
 mod backup;
 mod restore;
+mod ef;

@@ -1,0 +1,5 @@
+//! Migrations of EF Core on a SQL Server that is reached through its capabilities alone.
+
+mod schema;
+mod way;
+pub mod update;

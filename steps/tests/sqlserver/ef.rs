@@ -1,0 +1,158 @@
+//! `ef.update`, and the scripts beside the Octopus plans.
+
+use drydock_step::test_host::given;
+use drydock_step::{Kind, Reconciled};
+use drydock_steps::ef::update::Update;
+use serde_json::{Value, json};
+
+use crate::world::{World, octopus};
+
+const MIGRATIONS: &str = include_str!("../../../plans/octopus/migrations.sql");
+const GRANTS: &str = include_str!("../../../plans/octopus/grants.sql");
+
+/// The ids that the script of the Octopus plans knows.
+fn ids() -> Vec<&'static str> {
+    let mut ids: Vec<&str> =
+        MIGRATIONS.split("VALUES (N'").skip(1).map(|rest| rest.split('\'').next().unwrap()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+async fn empty(world: &World) {
+    world
+        .run(
+            "master",
+            "IF DB_ID(N'Octopus') IS NOT NULL DROP DATABASE [Octopus]\nGO\nCREATE DATABASE [Octopus]",
+        )
+        .await;
+    std::fs::write(world.dir.path().join("migrations.sql"), MIGRATIONS).unwrap();
+}
+
+fn with() -> Value {
+    json!({ "database": "Octopus", "script": "./migrations.sql", "expected": ids() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_applies_what_is_missing_and_nothing_twice() {
+    let world = World::new().await;
+    empty(&world).await;
+    let all = world.outputs(&Update, with()).await.unwrap();
+    assert_eq!(all, json!({ "applied": ids(), "migrations": ids(), "tables": 5 }));
+    world.run("Octopus", "DELETE FROM [__EFMigrationsHistory] WHERE [MigrationId] LIKE N'2026%'\nGO\nDROP INDEX [IX_Octopus_Episodes_AgentId] ON [Octopus_Episodes]\nGO\nALTER TABLE [Octopus_Agents] DROP COLUMN [LastSeenAt]").await;
+    let last = world.outputs(&Update, with()).await.unwrap();
+    assert_eq!(last["applied"], json!(["20260210101500_AgentLastSeen"]));
+    let nothing = world.outputs(&Update, with()).await.unwrap();
+    assert_eq!((&nothing["applied"], &nothing["migrations"]), (&json!([]), &json!(ids())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_not_there_is_not_made() {
+    let world = World::new().await;
+    std::fs::write(world.dir.path().join("migrations.sql"), MIGRATIONS).unwrap();
+    let with = json!({ "database": "Elsewhere", "script": "./migrations.sql" });
+    let error = world.outputs(&Update, with.clone()).await.unwrap_err();
+    assert!(error.code == "ef.database" && error.message.contains("would make an empty one"), "{error}");
+    assert_eq!(world.one("master", "SELECT DB_ID(N'Elsewhere')").await, Value::Null);
+    let found = Update.preflight(&world.ctx(), given(with)).await.unwrap();
+    assert_eq!(
+        found.findings.iter().map(|f| (f.code.as_str(), f.fatal)).collect::<Vec<_>>(),
+        [("ef.database", false)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_release_is_refused() {
+    let world = World::new().await;
+    empty(&world).await;
+    world.outputs(&Update, with()).await.unwrap();
+    let older = json!({ "database": "Octopus", "script": "./migrations.sql", "expected": ids()[..4] });
+    let error = world.outputs(&Update, older).await.unwrap_err();
+    assert!(error.code == "ef.newer" && error.message.ends_with("20260210101500_AgentLastSeen"), "{error}");
+    let mut newer = ids();
+    newer.push("20990101000000_Later");
+    let newer = json!({ "database": "Octopus", "script": "./migrations.sql", "expected": newer });
+    let error = world.outputs(&Update, newer).await.unwrap_err();
+    assert!(error.code == "ef.pending" && error.message.ends_with("20990101000000_Later"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_whose_answer_was_lost_are_found_again() {
+    // The last transaction of the script is committed, and its answer never comes.
+    let world = World::with_faults(r#"[{"op": "commit", "nth": 5, "do": "hold"}]"#).await;
+    empty(&world).await;
+    let (notes, found) = world.crashed(&Update, with()).await;
+    assert_eq!(notes, [json!({ "before": [] })]);
+    let Reconciled::Done(outputs) = found else { panic!("{found:?}") };
+    assert_eq!(outputs["applied"], json!(ids()));
+    let world = World::with_faults(r#"[{"op": "commit", "nth": 3, "do": "hold"}]"#).await;
+    empty(&world).await;
+    let (notes, found) = world.crashed(&Update, with()).await;
+    assert_eq!(found, Reconciled::NotDone);
+    let outputs = world.again(&Update, with(), notes, None).await.unwrap();
+    assert_eq!(outputs["migrations"], json!(ids()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_batch_is_told_with_its_place() {
+    let world = World::new().await;
+    octopus(&world).await;
+    std::fs::write(
+        world.dir.path().join("bad.sql"),
+        "SELECT 1\nGO\n\nDROP TABLE nowhere\nGO\nDROP TABLE agents",
+    )
+    .unwrap();
+    let with = json!({ "database": "Octopus", "script": "bad.sql" });
+    let error = world.outputs(&Update, with).await.unwrap_err();
+    assert_eq!(error.code, "sqlserver.3701");
+    assert!(error.message.starts_with("batch 2 of the script, which begins on line 4: "), "{error}");
+    assert_eq!(world.one("Octopus", "SELECT COUNT_BIG(*) FROM agents").await, json!(2));
+    let error =
+        world.outputs(&Update, json!({ "database": "Octopus", "script": "no.sql" })).await.unwrap_err();
+    assert!(error.code == "ef.script" && error.message.contains("no.sql cannot be read"), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_gets_its_connection_where_the_plan_says() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new().await;
+    octopus(&world).await;
+    let bundle = world.dir.path().join("efbundle");
+    std::fs::write(
+        &bundle,
+        "#!/bin/sh\necho \"$ConnectionStrings__X\" > seen\necho \"$@\" >> seen\nexit $1\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&bundle, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let seen = || std::fs::read_to_string(world.dir.path().join("seen")).unwrap();
+    let with = json!({ "database": "Octopus", "bundle": "efbundle", "args": [0], "connection_env": "ConnectionStrings__X" });
+    let outputs = world.outputs(&Update, with).await.unwrap();
+    assert_eq!(
+        (&outputs["applied"], &outputs["migrations"]),
+        (&json!([]), &json!(["20250101000000_Initial"]))
+    );
+    assert!(seen().contains("Database=\"Octopus\"") && seen().ends_with("\n0\n"), "{}", seen());
+    let with = json!({ "database": "Octopus", "command": ["./efbundle", 1] });
+    let error = world.outputs(&Update, with).await.unwrap_err();
+    assert!(
+        error.code == "ef.exit" && error.message.contains("`./efbundle` ended with exit code 1"),
+        "{error}"
+    );
+    assert!(seen().starts_with("\n1 --connection Server="), "{}", seen());
+}
+
+/// The practice server has no users to grant anything to: that part needs a real one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_grants_script_makes_the_table_of_marks_once() {
+    let world = World::new().await;
+    world
+        .run(
+            "master",
+            "IF DB_ID(N'Octopus') IS NOT NULL DROP DATABASE [Octopus]\nGO\nCREATE DATABASE [Octopus]",
+        )
+        .await;
+    let tables = GRANTS.split("IF DATABASE_PRINCIPAL_ID").next().unwrap();
+    world.run("Octopus", tables).await;
+    world.run("Octopus", tables).await;
+    assert_eq!(world.one("Octopus", "SELECT COUNT_BIG(*) FROM drydock.marks").await, json!(0));
+}
