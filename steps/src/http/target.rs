@@ -9,18 +9,15 @@ use drydock_step::{
     Connection, Field, Identity, Millis, PlanPath, Settings, Shape, StepError, TargetKind, TargetKindShape,
 };
 use indexmap::IndexMap;
-use percent_encoding::{CONTROLS, utf8_percent_encode};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client};
+use reqwest::Client;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use url::Url;
 
 use super::answer::{Answer, Unread, too_large};
 use super::outgoing::{Method, Outgoing, header_map, shown};
+use crate::http_client::{attempt_header, causes, certificates, refused_settings};
 use crate::word::{WORD, Word};
-
-/// The header that bears the attempt's id, so that a server's log shows which attempt a request belongs to.
-pub const ATTEMPT_HEADER: &str = "x-drydock-attempt";
 
 /// The target kind `http`.
 pub struct HttpTarget;
@@ -74,18 +71,16 @@ impl TargetKind for HttpTarget {
         }
         let timeout = Duration::from_millis(read.timeout.unwrap_or(Millis(30_000)).0);
         let client = client.timeout(timeout).build();
-        let client =
-            client.map_err(|error| refused(&format!("no client can be made: {}", in_words(&error))))?;
+        let client = client
+            .map_err(|error| refused_settings(&format!("no client can be made: {}", causes(&error))))?;
         let mut headers =
             header_map(read.headers.iter().map(|(name, value)| (name.as_str(), value.0.as_str())))?;
         if let Some(auth) = read.auth {
             let bearer = format!("Bearer {}", auth.bearer);
             headers.extend(header_map([(AUTHORIZATION.as_str(), bearer.as_str())])?);
         }
-        let attempt = utf8_percent_encode(&settings.attempt, CONTROLS).to_string();
-        let attempt = HeaderValue::from_str(&attempt)
-            .map_err(|_| StepError::internal("an attempt's id is no header"))?;
-        headers.insert(HeaderName::from_static(ATTEMPT_HEADER), attempt);
+        let (name, value) = attempt_header(&settings.attempt)?;
+        headers.insert(name, value);
         Ok(Arc::new(HttpConnection { base, client, headers }))
     }
 }
@@ -94,21 +89,9 @@ impl TargetKind for HttpTarget {
 fn base_url(text: &str) -> Result<Url, StepError> {
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        Ok(_) => Err(refused("its `url` must begin with http:// or https:// and name a host")),
-        Err(error) => Err(refused(&format!("its `url` is no URL: {error}"))),
+        Ok(_) => Err(refused_settings("its `url` must begin with http:// or https:// and name a host")),
+        Err(error) => Err(refused_settings(&format!("its `url` is no URL: {error}"))),
     }
-}
-
-fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>, StepError> {
-    let failed = |why: String| refused(&format!("its `ca`, {}, {why}", path.display()));
-    let pem = std::fs::read(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
-    let found = Certificate::from_pem_bundle(&pem)
-        .map_err(|error| failed(format!("is no PEM file: {}", in_words(&error))))?;
-    if found.is_empty() { Err(failed("has no certificate in it".into())) } else { Ok(found) }
-}
-
-fn refused(why: &str) -> StepError {
-    StepError::new("target.settings", format!("the target's settings do not fit: {why}"))
 }
 
 /// A server that speaks HTTP.
@@ -183,9 +166,9 @@ fn wire_method(method: Method) -> reqwest::Method {
 
 fn unsent_or_lost(name: &str, reads: bool, error: &reqwest::Error) -> StepError {
     if error.is_connect() {
-        StepError::transient("http.connect", format!("{name} could not connect: {}", in_words(error)))
+        StepError::transient("http.connect", format!("{name} could not connect: {}", causes(error)))
     } else if error.is_builder() {
-        StepError::new("http.request", format!("{name} cannot be sent: {}", in_words(error)))
+        StepError::new("http.request", format!("{name} cannot be sent: {}", causes(error)))
     } else {
         lost(name, reads, error)
     }
@@ -195,25 +178,13 @@ fn lost(name: &str, reads: bool, error: &reqwest::Error) -> StepError {
     let why = if error.is_timeout() {
         "took too long to answer".to_owned()
     } else {
-        format!("got no whole answer: {}", in_words(error))
+        format!("got no whole answer: {}", causes(error))
     };
     if reads {
         StepError::transient("http.lost", format!("{name} {why}"))
     } else {
         StepError::unknown("http.lost", format!("{name} {why}; whether the server acted is not known"))
     }
-}
-
-/// The causes of an error, innermost last. The URL is left out: the message names it, without its password.
-fn in_words(error: &reqwest::Error) -> String {
-    let mut cause = std::error::Error::source(error);
-    let mut words = Vec::new();
-    while let Some(error) = cause {
-        words.push(error.to_string());
-        cause = error.source();
-    }
-    words.dedup();
-    if words.is_empty() { "for no known reason".into() } else { words.join(": ") }
 }
 
 #[async_trait]

@@ -131,7 +131,8 @@ impl Making<'_> {
         // All are waited for, also when one has failed: what is under way cannot be called back.
         let snapshots = join_all(each).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         let after = self.count(name).await?;
-        if let Err(error) = self.good(name, &standing, &snapshots).await {
+        let now = Standing::of(self.members, name).await?;
+        if let Err(error) = good(name, &standing, &now, &snapshots) {
             self.ctx.note(json!({ "void": name })).await?;
             self.discard(name, &snapshots).await;
             return Err(error);
@@ -146,22 +147,6 @@ impl Making<'_> {
             transfers: 0,
             snapshots,
         })
-    }
-
-    /// Nothing, when these snapshots together hold the collection as it stood before they were made.
-    async fn good(&self, name: &str, before: &Standing, made: &[SnapshotEntry]) -> Result<(), StepError> {
-        let now = Standing::of(self.members, name).await?;
-        let shards =
-            |standing: &Standing| standing.held.iter().map(|held| held.shards.clone()).collect::<Vec<_>>();
-        if now.transfers > 0 || shards(&now) != shards(before) {
-            let message = format!("shards of collection {name} moved while its snapshots were made");
-            return Err(
-                StepError::transient("qdrant.moving", message).help("try again once the transfer is over")
-            );
-        }
-        made.iter()
-            .zip(&before.held)
-            .try_for_each(|(one, held)| large_enough(name, one, held.points, &before.params))
     }
 
     /// Removes the snapshots of collections that are not kept.
@@ -202,8 +187,9 @@ impl Making<'_> {
                 let found = newest(member, begun).await?;
                 let shards = match Standing::of(std::slice::from_ref(member), &begun.collection).await {
                     Ok(standing) => standing.held.into_iter().flat_map(|held| held.shards).collect(),
-                    Err(error) if error.code == "qdrant.absent" => continue,
-                    Err(error) => return Err(error),
+                    Err(error) if error.transient => return Err(error),
+                    // The next attempt meets it again, and says so.
+                    Err(_) => continue,
                 };
                 if let Some(found) = found {
                     let made = entry(member, shards, found, begun.at, time(self.ctx));
@@ -334,6 +320,24 @@ fn entry(
     }
 }
 
+/// Nothing, when these snapshots together hold the collection as it stood before they were made.
+///
+/// # Errors
+/// `qdrant.moving` or `qdrant.small`.
+fn good(name: &str, before: &Standing, now: &Standing, made: &[SnapshotEntry]) -> Result<(), StepError> {
+    let shards =
+        |standing: &Standing| standing.held.iter().map(|held| held.shards.clone()).collect::<Vec<_>>();
+    if now.transfers > 0 || shards(now) != shards(before) {
+        let message = format!("shards of collection {name} moved while its snapshots were made");
+        return Err(
+            StepError::transient("qdrant.moving", message).help("try again once the transfer is over")
+        );
+    }
+    made.iter()
+        .zip(&before.held)
+        .try_for_each(|(one, held)| large_enough(name, one, held.points, &before.params))
+}
+
 /// Nothing, when a snapshot is large enough for what its node holds. A node without a shard makes a small one, which is right; that of
 /// a node with shards has at least a byte for each number of half its vectors.
 ///
@@ -396,6 +400,29 @@ mod tests {
         assert_eq!((young.is_empty(), old), (true, from));
         let error = Progress::read(&json!([])).unwrap_err();
         assert_eq!(error.code, "internal");
+    }
+
+    #[test]
+    fn snapshots_of_shards_that_moved_are_refused() {
+        let standing = |shards: &[u32], transfers: u32| Standing {
+            params: json!({}),
+            payload_schema: serde_json::Map::new(),
+            status: "green".into(),
+            waiting: 0,
+            shards: vec![0, 1],
+            transfers,
+            held: vec![Held { shards: shards.to_vec(), ..Held::default() }],
+        };
+        let before = standing(&[0, 1], 0);
+        assert_eq!(good("a", &before, &standing(&[0, 1], 0), &[]), Ok(()));
+        for now in [standing(&[0], 0), standing(&[0, 1], 1)] {
+            let error = good("a", &before, &now, &[]).unwrap_err();
+            let words = "shards of collection a moved while its snapshots were made";
+            assert_eq!(
+                (error.code.as_str(), error.message.as_str(), error.transient),
+                ("qdrant.moving", words, true)
+            );
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::answers::{About, Activity, Description, Envelope, Telemetry};
 use super::refusal::{lost, refused, unanswered};
-use super::requests::{self, Ask, Twice};
+use super::requests::{self, Ask};
 use crate::http_client::causes;
 
 /// The most of a JSON answer that is read, in bytes.
@@ -104,9 +104,8 @@ impl Node {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
-            // What could not connect was not sent.
-            let again = error.transient && (ask.twice != Twice::More || error.code == "qdrant.connect");
-            match pauses.next().filter(|_| again) {
+            // A failure is transient only where nothing was begun or the request may be sent twice.
+            match pauses.next().filter(|_| error.transient) {
                 Some(pause) => tokio::time::sleep(*pause).await,
                 None => return Err(error),
             }

@@ -49,7 +49,7 @@ mod tests {
         let (own, other) = (json!({ "ended": "r1/step/1" }), json!({ "ended": "r1/step/0" }));
         check(&[], &[]);
         check(&[a.clone(), b.clone()], &[a.clone(), b.clone()]);
-        check(&[a.clone(), other.clone(), b.clone()], &[b.clone()]);
+        check(&[a.clone(), other.clone(), b.clone()], std::slice::from_ref(&b));
         check(&[a.clone(), other.clone()], &[]);
         check(&[a.clone(), other, b.clone(), own.clone()], &[b, own]);
     }

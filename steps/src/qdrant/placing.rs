@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answers::Count;
-use super::entry::CollectionEntry;
+use super::entry::{CollectionEntry, SnapshotEntry};
 use super::members::Member;
 use super::requests;
 use crate::rehash::hex;
@@ -57,6 +57,11 @@ impl Placed {
         self.0.keys().map(String::as_str)
     }
 
+    /// Whether anything was sent to a collection.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Whether the server has answered for this many files.
     pub(super) fn is_whole(&self, name: &str, files: usize) -> bool {
         (0..files).all(|at| self.state(name, at) == Some(true))
@@ -67,7 +72,13 @@ impl Placed {
     }
 }
 
-/// The files of a collection, each with its node. Files of nodes without a shard hold nothing and are left out.
+/// The snapshots that are sent. Those of nodes without a shard hold nothing and are left out.
+pub(super) fn parts(entry: &CollectionEntry) -> Vec<&SnapshotEntry> {
+    let with_shards: Vec<_> = entry.snapshots.iter().filter(|one| !one.shards.is_empty()).collect();
+    if with_shards.is_empty() { entry.snapshots.iter().collect() } else { with_shards }
+}
+
+/// The files of a collection, each with its node.
 ///
 /// Nodes are found again by their addresses, else by their peer ids, else in their order: a new cluster has neither.
 ///
@@ -77,8 +88,7 @@ pub(super) fn sent_to<'a>(
     entry: &'a CollectionEntry,
     members: &'a [Member],
 ) -> Result<Vec<Sent<'a>>, StepError> {
-    let with_shards: Vec<_> = entry.snapshots.iter().filter(|one| !one.shards.is_empty()).collect();
-    let parts = if with_shards.is_empty() { entry.snapshots.iter().collect() } else { with_shards };
+    let parts = parts(entry);
     if parts.is_empty() {
         return Err(StepError::new("input", format!("collection {} has no snapshot", entry.collection)));
     }

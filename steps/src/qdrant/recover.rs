@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::entry::CollectionEntry;
 use super::members::Member;
 use super::notes::{ended, goes_on, open_notes};
-use super::placing::sent_to;
+use super::placing::{parts, sent_to};
 use super::recovery::{Progress, Recovery, Strategy};
 use super::refusal::finding;
 use super::requests;
@@ -93,7 +93,7 @@ impl StepKind for Recover {
         let name = inputs.name().map_or("?".into(), |name| format!("collection {name}"));
         let files = match inputs.snapshot.value() {
             Some(entry) => {
-                let artifacts = entry.snapshots.iter().filter_map(|one| one.artifact.as_ref());
+                let artifacts = parts(entry).into_iter().filter_map(|one| one.artifact.as_ref());
                 artifacts.map(|artifact| format!("path {}", artifact.path)).collect()
             }
             None => vec!["?".to_owned()],
@@ -119,7 +119,7 @@ impl StepKind for Recover {
             ];
         };
         let node = |at: usize| facts["nodes"][at].as_str().unwrap_or_default();
-        let artifacts: Vec<_> = entry.snapshots.iter().filter_map(|one| one.artifact.as_ref()).collect();
+        let artifacts: Vec<_> = parts(entry).into_iter().filter_map(|one| one.artifact.as_ref()).collect();
         let from = inputs.from.value().map(String::as_str);
         let mut actions: Vec<Action> = artifacts
             .iter()

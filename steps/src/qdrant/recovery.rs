@@ -114,7 +114,8 @@ impl Recovery<'_> {
         if !progress.placed.is_whole(self.name, self.files.len()) {
             self.intact().await?;
         }
-        let found = match progress.found {
+        // What was found counts once something was sent; before that, others may have made or removed the collection.
+        let found = match progress.found.filter(|_| progress.placed.holds(self.name)) {
             Some(found) => found,
             None => {
                 let found = self.found().await?;
@@ -128,9 +129,7 @@ impl Recovery<'_> {
         }
         let placing = self.placing(self.name, &progress.placed, &found);
         let settled = match self.recovered(&placing).await {
-            Err(error) if !error.unknown && !error.transient => {
-                return Err(self.failed(&placing, error).await);
-            }
+            Err(error) if is_verdict(&error) => return Err(self.failed(&placing, error).await),
             other => other?,
         };
         let has = Standing::of(self.members, self.name).await?.payload_schema;
@@ -230,7 +229,7 @@ impl Recovery<'_> {
         if progress.proved.is_none() {
             match self.recovered(&placing).await {
                 Ok(settled) => self.ctx.note(json!({ "proved": settled.points })).await?,
-                Err(error) if error.unknown || error.transient => return Err(error),
+                Err(error) if !is_verdict(&error) && error.code != "qdrant.count" => return Err(error),
                 Err(error) => {
                     let dropped = self.dropped(&placing).await;
                     let rest =
@@ -273,10 +272,6 @@ impl Recovery<'_> {
     /// A failure for good, with what became of the collection.
     async fn failed(&self, placing: &Placing<'_>, error: StepError) -> StepError {
         let name = placing.name;
-        if error.code == "qdrant.count" {
-            // The data loaded, and whoever reads the count may want them.
-            return error;
-        }
         let state = if placing.fresh {
             match self.dropped(placing).await {
                 Ok(()) => format!("what there was of collection {name} was removed again"),
@@ -293,6 +288,13 @@ impl Recovery<'_> {
         };
         StepError { message: format!("{}; {state}", error.message), ..error }
     }
+}
+
+/// Whether the server has judged the data. After anything else the next attempt goes on; a count that is not as expected shows data that
+/// did load, and whoever reads it may want them.
+fn is_verdict(error: &StepError) -> bool {
+    let judged = ["qdrant.server", "qdrant.refused", "qdrant.broken"].contains(&error.code.as_str());
+    judged && !error.unknown && !error.transient
 }
 
 /// Nothing, when the server would take a snapshot with parameters `ours` over a collection with `theirs`: it compares the vectors and

@@ -20,8 +20,8 @@ pub(super) fn refused(request: &str, status: StatusCode, body: &[u8], twice: Twi
         404 => error("qdrant.absent"),
         // What was begun to be read has another version now, or ends before.
         412 | 416 => error("qdrant.changed"),
-        // The server gave up waiting; what it had begun may go on.
-        408 if twice == Twice::More => StepError { unknown: true, ..error("qdrant.busy") },
+        // The server, or a gateway before it, gave up waiting; what was begun may go on.
+        408 | 502 | 504 if twice == Twice::More => StepError { unknown: true, ..error("qdrant.busy") },
         408 | 429 | 502 | 503 | 504 => StepError { transient: true, ..error("qdrant.busy") },
         _ if words.contains("restore local replica") => error("qdrant.broken").help(
             "a recovery over this collection failed and its data are gone; recover it from a good snapshot",
@@ -113,6 +113,8 @@ mod tests {
         check(Twice::More, 500, "x", ("qdrant.server", false, false), ": x");
         check(Twice::Same, 408, "x", ("qdrant.busy", true, false), ": x");
         check(Twice::More, 408, "x", ("qdrant.busy", false, true), ": x");
+        check(Twice::More, 504, "x", ("qdrant.busy", false, true), ": x");
+        check(Twice::More, 429, "x", ("qdrant.busy", true, false), ": x");
         check(Twice::More, 422, "x", ("qdrant.refused", false, false), ": x");
         let error = lost("POST http://h/x", "got no whole answer", Twice::More);
         assert_eq!((error.code.as_str(), error.unknown), ("qdrant.lost", true));

@@ -172,6 +172,7 @@ mod tests {
         .unwrap()
     }
 
+    #[track_caller]
     fn check(status: &str, nodes: &[Placement], expected: Result<(), (&str, &str)>) {
         let standing = Standing::told(vec![info("green"), info(status)], nodes).unwrap();
         let found = standing.whole("c");

@@ -229,6 +229,21 @@ async fn in_doubt_the_old_data_are_not_taken_for_the_new() {
 }
 
 #[tokio::test]
+async fn what_was_made_before_anything_was_sent_is_not_taken_for_ours() {
+    let world = World::with_faults(1, "[]").await;
+    world.fill("c", 40, 1).await;
+    let backup = backup_of(&world, "c").await;
+    world.upsert("c", 41..=60).await;
+    let host = world.host().await;
+    let mut ctx = host.ctx(Some("t"));
+    ctx.notes = std::sync::Arc::new(vec![json!({ "found": { "existed": false, "points": null } })]);
+    let given = drydock_step::test_host::given(backup);
+    let ended = drydock_step::Kind::execute(&Recover, &ctx, given, None).await.unwrap();
+    let drydock_step::Ended::Outputs(outputs) = ended else { panic!("it waits") };
+    assert_eq!(outputs["strategy"], "prove");
+}
+
+#[tokio::test]
 async fn a_cancel_during_a_recovery_is_not_called_its_end() {
     let held = r#"[{"attempt": "*", "op": "POST */upload", "do": "hold"}]"#;
     let world = World::with_faults(1, held).await;

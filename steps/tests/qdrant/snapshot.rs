@@ -1,7 +1,7 @@
 //! `qdrant.snapshot`: what it makes, finds, waits for and refuses.
 
 use drydock_step::test_host::{actions, given, touches};
-use drydock_step::{Access, Kind};
+use drydock_step::{Access, Kind, Sample};
 use drydock_steps::qdrant::snapshot::Snapshot;
 use serde_json::{Value, json};
 
@@ -135,7 +135,9 @@ async fn collections_that_come_and_go_meanwhile_are_seen() {
     let host = world.host().await;
     let change = async {
         // The other one is done, and the slow one is not.
-        while world.written().is_empty() {
+        let one_done =
+            |sample: &Sample| matches!(sample, Sample::Progress { done: 1, unit: "collections", .. });
+        while !host.samples().iter().any(one_done) {
             tokio::task::yield_now().await;
         }
         world.done("DELETE /collections/c_gone", None).await;
