@@ -137,6 +137,8 @@ impl Executor {
         let ctx = Ctx {
             run: self.services.site.run.clone(),
             plan: self.services.plan.name.as_str().into(),
+            digest: self.services.plan.digest.to_string().into(),
+            environment: self.services.plan.environment.as_ref().map(|bound| bound.name.as_str().into()),
             step: work.attempt.instance().into(),
             attempt,
             target: work.target.as_ref().map(|target| target.as_str().into()),

@@ -466,6 +466,8 @@ impl Work<'_> {
         Ctx {
             run: site.run.clone(),
             plan: self.services.plan.name.as_str().into(),
+            digest: self.services.plan.digest.to_string().into(),
+            environment: self.services.plan.environment.as_ref().map(|bound| bound.name.as_str().into()),
             step: step.into(),
             attempt: attempt.clone(),
             target: call.target.as_ref().map(|target| target.as_str().into()),

@@ -249,7 +249,7 @@ impl<'a> Sitting<'a> {
         while !open.is_empty() {
             match self.inbox.recv_timeout(LAST_WORDS) {
                 Ok(Message::Returned(attempt, _) | Message::Reconciled(attempt, _)) => {
-                    drop(open.remove(&attempt))
+                    open.remove(&attempt);
                 }
                 Ok(Message::Interrupt) | Err(_) => break,
                 Ok(Message::Note { .. } | Message::Sample(..)) => {}

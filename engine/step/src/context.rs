@@ -71,6 +71,10 @@ pub struct Ctx {
     pub run: Arc<str>,
     /// The plan's name.
     pub plan: Arc<str>,
+    /// Digest over the plan, the environment and every file that they name.
+    pub digest: Arc<str>,
+    /// The environment's name; nothing where none was given.
+    pub environment: Option<Arc<str>>,
     /// The step with its key, `recover_vectors[agent_7f3a]`.
     pub step: Arc<str>,
     /// The attempt, `run/step[key]/n`.

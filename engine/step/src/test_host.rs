@@ -106,6 +106,8 @@ impl TestHost {
         Ctx {
             run: run.into(),
             plan: "plan".into(),
+            digest: "sha256:0d5c".into(),
+            environment: Some("test".into()),
             step: step.into(),
             attempt: self.attempt.as_str().into(),
             target: target.map(Into::into),
