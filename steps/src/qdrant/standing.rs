@@ -176,8 +176,7 @@ mod tests {
     fn check(status: &str, nodes: &[Placement], expected: Result<(), (&str, &str)>) {
         let standing = Standing::told(vec![info("green"), info(status)], nodes).unwrap();
         let found = standing.whole("c");
-        let found =
-            found.as_ref().map(|()| ()).map_err(|error| (error.code.as_str(), error.message.as_str()));
+        let found = found.as_ref().copied().map_err(|error| (error.code.as_str(), error.message.as_str()));
         assert_eq!(found, expected);
     }
 
