@@ -115,7 +115,9 @@ fn killed_again_and_again_a_run_still_ends() {
     }
     let shown = world.shown();
     assert_eq!(shown["status"], "succeeded");
-    assert_eq!(shown["sittings"].as_array().unwrap().len(), sittings);
+    // Where the last kill came after the run's own end, the last resume had nothing to do.
+    let found = shown["sittings"].as_array().unwrap().len();
+    assert!(found == sittings || found + 1 == sittings, "{found} sittings of {sittings}");
 }
 
 #[test]
