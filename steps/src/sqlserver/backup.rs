@@ -17,7 +17,7 @@ use super::entry::ENTRY;
 use super::failure::after_the_work;
 use super::finding::found;
 use super::history::Recorded;
-use super::locks;
+use super::locks::{self, Patience};
 use super::paths::{LONGEST_DEVICE, ServerPath};
 use super::settings::marked;
 use super::sql::{Identifier, quoted};
@@ -156,6 +156,7 @@ impl StepKind for Backup {
                 "BACKUP DATABASE and BACKUP LOG in the database (role db_backupoperator)",
                 "SELECT on msdb.dbo.backupset and msdb.dbo.backupmediafamily",
                 "VIEW SERVER STATE, for progress and for finding a lost backup again",
+                "ALTER ANY CONNECTION, to stop it when it is cancelled",
                 "the server's service account may write into the folder",
             ],
             example: "full:\n  uses: sqlserver.backup\n  target: sql\n  with: { database: OctopusDB, type: full, compression: true }\n  timeout: 2h\n",
@@ -216,7 +217,7 @@ impl StepKind for Backup {
         let (database, kind) = (inputs.database.known()?, *inputs.kind.known()?);
         let connection = ctx.connection().await?;
         let server = SqlServerConnection::of(&*connection)?;
-        locks::take(server.session(), database.as_str(), inputs.lock_class()?).await?;
+        locks::take(server.session(), database.as_str(), inputs.lock_class()?, Patience::Short).await?;
         let now = DateTime::from_timestamp_millis(ctx.now_ms()).unwrap_or_default();
         let file = file_name(database.as_str(), kind, now, &ctx.attempt);
         let path = inputs.folder(server).await?.join(&file)?;
@@ -248,7 +249,7 @@ impl StepKind for Backup {
             return Ok(Reconciled::Busy(1000));
         }
         // The lost session holds its lock for as long as it works, also where the login may not see other sessions.
-        match locks::take(server.session(), database.as_str(), inputs.lock_class()?).await {
+        match locks::take(server.session(), database.as_str(), inputs.lock_class()?, Patience::None).await {
             Err(error) if error.code == "locked" => return Ok(Reconciled::Busy(1000)),
             taken => taken?,
         }
@@ -265,7 +266,7 @@ impl StepKind for Backup {
     }
 
     async fn cancel(&self, ctx: &Ctx, _inputs: &BackupInputs) -> Result<(), StepError> {
-        stop(ctx, Work::Media).await
+        stop(ctx).await
     }
 }
 

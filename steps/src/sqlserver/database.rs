@@ -11,13 +11,21 @@ use super::sql::Identifier;
 /// `sys.databases.state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
+    /// It can be used.
     Online,
+    /// It waits for further backups.
     Restoring,
+    /// It is being opened.
     Recovering,
+    /// It could not be opened yet.
     RecoveryPending,
+    /// It is damaged.
     Suspect,
+    /// An administrator looks at it.
     Emergency,
+    /// It is closed.
     Offline,
+    /// One that only managed services have.
     Other,
 }
 

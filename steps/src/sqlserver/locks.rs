@@ -12,6 +12,15 @@ const HOLDERS: &str = "SELECT l.resource_description AS resource, s.session_id A
     s.host_name AS host_name FROM sys.dm_tran_locks AS l JOIN sys.dm_exec_sessions AS s ON s.session_id = l.request_session_id \
     WHERE l.resource_type = N'APPLICATION' AND l.request_status = N'GRANT' AND l.request_session_id <> @@SPID";
 
+/// How long a lock is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Not at all.
+    None,
+    /// Until the server has noticed that a connection is gone which held it a moment ago.
+    Short,
+}
+
 /// How much of a resource's name `sys.dm_tran_locks` shows.
 const SHOWN: usize = 32;
 
@@ -27,11 +36,12 @@ pub(super) fn wanted(database: &str, class: LockClass) -> Vec<(String, &'static 
     }
 }
 
-fn statement(resource: &str, mode: &str) -> String {
+fn statement(resource: &str, mode: &str, patience: Patience) -> String {
     let resource = quoted(resource);
+    let timeout = if patience == Patience::Short { 2000 } else { 0 };
     format!(
         "DECLARE @result int; EXEC @result = sp_getapplock @Resource = {resource}, @LockMode = N'{mode}', \
-         @LockOwner = N'Session', @LockTimeout = 0; SELECT @result AS result"
+         @LockOwner = N'Session', @LockTimeout = {timeout}; SELECT @result AS result"
     )
 }
 
@@ -39,10 +49,15 @@ fn statement(resource: &str, mode: &str) -> String {
 ///
 /// # Errors
 /// `locked` (transient), with who holds it where the login may see that.
-pub(super) async fn take(session: &Session, database: &str, class: LockClass) -> Result<(), StepError> {
+pub(super) async fn take(
+    session: &Session,
+    database: &str,
+    class: LockClass,
+    patience: Patience,
+) -> Result<(), StepError> {
     let doing = format!("locking database {database}");
     for (resource, mode) in wanted(database, class) {
-        let answer = session.ask(&doing, &statement(&resource, mode)).await?;
+        let answer = session.ask(&doing, &statement(&resource, mode, patience)).await?;
         if answer.first()?.number("result")?.is_none_or(|result| result < 0) {
             let holder = holder(session, &resource).await.unwrap_or_default();
             let message = format!("database {database} is locked by another run{holder}");
@@ -93,6 +108,7 @@ mod tests {
         ] {
             assert_eq!((together(a, b), together(b, a)), (expected, expected), "{a:?} {b:?}");
         }
-        assert!(statement("it's", "Shared").contains("@Resource = N'it''s', @LockMode = N'Shared'"));
+        let statement = statement("it's", "Shared", Patience::None);
+        assert!(statement.contains("@Resource = N'it''s', @LockMode = N'Shared'"), "{statement}");
     }
 }

@@ -15,7 +15,7 @@ use super::database::{DatabaseFacts, State};
 use super::failure::after_the_work;
 use super::finding::{fatal, found, warning};
 use super::marking::{Counted, MARKS, Marking, Place, bands, checked_mark, counts, places, transaction};
-use super::sql::{Identifier, table_in};
+use super::sql::{Identifier, table_below};
 use super::target::SqlServerConnection;
 use super::watch::{Work, running, stop};
 use crate::described::described;
@@ -82,11 +82,11 @@ impl MarkInputs {
         Ok(Marking { mark, run, databases, tables: self.rows.known()?.clone() })
     }
 
-    /// The names of the databases, or words for them.
-    fn tables(&self, table: &str) -> Vec<String> {
+    /// The databases as names in statements, or words for them.
+    fn names(&self) -> Vec<String> {
         match &self.databases {
-            In::Known(databases) => databases.values().map(|database| table_in(database, table)).collect(),
-            unknown @ In::After(_) => vec![format!("[{}].{table}", unknown.or_after(|_| String::new()))],
+            In::Known(databases) => databases.values().map(Identifier::bracketed).collect(),
+            unknown @ In::After(_) => vec![unknown.or_after(|_| String::new())],
         }
     }
 }
@@ -124,10 +124,13 @@ impl StepKind for Mark {
 
     fn actions(&self, target: Option<&str>, inputs: &MarkInputs, _facts: &Facts) -> Vec<Action> {
         let mark = inputs.mark.to_string();
-        let batch = transaction(&mark, "(this run)", &inputs.tables(MARKS));
+        let marks: Vec<String> = inputs.names().iter().map(|name| table_below(name, MARKS)).collect();
+        let batch = transaction(&mark, "(this run)", &marks);
+        let tables = inputs.rows.value().map(Vec::as_slice).unwrap_or_default();
         let mut actions = Vec::new();
-        for table in inputs.rows.value().into_iter().flatten() {
-            actions.push(Action::reads(ActionKind::Sql, target, counts(&inputs.tables(table))));
+        for database in inputs.names().iter().filter(|_| !tables.is_empty()) {
+            let tables: Vec<String> = tables.iter().map(|table| table_below(database, table)).collect();
+            actions.push(Action::reads(ActionKind::Sql, target, counts(&tables)));
         }
         actions.push(Action::writes(ActionKind::Sql, target, batch));
         actions.push(Action::reads(ActionKind::Sql, target, places(&mark)));
@@ -209,7 +212,7 @@ impl StepKind for Mark {
     }
 
     async fn cancel(&self, ctx: &Ctx, _inputs: &MarkInputs) -> Result<(), StepError> {
-        stop(ctx, Work::Any).await
+        stop(ctx).await
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::database::{DatabaseFacts, State};
 use super::finding::found;
-use super::locks;
+use super::locks::{self, Patience};
 use super::restore_chain::{GivenChain, RestoreChain, Stop};
 use super::restore_checks::{Wanted, checked};
 use super::restore_ready::{Ready, Shown};
@@ -117,7 +117,9 @@ impl StepKind for Restore {
                 "server role dbcreator, or CREATE ANY DATABASE and to own what is replaced",
                 "ALTER ANY DATABASE, to keep others out of what is replaced",
                 "SELECT on msdb.dbo.restorehistory and msdb.dbo.backupset",
+                "VIEW ANY DEFINITION, to see where its log stands",
                 "VIEW SERVER STATE, for progress and for finding a lost restore again",
+                "ALTER ANY CONNECTION, to stop it when it is cancelled",
                 "the server's service account may read the backups",
             ],
             example: "restore_sql:\n  uses: sqlserver.restore\n  target: sql\n  needs: [fence, point]\n  with:\n    database: OctopusDB\n    chain: \"{{ steps.point.outputs.sqlserver.octopus }}\"\n    replace: true\n  timeout: 2h\n",
@@ -190,7 +192,7 @@ impl StepKind for Restore {
         let (database, chain) = (inputs.target().known()?.clone(), needed(inputs)?);
         let connection = ctx.connection().await?;
         let server = SqlServerConnection::of(&*connection)?;
-        locks::take(server.session(), database.as_str(), LockClass::Exclusive).await?;
+        locks::take(server.session(), database.as_str(), LockClass::Exclusive, Patience::Short).await?;
         let noted = Noted::of(&ctx.notes);
         let here = stands(server, &database, &chain, &noted).await?;
         // What another attempt of this step left half done is gone on with, whether or not somebody asked how far it was. An open
@@ -233,7 +235,7 @@ impl StepKind for Restore {
             return Ok(Reconciled::Busy(1000));
         }
         // The lost session holds its lock for as long as it works, also where the login may not see other sessions.
-        match locks::take(server.session(), database.as_str(), LockClass::Exclusive).await {
+        match locks::take(server.session(), database.as_str(), LockClass::Exclusive, Patience::None).await {
             Err(error) if error.code == "locked" => return Ok(Reconciled::Busy(1000)),
             taken => taken?,
         }
@@ -252,7 +254,7 @@ impl StepKind for Restore {
     }
 
     async fn cancel(&self, ctx: &Ctx, _inputs: &RestoreInputs) -> Result<(), StepError> {
-        stop(ctx, Work::Media).await
+        stop(ctx).await
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) struct SqlServerSettings {
     #[serde(default)]
     trust_certificate: bool,
     #[serde(default = "master")]
-    database: String,
+    pub(super) database: String,
     connect_timeout: Option<Millis>,
     #[serde(default)]
     sees: Vec<Seen>,

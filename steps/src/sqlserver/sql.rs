@@ -73,8 +73,13 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// The name of a table as a plan writes it, `Octopus_Episodes` or `drydock.marks`, in brackets within a database.
 pub(super) fn table_in(database: &Identifier, table: &str) -> String {
+    table_below(&database.bracketed(), table)
+}
+
+/// The same below a database's name that is in brackets already.
+pub(super) fn table_below(database: &str, table: &str) -> String {
     let (schema, table) = table.split_once('.').unwrap_or(("dbo", table));
-    format!("{}.{}.{}", database.bracketed(), bracketed(schema), bracketed(table))
+    format!("{database}.{}.{}", bracketed(schema), bracketed(table))
 }
 
 #[cfg(test)]

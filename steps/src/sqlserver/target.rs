@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use super::batches::batches;
 use super::failure::{Effect, Failure};
 use super::history::Recorded;
-use super::locks;
+use super::locks::{self, Patience};
 use super::media::verify_only;
 use super::paths::{Sees, ServerPath};
 use super::reading::ReadingQuery;
@@ -70,8 +70,8 @@ impl SqlServerConnection {
         let ask = async {
             let answer = self.session.ask("asking what the server is", SERVER).await?;
             let mut facts = ServerFacts::of(answer.first()?)?;
-            if facts.major() >= 15 {
-                let zone = self.session.ask("asking for the server's time zone", TIME_ZONE).await?;
+            // Its name is worth knowing and no more: servers before 2019 have no such function.
+            if let Ok(zone) = self.session.ask("asking for the server's time zone", TIME_ZONE).await {
                 facts.time_zone = zone.first()?.text("time_zone")?.map(str::to_owned);
             }
             Ok(facts)
@@ -100,7 +100,8 @@ impl SqlServerConnection {
         rows: usize,
     ) -> Result<RowSet, StepError> {
         let run = async {
-            let begin = Request { database, ..Request::of("BEGIN TRANSACTION") };
+            let database = database.unwrap_or(&self.settings.database);
+            let begin = Request { database: Some(database), ..Request::of("BEGIN TRANSACTION") };
             self.session.answer(begin).await?;
             let request = Request { parameters, rows: rows.saturating_add(1), ..Request::of(&query.text) };
             let answer = self.session.answer(request).await;
@@ -210,6 +211,6 @@ impl Proves for SqlServerConnection {
 #[async_trait]
 impl Locks for SqlServerConnection {
     async fn lock(&self, resource: &str, class: LockClass) -> Result<(), StepError> {
-        locks::take(&self.session, resource, class).await
+        locks::take(&self.session, resource, class, Patience::None).await
     }
 }

@@ -69,7 +69,7 @@ pub(super) async fn watched(
 /// see other sessions shows no progress, and its watch never ends.
 async fn ended_without_answer(ctx: &Ctx, session_id: i64, doing: &str) -> StepError {
     let mut watcher: Option<Arc<dyn Connection>> = None;
-    let (mut seen, mut missed) = (false, 0);
+    let mut watch = Watch::default();
     loop {
         sleep(INTERVAL).await;
         if watcher.is_none() {
@@ -78,19 +78,38 @@ async fn ended_without_answer(ctx: &Ctx, session_id: i64, doing: &str) -> StepEr
         let Some(connection) = &watcher else { continue };
         match progress_of(connection.as_ref(), session_id).await {
             Ok(Some((percent, left, command))) => {
-                (seen, missed) = (true, 0);
+                watch.saw(true);
                 let left = left.map_or(String::new(), |left| format!(", {left} s left"));
                 ctx.progress(percent, Some(100), "percent", format!("{command}{left}"));
             }
-            Ok(None) => missed += 1,
+            Ok(None) => watch.saw(false),
             Err(_) => watcher = None,
         }
-        if seen && missed >= PATIENCE {
+        if watch.is_over() {
             let message = format!(
                 "{doing}: the server has ended the statement {PATIENCE} s ago and its answer never came; whether it did it is not known"
             );
             return StepError::unknown("sqlserver.lost", message);
         }
+    }
+}
+
+/// What was seen of a statement.
+#[derive(Debug, Clone, Copy, Default)]
+struct Watch {
+    once: bool,
+    missed: u32,
+}
+
+impl Watch {
+    fn saw(&mut self, is_there: bool) {
+        self.once |= is_there;
+        self.missed = if is_there { 0 } else { self.missed + 1 };
+    }
+
+    /// Whether it was there and is long gone.
+    fn is_over(self) -> bool {
+        self.once && self.missed >= PATIENCE
     }
 }
 
@@ -127,10 +146,10 @@ pub(super) async fn running(
 ///
 /// # Errors
 /// What the server says; a session that is gone already is none.
-pub(super) async fn stop(ctx: &Ctx, work: Work) -> Result<(), StepError> {
+pub(super) async fn stop(ctx: &Ctx) -> Result<(), StepError> {
     let connection = ctx.connection().await?;
     let connection = SqlServerConnection::of(&*connection)?;
-    for session_id in running(connection, &ctx.attempt, work).await? {
+    for session_id in running(connection, &ctx.attempt, Work::Any).await? {
         let kill = format!("KILL {session_id}");
         match connection.session().work(&kill, &kill).await {
             Err(error) if error.code == "sqlserver.6106" => {}
@@ -143,6 +162,18 @@ pub(super) async fn stop(ctx: &Ctx, work: Work) -> Result<(), StepError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_given_up_only_for_a_statement_that_was_seen_and_is_gone() {
+        let mut watch = Watch::default();
+        (0..3 * PATIENCE).for_each(|_| watch.saw(false));
+        assert!(!watch.is_over(), "who may not see sessions waits");
+        watch.saw(true);
+        (1..PATIENCE).for_each(|_| watch.saw(false));
+        assert!(!watch.is_over());
+        watch.saw(false);
+        assert!(watch.is_over());
+    }
 
     #[test]
     fn only_sessions_of_the_attempt_are_found() {

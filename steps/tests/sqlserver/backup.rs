@@ -3,6 +3,7 @@
 use drydock_recovery::backup::{Backup as Entry, BackupType};
 use drydock_recovery::chain::{ChainRequest, choose};
 use drydock_recovery::history::History;
+use drydock_step::context::Sample;
 use drydock_step::test_host::given;
 use drydock_step::{Kind, Reconciled};
 use drydock_steps::sqlserver::backup::Backup;
@@ -29,7 +30,7 @@ async fn taken(world: &World, step: &str, kind: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_told_of_as_a_chain_needs_it() {
-    let world = World::new().await;
+    let world = World::practice().await;
     octopus(&world).await;
     let full = taken(&world, "full", "full").await;
     assert_eq!(full["artifacts"].as_array().unwrap().len(), 1, "{full}");
@@ -53,7 +54,7 @@ async fn a_backup_is_told_of_as_a_chain_needs_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_proves_that_it_can_read_a_backup() {
-    let world = World::new().await;
+    let world = World::practice().await;
     octopus(&world).await;
     let full = taken(&world, "full", "full").await;
     let connection = world.connection().await;
@@ -131,7 +132,7 @@ async fn a_backup_that_is_cancelled_is_stopped_at_the_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_keeps_a_backup_from_working_is_found_before() {
-    let world = World::new().await;
+    let world = World::practice().await;
     octopus(&world).await;
     for (with, code) in [
         (with("log"), "sqlserver.4214"),
@@ -169,4 +170,17 @@ async fn another_runs_work_on_the_database_is_waited_for() {
     other.locks().unwrap().lock("octopus", drydock_step::target::LockClass::Exclusive).await.unwrap();
     let error = world.outputs(&Backup, with("full")).await.unwrap_err();
     assert!(error.code == "locked" && error.transient, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_seen_from_another_connection() {
+    let world = World::with_faults(r#"[{"op": "backup database *", "do": "slow", "ms": 2500}]"#).await;
+    octopus(&world).await;
+    let host = world.host("r1/step/1", Vec::new());
+    Backup.execute(&host.ctx(Some("t")), given(with("full")), None).await.unwrap();
+    let seen = host.samples().into_iter().any(|sample| match sample {
+        Sample::Progress { of, phase, .. } => of == Some(100) && phase.starts_with("BACKUP DATABASE"),
+        Sample::Log(_) => false,
+    });
+    assert!(seen, "{:?}", host.samples());
 }

@@ -68,7 +68,6 @@ async fn what_the_server_refuses_is_told_in_full() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_is_refused_says_so() {
-    let world = World::new().await;
     let check = |key: &'static str, value: Value, code: &'static str| async move {
         let error: StepError = World::new().await.set(key, value).connected().await.err().unwrap();
         assert_eq!(error.code, code, "{error}");
@@ -77,7 +76,6 @@ async fn a_login_that_is_refused_says_so() {
     check("password", json!("wrong-password"), "sqlserver.18456").await;
     check("database", json!("Elsewhere"), "sqlserver.4060").await;
     check("port", json!(1), "sqlserver.connect").await;
-    drop(world);
 }
 
 #[tokio::test(flavor = "multi_thread")]

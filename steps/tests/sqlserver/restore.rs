@@ -173,7 +173,7 @@ async fn a_restore_that_was_cut_before_it_did_anything_is_done_by_the_next_attem
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_that_fails_is_where_the_next_attempt_begins() {
-    let world = World::new().await;
+    let world = World::practice().await;
     let chain = story(&world).await;
     let file = world.dir.path().join("store").join(chain["backups"][2]["artifacts"][0].as_str().unwrap());
     let away = file.with_extension("away");
@@ -233,7 +233,8 @@ async fn a_restore_that_is_cancelled_is_stopped_at_the_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_that_asks_shows_what_is_then_sent() {
-    let world = World::new().await;
+    use sha2::Digest;
+    let world = World::practice().await;
     let chain = story(&world).await;
     let found = Restore.preflight(&world.ctx(), given(with(&chain))).await.unwrap();
     assert!(found.findings.iter().all(|finding| !finding.fatal), "{:?}", found.findings);
@@ -245,11 +246,17 @@ async fn a_dry_run_that_asks_shows_what_is_then_sent() {
     let full = &shown[1].text;
     assert!(full.contains(&format!("{}/store/sql/Octopus_full_", world.dir.path().display())), "{full}");
     assert!(full.contains("MOVE N'Octopus' TO N'") && full.contains("MOVE N'Octopus_log' TO N'"), "{full}");
+    world.outputs(&Restore, with(&chain)).await.unwrap();
+    let digest = |text: &str| -> String {
+        sha2::Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let shown: Vec<String> = shown.iter().map(|action| digest(&action.text)).collect();
+    assert_eq!(world.digests(), shown);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_keeps_a_restore_from_working_is_found_before() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::practice().await);
     let chain = story(&world).await;
     let check = |with: Value, expected: Vec<&'static str>| {
         let world = world.clone();
@@ -285,4 +292,16 @@ async fn what_keeps_a_restore_from_working_is_found_before() {
     let file = world.dir.path().join("store").join(chain["backups"][1]["artifacts"][0].as_str().unwrap());
     std::fs::write(file, "this is no backup").unwrap();
     check(with(&chain), vec!["sqlserver.3241"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_closed_to_most_is_open_to_all_afterwards() {
+    let world = World::new().await;
+    octopus(&world).await;
+    world.run("master", "ALTER DATABASE [Octopus] SET RESTRICTED_USER").await;
+    let full = step(&world, "full", &Backup, json!({ "database": "Octopus", "type": "full" })).await;
+    let with = json!({ "database": "Octopus", "chain": [full], "replace": true });
+    world.outputs(&Restore, with).await.unwrap();
+    let access = "SELECT user_access_desc FROM sys.databases WHERE name = N'Octopus'";
+    assert_eq!(world.one("master", access).await, json!("MULTI_USER"));
 }

@@ -1,7 +1,7 @@
 //! A server to try, with a small Octopus in it: [`World`].
 //!
 //! With `DRYDOCK_TEST_SQLSERVER='{"host": …, "user": …, "password": …, "sees": […]}'`, the settings of a target, the tests ask that server
-//! instead; those that plant faults are then skipped, and databases of the tests are dropped first.
+//! instead, and drop their databases there first. Those that plant faults or touch the files of backups always ask the practice server.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -39,8 +39,13 @@ impl World {
                 settings: serde_json::from_str(&settings).expect("DRYDOCK_TEST_SQLSERVER is a JSON mapping"),
                 practice: None,
             },
-            _ => Self::with_faults("[]").await,
+            _ => Self::practice().await,
         }
+    }
+
+    /// A practice server without faults, whose files the test may touch.
+    pub(crate) async fn practice() -> Self {
+        Self::with_faults("[]").await
     }
 
     /// A practice server that does wrong by these rules.
@@ -139,6 +144,14 @@ impl World {
             None => done == op,
         };
         lines.iter().filter(|line| line.writes && fits(&line.op)).count()
+    }
+
+    /// The digests of the statements with which the attempt `r1/step/1` changed something on the practice server.
+    pub(crate) fn digests(&self) -> Vec<String> {
+        let lines = self.practice.as_ref().map(|(_, ledger)| ledger.lines()).unwrap_or_default();
+        let own =
+            lines.into_iter().filter(|line| line.writes && line.attempt.as_deref() == Some("r1/step/1"));
+        own.filter(|line| !line.op.starts_with("exec ")).filter_map(|line| line.sha256).collect()
     }
 
     /// Returns when the practice server holds an answer back.
