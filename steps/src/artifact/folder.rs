@@ -149,7 +149,10 @@ fn begin_in(folder: &Path, name: &str) -> io::Result<Unfinished> {
             Ok(file) => {
                 let unfinished = Unfinished { path, file };
                 unfinished.file.lock()?;
-                return Ok(unfinished);
+                // Between its making and its lock another may have taken it for one that was left, and removed it.
+                if unfinished.path.exists() {
+                    return Ok(unfinished);
+                }
             }
             // Another runner that shares the folder may have the same process id.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -170,7 +173,11 @@ fn remove_left(folder: &Path, name: &str) -> io::Result<()> {
         }
         let Ok(file) = OpenOptions::new().write(true).open(entry.path()) else { continue };
         match file.try_lock() {
-            Ok(()) => std::fs::remove_file(entry.path())?,
+            Ok(()) => match std::fs::remove_file(entry.path()) {
+                // Its writer has just finished with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            },
             // In use, or on a file system without locks, where nobody can tell.
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
         }
