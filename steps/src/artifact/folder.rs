@@ -149,8 +149,8 @@ fn begin_in(folder: &Path, name: &str) -> io::Result<Unfinished> {
             Ok(file) => {
                 let unfinished = Unfinished { path, file };
                 unfinished.file.lock()?;
-                // Between its making and its lock another may have taken it for one that was left, and removed it.
-                if unfinished.path.exists() {
+                // Before it was locked somebody may have taken it for one that was left, and removed it.
+                if unfinished.path.try_exists()? {
                     return Ok(unfinished);
                 }
             }
@@ -174,7 +174,7 @@ fn remove_left(folder: &Path, name: &str) -> io::Result<()> {
         let Ok(file) = OpenOptions::new().write(true).open(entry.path()) else { continue };
         match file.try_lock() {
             Ok(()) => match std::fs::remove_file(entry.path()) {
-                // Its writer has just finished with it.
+                // It has got its name meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,
             },
@@ -397,16 +397,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_who_put_the_same_new_name_cannot_both_have_it() {
+    async fn of_many_who_put_the_same_new_name_one_has_it() {
         let dir = tempfile::tempdir().unwrap();
         let store = FolderStore::new(dir.path());
-        let (one, two) = tokio::join!(
-            store.put_new("n", Bytes::from_static(b"1")),
-            store.put_new("n", Bytes::from_static(b"2"))
-        );
-        let lost = [one, two].into_iter().filter_map(Result::err).collect::<Vec<_>>();
-        assert_eq!(lost.iter().map(|error| error.code.as_str()).collect::<Vec<_>>(), ["artifact.exists"]);
-        assert_eq!(files(dir.path()), ["n"]);
+        for round in 0..50 {
+            let name = format!("n{round}");
+            let puts = (0..8).map(|_| store.put_new(&name, Bytes::from_static(b"1")));
+            let answers = futures_util::future::join_all(puts).await;
+            let lost: Vec<String> =
+                answers.into_iter().filter_map(Result::err).map(|error| error.code).collect();
+            assert_eq!(lost, vec!["artifact.exists"; 7]);
+        }
+        assert_eq!(files(dir.path()).len(), 50, "and nothing is left");
+    }
+
+    #[tokio::test]
+    async fn many_may_put_the_same_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FolderStore::new(dir.path());
+        for _ in 0..50 {
+            let answers =
+                futures_util::future::join_all((0..8).map(|_| store.put("x", stream_of("1")))).await;
+            assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        }
+        assert_eq!(files(dir.path()), ["x"]);
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ pub(super) async fn settled(ctx: &Ctx, members: &[Member], name: &str) -> Result
             return Err(StepError::new("qdrant.broken", message).help("the server's own log says which"));
         }
         let count: Count = first.node.ask(&requests::count(name, true, None)).await?;
-        let rests = standing.is_settled() && standing.waiting == 0 && standing.status != "yellow";
+        let rests = standing.rests();
         if rests && before == Some(count.count) {
             return Ok(Settled { points: count.count, status: standing.status });
         }

@@ -101,8 +101,14 @@ impl Standing {
         self.shards.iter().filter(|id| !active.contains(id)).map(state).collect()
     }
 
+    /// Whether nothing goes on in it: no update waits, nothing is optimised, every copy of every shard is active and none is being
+    /// moved.
+    pub(super) fn rests(&self) -> bool {
+        self.is_settled() && self.waiting == 0 && matches!(self.status.as_str(), "green" | "grey")
+    }
+
     /// Whether every copy of every shard is active and none is being moved.
-    pub(super) fn is_settled(&self) -> bool {
+    fn is_settled(&self) -> bool {
         self.transfers == 0
             && self.uncovered().is_empty()
             && self.held.iter().all(|held| held.unready.is_empty())
@@ -176,8 +182,8 @@ mod tests {
     fn check(status: &str, nodes: &[Placement], expected: Result<(), (&str, &str)>) {
         let standing = Standing::told(vec![info("green"), info(status)], nodes).unwrap();
         let found = standing.whole("c");
-        let found = found.as_ref().copied().map_err(|error| (error.code.as_str(), error.message.as_str()));
-        assert_eq!(found, expected);
+        let found = found.as_ref().map_err(|error| (error.code.as_str(), error.message.as_str()));
+        assert_eq!(found.copied(), expected);
     }
 
     #[test]
@@ -191,6 +197,19 @@ mod tests {
         let some = [node(&[(0, "Active")], 0), node(&[(1, "Dead")], 0)];
         let words = "of collection c no node has an active shard 1 (Dead), shard 2 (on no node)";
         check("green", &some, Err(("qdrant.incomplete", words)));
+    }
+
+    #[test]
+    fn a_collection_rests_when_nothing_goes_on_in_it() {
+        let all = [node(&[(0, "Active"), (1, "Active"), (2, "Active")], 0)];
+        let rests = |status: &str, waiting: u64, nodes: &[Placement]| {
+            let queue = json!({ "status": status, "config": { "params": {} }, "update_queue": { "length": waiting } });
+            Standing::told(vec![serde_json::from_value(queue).unwrap()], nodes).unwrap().rests()
+        };
+        assert!(rests("green", 0, &all) && rests("grey", 0, &all));
+        assert!(!rests("yellow", 0, &all) && !rests("green", 1, &all) && !rests("red", 0, &all));
+        assert!(!rests("green", 0, &[node(&[(0, "Active"), (1, "Active"), (2, "Recovery")], 0)]));
+        assert!(!rests("green", 0, &[node(&[(0, "Active"), (1, "Active"), (2, "Active")], 1)]));
     }
 
     #[test]

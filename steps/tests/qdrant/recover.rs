@@ -269,6 +269,21 @@ async fn a_key_that_may_only_read_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_key_that_may_only_read_is_told_so_also_where_the_server_hangs_up() {
+    let hangs_up = r#"[{"attempt": "*", "op": "POST */upload", "times": 9, "do": "cut_before"}]"#;
+    let world = World::with_faults(1, hangs_up).await;
+    world.fill("c", 10, 1).await;
+    let backup = backup_of(&world, "c").await;
+    let in_place = with(&backup, json!({ "strategy": "in_place" }));
+    let host = world.host_at(&world.urls, READ_ONLY_KEY).await;
+    refused(run(&Recover, &host, &in_place).await, "qdrant.key", "Global manage access is required");
+    let error =
+        refused(run(&Recover, &world.host().await, &in_place).await, "qdrant.lost", "/c/snapshots/upload");
+    assert!(error.unknown, "three times nobody answered");
+    assert_eq!(world.count("c").await, 10);
+}
+
+#[tokio::test]
 async fn a_dry_run_shows_what_is_sent_and_lost() {
     let world = World::with_faults(1, "[]").await;
     world.fill("c", 10, 1).await;

@@ -142,6 +142,21 @@ async fn a_fetch_is_done_when_store_and_server_say_so() {
 }
 
 #[tokio::test]
+async fn a_fetch_is_not_done_while_the_server_still_has_the_file() {
+    let Some(world) = World::start(1).await else { return };
+    world.fill("e1", 20, 1).await;
+    let with = fetching(&snapshot_of(&world, "e1").await);
+    let mut kept = with.clone();
+    kept["keep_on_server"] = json!(true);
+    let host = world.host().await;
+    run(&Fetch, &host, &kept).await.unwrap();
+    assert!(matches!(asked(&Fetch, &host, &kept).await, Reconciled::Done(_)));
+    let progress = partly(asked(&Fetch, &host, &with).await);
+    run_from(&Fetch, &host, &with, Some(&progress)).await.unwrap();
+    assert!(matches!(asked(&Fetch, &host, &with).await, Reconciled::Done(_)));
+}
+
+#[tokio::test]
 async fn a_fetch_that_died_between_two_nodes_goes_on() {
     let held = r#"[{"attempt": "*", "server": "qdrant-1", "op": "GET */snapshots/*", "do": "hold"}]"#;
     let world = World::with_faults(2, held).await;
