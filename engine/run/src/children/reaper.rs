@@ -11,8 +11,11 @@ use std::time::Duration;
 use super::mark::Mark;
 use super::platform;
 
-/// A marked process may be starting others while it is looked for, so the search is repeated until it finds nothing, at most so often.
+/// A marked process may be starting others while it is looked for, so the search is repeated until it finds nothing any more, at most so often.
 const ROUNDS: u32 = 200;
+
+/// A process in the middle of an exec shows no environment for a moment: so many rounds in a row must find nothing.
+const QUIET_ROUNDS: u32 = 10;
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -64,8 +67,10 @@ impl Left {
     fn kill(&self) {
         self.groups.iter().for_each(|group| platform::kill_group(*group));
         let Some(mark) = &self.mark else { return };
+        let mut quiet = 0;
         for _ in 0..ROUNDS {
-            if platform::kill_marked(mark) == 0 {
+            quiet = if platform::kill_marked(mark) == 0 { quiet + 1 } else { 0 };
+            if quiet == QUIET_ROUNDS {
                 return;
             }
             sleep(PAUSE);
