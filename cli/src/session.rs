@@ -1,5 +1,6 @@
 //! Beginning, going on with and closing runs: what `run`, `resume`, `abandon` and `approve` share. Main type: [`Session`].
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -56,7 +57,10 @@ impl From<StateError> for Refusal {
     fn from(error: StateError) -> Self {
         let exit = match &error {
             StateError::Io { .. } => Exit::Journal,
-            StateError::Exists(_) | StateError::Locked(_) | StateError::Damaged { .. } => Exit::Locked,
+            StateError::Exists(_)
+            | StateError::Locked(_)
+            | StateError::Damaged { .. }
+            | StateError::Newer { .. } => Exit::Locked,
             StateError::Absent { .. } | StateError::BadId(_) => Exit::Usage,
         };
         Self::new(exit, error.to_string())
@@ -68,6 +72,21 @@ pub(crate) struct Folded {
     pub(crate) machine: Machine,
     pub(crate) journaled: Journaled,
     pub(crate) len: u64,
+}
+
+impl Folded {
+    /// Refused, where the journal tells of something that this build does not know: what is decided on half of what happened is
+    /// decided wrongly.
+    pub(crate) fn refuse_unknown(&self, id: &str) -> Result<(), Refusal> {
+        let Some((_, name, _)) = self.journaled.unknown.first() else { return Ok(()) };
+        let message = format!("the journal of run {id} has an event `{name}` that this build does not know");
+        Err(Refusal::new(Exit::Locked, message).help("go on with the version of Drydock that wrote it"))
+    }
+
+    /// The names of events that this build does not know, each once.
+    pub(crate) fn unknown_events(&self) -> BTreeSet<&str> {
+        self.journaled.unknown.iter().map(|(_, name, _)| name.as_str()).collect()
+    }
 }
 
 /// All kinds of this build.
@@ -121,6 +140,19 @@ impl Session {
         Ok(Folded { machine, journaled, len })
     }
 
+    /// How a run stands, from its sources and its journal alone.
+    pub(crate) fn folded(&self, id: &str) -> Result<Folded, Refusal> {
+        let start = self.state.start(id)?;
+        let plan = Arc::new(self.plan_of_sources(id, &start)?);
+        self.fold(id, plan)
+    }
+
+    /// Keep what a run goes on with from now on, its changes accepted.
+    pub(crate) fn accept(&self, id: &str, plan: &Plan, loaded: &Loaded) -> Result<(), Refusal> {
+        let (start, bytes) = kept(loaded);
+        Ok(self.state.accept(&RealDisk, id, &plan.digest, &start, &bytes)?)
+    }
+
     /// Everything from outside, for the engine.
     pub(crate) fn world(&self, environment: Option<&Path>) -> Result<World, Refusal> {
         let usage = |message| Refusal::new(Exit::Usage, message);
@@ -142,10 +174,7 @@ impl Session {
 
     /// Make the folder of a new run; it counts with its first batch.
     pub(crate) fn create(&self, id: &str, loaded: &Loaded) -> Result<(PathBuf, RunLock, Journal), Refusal> {
-        let sources = loaded.sources();
-        let names = sources.iter().map(|(name, _)| name.clone()).collect();
-        let start = Start::new(loaded.path.clone(), loaded.environment.clone(), loaded.given.clone(), names);
-        let bytes: Vec<Vec<u8>> = sources.into_iter().map(|(_, bytes)| bytes).collect();
+        let (start, bytes) = kept(loaded);
         let (folder, lock) = self.state.create_run(&RealDisk, id, &start, &bytes)?;
         let crash = self.outside.crash().map_err(|message| Refusal::new(Exit::Usage, message))?;
         let journal = Journal::create(&RealDisk, &folder, id, crash)
@@ -207,6 +236,12 @@ impl Session {
         runtime.shutdown_background();
         refusal.map_or(Ok(exit), Err)
     }
+}
+
+/// What is kept of a plan that was read: what it was started with, and the bytes of its sources.
+fn kept(loaded: &Loaded) -> (Start, Vec<Vec<u8>>) {
+    let (names, bytes) = loaded.sources().into_iter().unzip();
+    (Start::new(loaded.path.clone(), loaded.environment.clone(), loaded.given.clone(), names), bytes)
 }
 
 /// A source of a secret that cannot be asked is found before the first step.
@@ -345,6 +380,7 @@ impl Session {
         let (folder, _lock, mut machine, journal) = if begun {
             let (folder, lock) = self.state.lock_run(id)?;
             let folded = self.fold(id, plan)?;
+            folded.refuse_unknown(id)?;
             if folded.machine.status() == RunStatus::Succeeded {
                 return Ok((folded.machine, Exit::Done));
             }

@@ -39,6 +39,9 @@ fn what_is_not_understood_is_usage() {
     world.drydock("sail").with_exit(2);
     world.drydock("run").with_exit(2);
     world.drydock("run absent.yaml").with_exit(2).says("cannot read absent.yaml");
+    let ended =
+        world.drydock("check absent.yaml plan.yaml gone.yaml").with_exit(2).says("cannot read absent.yaml");
+    ended.says("cannot read gone.yaml");
     world.drydock("runs show r").with_exit(2).says("there is no run");
     world.drydock("run plan.yaml --run-id ../r").with_exit(2).says("is no id of a run");
     world.drydock("explain DD999").with_exit(2).says("there is no code `DD999`");

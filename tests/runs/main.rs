@@ -14,3 +14,4 @@ mod signals;
 mod shipped;
 mod points;
 mod keywords;
+mod formats;

@@ -124,3 +124,20 @@ fn only_and_skip_leave_steps_out() {
     assert_eq!([of("good"), of("flaky"), of("after")], ["skipped", "succeeded", "skipped"]);
     world.drydock("run plan.yaml --run-id r2 --only goods").with_exit(2).says("did you mean `good`?");
 }
+
+#[test]
+fn what_was_accepted_is_what_the_run_goes_on_with() {
+    let world = World::plan(FLAKY);
+    world.run().with_exit(20);
+    let longer = FLAKY.replace(
+        "finally:",
+        "  more: { uses: flow.fail, needs: [after], with: { message: alas } }\nfinally:",
+    );
+    let world = world.write("plan.yaml", &longer).write("mended", "");
+    world.drydock("resume r --accept-changes").with_exit(20).says("more failed");
+    assert_eq!(world.shown()["steps"]["more"]["status"], "failed", "a new step is shown");
+    world.drydock("resume r").with_exit(20).says("more failed");
+    let world = world.write("plan.yaml", FLAKY);
+    let ended = world.drydock("resume r").with_exit(12).says("has changed since");
+    assert!(ended.stderr.contains("-  more: {"), "{}", ended.stderr);
+}

@@ -120,3 +120,19 @@ fn equal_runs_have_equal_journals_once_times_are_masked() {
     };
     assert_eq!(order(masked()), order(masked()));
 }
+
+#[test]
+fn a_dry_run_tells_what_would_be_destroyed_of_items_that_are_not_known_yet() {
+    let plan = "drydock: v1\nname: p\ntargets: { vectors: qdrant, backups: artifacts }\nsteps:\n  list: { uses: process.run, with: { argv: [list], capture: json } }\n  each: { uses: qdrant.recover, target: vectors, needs: [list], foreach: steps.list.outputs.json, with: { from: backups, snapshot: '{{ item }}' } }\n";
+    let environment = "drydock: v1\nenvironment: e\nprotected: true\ntargets: { vectors: { kind: qdrant, nodes: ['http://127.0.0.1:9'] }, backups: { kind: artifacts, url: store } }\n";
+    let world = World::plan(plan).write("env.yaml", environment);
+    let shown = world.drydock("dry-run plan.yaml -e env.yaml --format json").with_exit(0);
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert_eq!(shown["destroys"], json!([{ "step": "each", "target": "vectors", "resource": "?" }]));
+    assert_eq!((&shown["steps"][1]["id"], &shown["steps"][1]["runs"]), (&json!("each"), &json!("unknown")));
+    assert_eq!(shown["steps"][1]["unknown"], json!(["list"]));
+    let text = world.drydock("dry-run plan.yaml -e env.yaml").with_exit(0).stdout;
+    assert!(text.contains("DESTROYS something that is known during the run on vectors, by each"), "{text}");
+    world.drydock("run plan.yaml -e env.yaml").with_exit(11).says("vectors cannot be asked its name");
+    world.drydock("run plan.yaml -e env.yaml --run-id r --skip each").with_exit(20).says("list failed");
+}

@@ -14,6 +14,7 @@ pub(crate) fn abandon(session: &Session, run: Option<String>) -> Result<Exit, Re
     let start = session.state.start(&id)?;
     let plan = Arc::new(session.plan_of_sources(&id, &start)?);
     let mut folded = session.fold(&id, plan)?;
+    folded.refuse_unknown(&id)?;
     if matches!(folded.machine.status(), RunStatus::Succeeded | RunStatus::Abandoned) {
         let exit = folded.machine.exit().unwrap_or(Exit::Done);
         return Ok(told(session, &folded.machine, &id, exit));

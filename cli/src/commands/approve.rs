@@ -27,6 +27,7 @@ pub(crate) fn approve(
     let plan = Arc::new(session.plan_of_sources(id, &start)?);
     let (name, key) = selected(&plan, "approve", step)?;
     let mut folded = session.fold(id, plan)?;
+    folded.refuse_unknown(id)?;
     let mut journal = session.reopen(&folder, &folded)?;
     let at = Moment((session.outside.clock)());
     let input = Input::Approved { step: name, key, by: by.clone(), reason };

@@ -17,6 +17,7 @@ pub(crate) fn check(session: &Session, files: &[PathBuf], binding: &Binding) -> 
     let given =
         given(binding, &session.outside).map_err(|error| Refusal::new(error.exit(), error.to_string()))?;
     let mut checked = Vec::with_capacity(files.len());
+    let mut unreadable = Vec::new();
     for file in files {
         let loaded = load(
             file,
@@ -25,13 +26,22 @@ pub(crate) fn check(session: &Session, files: &[PathBuf], binding: &Binding) -> 
             Demand::Form,
             registry().catalog(),
             &session.outside,
-        )
-        .map_err(|error| Refusal::new(error.exit(), error.to_string()))?;
-        checked.push(loaded.checked);
+        );
+        match loaded {
+            Ok(loaded) => checked.push(loaded.checked),
+            Err(error) => unreadable.push(error),
+        }
     }
     let invalid = checked.iter().any(drydock_plan::check::Checked::has_errors);
     let look = Look { color: colored(session), ..Look::default() };
-    print(&written(&checked, session.common.format, look));
+    if !checked.is_empty() {
+        print(&written(&checked, session.common.format, look));
+    }
+    if let Some(first) = unreadable.first() {
+        let messages: Vec<String> = unreadable.iter().map(ToString::to_string).collect();
+        let refusal = Refusal::new(first.exit(), messages.join("\n       "));
+        return Err(Refusal { said: !checked.is_empty(), ..refusal });
+    }
     if !invalid && session.common.format == Format::Text && !session.common.quiet {
         let count = files.len();
         print(&format!("{count} {} checked, nothing wrong\n", if count == 1 { "file" } else { "files" }));

@@ -18,6 +18,7 @@ pub(super) fn confirmed(
     session: &Session,
     loaded: &Loaded,
     plan: &Arc<Plan>,
+    chosen: DryOptions,
     named: &[String],
 ) -> Result<(), Refusal> {
     let Some(environment) = plan.environment.as_ref().filter(|environment| environment.protected) else {
@@ -25,7 +26,7 @@ pub(super) fn confirmed(
     };
     let services = services(session, loaded, plan.clone())?;
     let runtime = runtime()?;
-    let shown = runtime.block_on(dry_run(&services, &DryOptions::default()));
+    let shown = runtime.block_on(dry_run(&services, &chosen));
     let targets: BTreeSet<&str> =
         shown.destroys.iter().filter_map(|destroyed| destroyed.target.as_deref()).collect();
     let mut open = Vec::new();
@@ -47,7 +48,7 @@ pub(super) fn confirmed(
     let lost: Vec<String> = shown
         .destroys
         .iter()
-        .map(|destroyed| format!("{} (by {})", destroyed.resource, destroyed.step))
+        .map(|destroyed| format!("{} (by {})", destroyed.words(), destroyed.step))
         .collect();
     let flags: Vec<String> = open.iter().map(|(_, name)| format!("--confirm {name}")).collect();
     let message = format!(

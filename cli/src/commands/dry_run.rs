@@ -74,7 +74,7 @@ fn text(plan: &str, shown: &DryRun) -> String {
     text.push_str(". Nothing was changed.\n");
     for destroyed in &shown.destroys {
         let target = destroyed.target.as_ref().map_or(String::new(), |target| format!(" on {target}"));
-        text.push_str(&format!("  DESTROYS {}{target}, by {}\n", destroyed.resource, destroyed.step));
+        text.push_str(&format!("  DESTROYS {}{target}, by {}\n", destroyed.words(), destroyed.step));
     }
     for found in &shown.findings {
         let weight = if found.finding.fatal { "cannot succeed" } else { "note" };

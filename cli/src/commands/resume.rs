@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use drydock_machine::{Assume, Exit, Machine, RunStatus, Sitting as Begin};
+use drydock_machine::{Assume, Exit, RunStatus, Sitting as Begin};
 use drydock_plan::check::Demand;
 use drydock_plan::model::Plan;
 use drydock_plan::show::Look;
@@ -31,13 +31,7 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
     let start = session.state.start(&id)?;
     let kept = Arc::new(session.plan_of_sources(&id, &start)?);
     let folded = session.fold(&id, kept.clone())?;
-    if let Some((_, name, _)) = folded.journaled.unknown.first() {
-        return Err(Refusal::new(
-            Exit::Locked,
-            format!("the journal of run {id} has an event `{name}` that this build does not know"),
-        )
-        .help("resume it with the version of Drydock that wrote it"));
-    }
+    folded.refuse_unknown(&id)?;
     let status = folded.machine.status();
     if matches!(status, RunStatus::Succeeded | RunStatus::Abandoned) && wishes.redo.is_empty() {
         let exit = folded.machine.exit().unwrap_or(Exit::Done);
@@ -46,7 +40,10 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
     let (plan, accepted) = match as_it_is_now(session, &id, &start, wishes.accept_changes)? {
         Now::Same => (kept, None),
         Now::Invalid => return Ok(Exit::Invalid),
-        Now::Changed(plan) => (plan.clone(), Some(plan.digest.clone())),
+        Now::Changed(plan, loaded) => {
+            session.accept(&id, &plan, &loaded)?;
+            (plan.clone(), Some(plan.digest.clone()))
+        }
     };
     let begin = Begin {
         redo: redo(&plan, wishes)?,
@@ -75,7 +72,7 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
 enum Now {
     Same,
     Invalid,
-    Changed(Arc<Plan>),
+    Changed(Arc<Plan>, Box<Loaded>),
 }
 
 fn as_it_is_now(session: &Session, id: &str, start: &Start, accept: bool) -> Result<Now, Refusal> {
@@ -103,7 +100,7 @@ fn as_it_is_now(session: &Session, id: &str, start: &Start, accept: bool) -> Res
         return Err(changed(id, &diff));
     }
     match loaded.plan().cloned() {
-        Some(plan) => Ok(Now::Changed(Arc::new(plan))),
+        Some(plan) => Ok(Now::Changed(Arc::new(plan), Box::new(loaded))),
         None => {
             print(&written(
                 [&loaded.checked],
@@ -142,7 +139,7 @@ fn file_difference(name: &str, old: &[u8], new: &[u8]) -> String {
     let shown = Path::new(name).display().to_string();
     diff.unified_diff()
         .context_radius(1)
-        .header(&format!("{shown} (at the start)"), &format!("{shown} (now)"))
+        .header(&format!("{shown} (as the run has it)"), &format!("{shown} (now)"))
         .to_string()
 }
 
@@ -165,11 +162,4 @@ fn assume(
         Ok((selected(plan, "--assume", step)?, answer))
     };
     wishes.assume.iter().map(read).collect()
-}
-
-/// How a run stands, from its sources and its journal alone.
-pub(crate) fn machine_of(session: &Session, id: &str) -> Result<Machine, Refusal> {
-    let start = session.state.start(id)?;
-    let plan = Arc::new(session.plan_of_sources(id, &start)?);
-    Ok(session.fold(id, plan)?.machine)
 }

@@ -4,6 +4,7 @@ use drydock_machine::{Exit, Machine, RunStatus, Sitting as Begin};
 use drydock_plan::check::Demand;
 use drydock_plan::model::{OnUnfinished, Plan};
 use drydock_plan::name::Name;
+use drydock_run::dry_run::DryOptions;
 
 use crate::args::{PlanArgs, RunOptions, Unfinished};
 use crate::session::{At, Refusal, Session};
@@ -20,7 +21,8 @@ pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> R
         skip: steps(&plan, "--skip", &options.skip)?,
         ..Begin::default()
     };
-    confirmed(session, &loaded, &plan, &options.confirm)?;
+    let chosen = DryOptions { only: begin.only.clone(), skip: begin.skip.clone(), ..DryOptions::default() };
+    confirmed(session, &loaded, &plan, chosen, &options.confirm)?;
     let held = session.state.hold()?;
     let unfinished = unfinished_run(session, &plan)?;
     if let Some((id, status)) = unfinished {

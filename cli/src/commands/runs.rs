@@ -9,14 +9,13 @@ use crate::args::Format;
 use crate::session::{Refusal, Session};
 
 use super::print;
-use super::resume::machine_of;
 
 pub(crate) fn list(session: &Session) -> Result<Exit, Refusal> {
     let mut reports: Vec<Report> = Vec::new();
     let mut refused = Vec::new();
     for id in session.state.run_ids()? {
-        match machine_of(session, &id) {
-            Ok(machine) => reports.push(machine.report()),
+        match session.folded(&id) {
+            Ok(folded) => reports.push(folded.machine.report()),
             // What never began does not exist.
             Err(refusal) if refusal.exit == Exit::Usage => {}
             Err(refusal) => refused.push(refusal.message),
@@ -60,11 +59,17 @@ pub(crate) fn list(session: &Session) -> Result<Exit, Refusal> {
 
 pub(crate) fn show(session: &Session, run: Option<String>) -> Result<Exit, Refusal> {
     let id = session.run_id(run)?;
-    let report = machine_of(session, &id)?.report();
+    let folded = session.folded(&id)?;
+    let report = folded.machine.report();
     if session.common.format == Format::Json {
         print(&format!("{:#}\n", report.to_json()));
     } else {
         print(&shown(&report));
+    }
+    for name in folded.unknown_events() {
+        eprintln!(
+            "warning: this build does not know the event `{name}` of the journal: what is shown lacks it"
+        );
     }
     Ok(Exit::Done)
 }
@@ -75,8 +80,10 @@ fn shown(report: &Report) -> String {
     let exit = report.exit.map_or(String::new(), |exit| format!(", exit {}", exit.code()));
     let mut text =
         format!("run {}  {}{environment}: {}{exit}\n", report.run, report.plan, report.status.as_str());
-    for sitting in &report.sittings {
-        let ended = sitting.ended_at.as_deref().unwrap_or("died or still at work");
+    for (at, sitting) in report.sittings.iter().enumerate() {
+        let followed = at + 1 < report.sittings.len();
+        let without_end = if followed { "died" } else { "died or still at work" };
+        let ended = sitting.ended_at.as_deref().unwrap_or(without_end);
         text.push_str(&format!("  sitting {}: {} - {ended}\n", sitting.n, sitting.started_at));
     }
     for (name, step) in &report.steps {

@@ -63,6 +63,13 @@ pub struct Destroys {
     pub resource: String,
 }
 
+impl Destroys {
+    /// What, in words: a resource may not be known before the run.
+    pub fn words(&self) -> &str {
+        if self.resource == "?" { "something that is known during the run" } else { &self.resource }
+    }
+}
+
 /// What a probe found about a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DryFinding {
@@ -73,9 +80,16 @@ pub struct DryFinding {
     pub finding: PreflightFinding,
 }
 
+/// The version of a dry run that is written down.
+pub const VERSION: u32 = 1;
+
 /// A whole dry run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DryRun {
+    /// `dry-run`: what the document is.
+    pub drydock: &'static str,
+    /// The format's version, [`VERSION`].
+    pub version: u32,
     /// Of what was shown.
     pub digest: Digest,
     /// The steps in written order.
@@ -123,7 +137,14 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
     }
     let mut entries = work.entries;
     let steps = services.plan.indices().flat_map(|ix| entries.remove(&ix).unwrap_or_default()).collect();
-    DryRun { digest: services.plan.digest.clone(), steps, destroys: work.destroys, findings: work.findings }
+    DryRun {
+        drydock: "dry-run",
+        version: VERSION,
+        digest: services.plan.digest.clone(),
+        steps,
+        destroys: work.destroys,
+        findings: work.findings,
+    }
 }
 
 /// The steps so that each comes after what it needs, written order first; `finally` after the body.
@@ -187,7 +208,7 @@ impl Work<'_> {
                     (after(step), Some(after(step)))
                 }
                 Err(unknown) => {
-                    entries.push(self.unlisted(step, unknown));
+                    entries.push(self.unlisted(step, unknown).await);
                     (after(step), Some(after(step)))
                 }
             },
@@ -370,14 +391,18 @@ impl Work<'_> {
         kind.actions(call.target.as_ref().map(Name::as_str), &Given { with, fill: None }, facts)
     }
 
-    fn unlisted(&self, step: &Step, unknown: Unlisted) -> DryStep {
-        match unknown {
-            Unlisted::After(after) => {
-                let why = format!("one instance per item of a list that is known after {}", names(&after));
-                DryStep { unknown: after, ..entry(step, None, Runs::Unknown, Some(why)) }
-            }
-            Unlisted::Never(why) => entry(step, None, Runs::Unknown, Some(why)),
-        }
+    /// What each instance would do whose item is not known yet: also of such a one it is told what it would destroy.
+    async fn unlisted(&mut self, step: &Step, unknown: Unlisted) -> DryStep {
+        let after = match unknown {
+            Unlisted::After(after) => after,
+            Unlisted::Never(why) => return entry(step, None, Runs::Unknown, Some(why)),
+        };
+        let why = format!("one instance per item of a list that is known after {}", names(&after));
+        let item = Datum::unknown(after.clone());
+        let (mut shown, _) = self.instance(step, None, Some(&item), Runs::Unknown, Some(why)).await;
+        let more = after.into_iter().filter(|name| !shown.unknown.contains(name)).collect::<Vec<_>>();
+        shown.unknown.extend(more);
+        shown
     }
 
     fn items(&self, list: &Expr, key: Option<&Expr>) -> Result<Vec<(String, Value)>, Unlisted> {

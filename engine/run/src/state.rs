@@ -5,6 +5,8 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use drydock_machine::RunEvent;
+use drydock_plan::name::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{Damage, Disk, Journaled, RealDisk, read};
@@ -86,6 +88,16 @@ pub enum StateError {
         /// What is wrong with it.
         damage: Damage,
     },
+    /// A newer Drydock started it.
+    #[error(
+        "run {run} was started by a newer Drydock: its start.json has version {found}, this build reads up to version {START_VERSION}"
+    )]
+    Newer {
+        /// The run.
+        run: String,
+        /// The version that it says.
+        found: u32,
+    },
     /// It is no id of a run.
     #[error("`{0}` is no id of a run: only letters, digits, `-` and `_` may be in it, 64 at most")]
     BadId(String),
@@ -160,23 +172,43 @@ impl StateDir {
             result => result.map_err(io("cannot make", &folder))?,
         }
         let lock = lock(&folder, id)?;
-        let kept = folder.join("sources");
-        disk.create_dir(&kept).map_err(io("cannot make", &kept))?;
-        let text = serde_json::to_vec_pretty(start).unwrap_or_default();
-        let mut files = vec![(folder.join("start.json"), text.as_slice())];
-        files.extend(
-            sources
-                .iter()
-                .enumerate()
-                .map(|(at, bytes)| (kept.join(source_file(at, start)), bytes.as_slice())),
-        );
-        for (path, bytes) in files {
-            let mut file = disk.create(&path).map_err(io("cannot make", &path))?;
-            file.write(bytes).map_err(io("cannot write", &path))?;
-            file.sync().map_err(io("cannot sync", &path))?;
-        }
-        disk.sync_dir(&kept).map_err(io("cannot sync", &kept))?;
+        keep(disk, &folder, start, sources)?;
         Ok((folder, lock))
+    }
+
+    /// Keep what a run goes on with from now on, its changes accepted. All of it is durable before the sitting begins whose first
+    /// event names the digest; until then it does not count.
+    ///
+    /// # Errors
+    /// When the system says no.
+    pub fn accept(
+        &self,
+        disk: &dyn Disk,
+        id: &str,
+        digest: &Digest,
+        start: &Start,
+        sources: &[Vec<u8>],
+    ) -> Result<(), StateError> {
+        let run = self.run_folder(id)?;
+        let folder = run.join(accepted(digest));
+        if folder.is_dir() {
+            std::fs::remove_dir_all(&folder).map_err(io("cannot clear", &folder))?;
+        }
+        disk.create_dir(&folder).map_err(io("cannot make", &folder))?;
+        keep(disk, &folder, start, sources)?;
+        disk.sync_dir(&folder).map_err(io("cannot sync", &folder))?;
+        disk.sync_dir(&run).map_err(io("cannot sync", &run))
+    }
+
+    /// The folder with what a run goes on with: its own, or that of the changes which its journal says were accepted last.
+    fn given_folder(&self, id: &str) -> Result<PathBuf, StateError> {
+        let folder = self.run_folder(id)?;
+        let Ok((journaled, _)) = self.journal(id) else { return Ok(folder) };
+        let digest = journaled.events.iter().rev().find_map(|(_, event)| match event {
+            RunEvent::SittingStarted { digest, .. } => digest.as_ref(),
+            _ => None,
+        });
+        Ok(digest.map_or_else(|| folder.clone(), |digest| folder.join(accepted(digest))))
     }
 
     /// A run whose first batch is not whole does not exist: what its process left is cleared for another of that id.
@@ -264,28 +296,38 @@ impl StateDir {
         Ok((journaled, bytes.len() as u64))
     }
 
-    /// What a run was started with.
+    /// What a run was started with, or goes on with since changes were accepted.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or a newer Drydock wrote it.
     pub fn start(&self, id: &str) -> Result<Start, StateError> {
-        let path = self.run_folder(id)?.join("start.json");
+        self.start_in(&self.given_folder(id)?, id)
+    }
+
+    fn start_in(&self, folder: &Path, id: &str) -> Result<Start, StateError> {
+        let path = folder.join("start.json");
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(StateError::Absent { id: id.to_owned(), root: self.root.clone() });
             }
             bytes => bytes.map_err(io("cannot read", &path))?,
         };
-        serde_json::from_slice(&bytes).map_err(|error| io("cannot read", &path)(error.into()))
+        let start: Start =
+            serde_json::from_slice(&bytes).map_err(|error| io("cannot read", &path)(error.into()))?;
+        if start.version > START_VERSION {
+            return Err(StateError::Newer { run: id.to_owned(), found: start.version });
+        }
+        Ok(start)
     }
 
-    /// The sources that a run was started with: name and bytes, in the order of [`Start::sources`].
+    /// The sources that a run goes on with: name and bytes, in the order of [`Start::sources`].
     ///
     /// # Errors
     /// When one cannot be read.
     pub fn sources(&self, id: &str) -> Result<Vec<(String, Vec<u8>)>, StateError> {
-        let start = self.start(id)?;
-        let folder = self.run_folder(id)?.join("sources");
+        let given = self.given_folder(id)?;
+        let start = self.start_in(&given, id)?;
+        let folder = given.join("sources");
         let read = |(at, name): (usize, &String)| {
             let path = folder.join(source_file(at, &start));
             let bytes =
@@ -294,6 +336,28 @@ impl StateDir {
         };
         start.sources.iter().enumerate().map(read).collect()
     }
+}
+
+/// Write what a run was started with, and its sources, into its folder.
+fn keep(disk: &dyn Disk, folder: &Path, start: &Start, sources: &[Vec<u8>]) -> Result<(), StateError> {
+    let kept = folder.join("sources");
+    disk.create_dir(&kept).map_err(io("cannot make", &kept))?;
+    let text = serde_json::to_vec_pretty(start).unwrap_or_default();
+    let mut files = vec![(folder.join("start.json"), text.as_slice())];
+    let named =
+        sources.iter().enumerate().map(|(at, bytes)| (kept.join(source_file(at, start)), bytes.as_slice()));
+    files.extend(named);
+    for (path, bytes) in files {
+        let mut file = disk.create(&path).map_err(io("cannot make", &path))?;
+        file.write(bytes).map_err(io("cannot write", &path))?;
+        file.sync().map_err(io("cannot sync", &path))?;
+    }
+    disk.sync_dir(&kept).map_err(io("cannot sync", &kept))
+}
+
+/// The folder, in that of the run, of what was accepted.
+fn accepted(digest: &Digest) -> String {
+    format!("accepted-{}", digest.0.get(..16).unwrap_or(&digest.0))
 }
 
 /// The name under `sources/`: its number, and the last part of its own name.
