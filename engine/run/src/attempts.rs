@@ -1,9 +1,12 @@
-//! Executing attempts: [`Executor`] calls kinds on the runtime's workers and sends what they say to the loop.
+//! Executing attempts: [`Executor`] calls kinds on the runtime's workers, those that answer at once where it stands, and sends what they
+//! say to the loop.
 
 use std::any::Any;
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::task::{Context, Waker};
 
 use drydock_machine::{Ended, Failure, Verdict, Work};
 use drydock_plan::duration::Millis;
@@ -34,33 +37,42 @@ impl Executor {
         Arc::new(Self { services, runtime })
     }
 
-    /// Execute an attempt and send what it says.
+    /// Execute an attempt and send what it says. What a kind says at once is sent before this returns.
     pub(crate) fn execute(self: &Arc<Self>, work: Work, cancel: CancelSignal, inbox: Sender<Message>) {
-        let this = self.clone();
-        self.runtime.spawn(async move {
-            let instance = work.attempt.instance();
-            let (n, body) = (work.attempt.n, work.attempt.check.is_none());
-            if body {
-                KillAt::strike(this.services.world.kill.as_ref(), &instance, n, KillPhase::Begun);
+        let immediate =
+            self.services.world.registry.kind_named(work.kind).is_some_and(|kind| kind.is_immediate());
+        let mut executed = Box::pin(self.clone().executed(work, cancel, inbox));
+        if immediate {
+            let _entered = self.runtime.enter();
+            if executed.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                return;
             }
-            let result = AssertUnwindSafe(this.call(&work, &cancel, &inbox)).catch_unwind().await;
-            let ended = match result {
-                Ok(Ok(drydock_step::Ended::Outputs(outputs))) => this.outputs(outputs),
-                Ok(Ok(drydock_step::Ended::Waits(message))) => {
-                    Ended::Waits(this.services.redact_text(&message))
-                }
-                Ok(Err(error)) => this.failure(error, &cancel),
-                Err(panic) => Ended::Failed(Failure::new(
-                    "panic",
-                    format!("the kind panicked: {}", panic_words(panic.as_ref())),
-                )),
-            };
-            if body {
-                KillAt::strike(this.services.world.kill.as_ref(), &instance, n, KillPhase::Done);
-            }
-            // The loop is gone when the journal could not be written: nobody listens any more.
-            let _ = inbox.send(Message::Returned(work.attempt, ended));
-        });
+        }
+        // One that waits after all, for a secret, goes on here: it is asked again from the start of its wait.
+        self.runtime.spawn(executed);
+    }
+
+    async fn executed(self: Arc<Self>, work: Work, cancel: CancelSignal, inbox: Sender<Message>) {
+        let instance = work.attempt.instance();
+        let (n, body) = (work.attempt.n, work.attempt.check.is_none());
+        if body {
+            KillAt::strike(self.services.world.kill.as_ref(), &instance, n, KillPhase::Begun);
+        }
+        let result = AssertUnwindSafe(self.call(&work, &cancel, &inbox)).catch_unwind().await;
+        let ended = match result {
+            Ok(Ok(drydock_step::Ended::Outputs(outputs))) => self.outputs(outputs),
+            Ok(Ok(drydock_step::Ended::Waits(message))) => Ended::Waits(self.services.redact_text(&message)),
+            Ok(Err(error)) => self.failure(error, &cancel),
+            Err(panic) => Ended::Failed(Failure::new(
+                "panic",
+                format!("the kind panicked: {}", panic_words(panic.as_ref())),
+            )),
+        };
+        if body {
+            KillAt::strike(self.services.world.kill.as_ref(), &instance, n, KillPhase::Done);
+        }
+        // The loop is gone when the journal could not be written: nobody listens any more.
+        let _ = inbox.send(Message::Returned(work.attempt, ended));
     }
 
     /// Ask about an attempt and send the answer.

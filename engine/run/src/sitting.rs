@@ -93,17 +93,23 @@ impl<'a> Sitting<'a> {
         let mut inputs = vec![begin];
         loop {
             self.decide(std::mem::take(&mut inputs));
-            if let Err(error) = self.make_durable() {
-                return self.give_up(error);
+            let written = match self.make_durable() {
+                Ok(written) => written,
+                Err(error) => return self.give_up(error),
+            };
+            let left = self.interrupts >= 3;
+            let wanted = self.machine.wanted();
+            if !left && wanted.ended.is_none() {
+                // Before anybody is told: what runs need not wait for who listens.
+                self.dispatch(&wanted);
             }
-            if self.interrupts >= 3 {
+            self.tell(&written);
+            if left {
                 return SittingEnd::Left;
             }
-            let wanted = self.machine.wanted();
             if let Some(exit) = wanted.ended {
                 return SittingEnd::Over(exit);
             }
-            self.dispatch(&wanted);
             self.wait(wanted.wake_at, &mut inputs);
         }
     }
@@ -119,19 +125,23 @@ impl<'a> Sitting<'a> {
         }
     }
 
-    /// Sync the batch; then, and only then, tell everybody.
-    fn make_durable(&mut self) -> Result<(), JournalError> {
+    /// Sync the batch; then, and only then, let those go on who noted something in it.
+    fn make_durable(&mut self) -> Result<Vec<(u64, Moment, RunEvent)>, JournalError> {
         let written = self.journal.commit()?;
         for done in self.notes.drain(..) {
             // Whoever noted may be gone: cancelled, or answered already.
             let _ = done.send(());
         }
-        for (seq, at, event) in &written {
+        Ok(written)
+    }
+
+    /// Tell everybody who listens what is durable.
+    fn tell(&mut self, written: &[(u64, Moment, RunEvent)]) {
+        for (seq, at, event) in written {
             for reporter in self.reporters.iter_mut() {
                 reporter.event(*seq, *at, event);
             }
         }
-        Ok(())
     }
 
     /// Start what is wanted and not being done yet; forget what is no longer wanted.

@@ -349,7 +349,7 @@ fn keep(disk: &dyn Disk, folder: &Path, start: &Start, sources: &[Vec<u8>]) -> R
     files.extend(named);
     for (path, bytes) in files {
         let mut file = disk.create(&path).map_err(io("cannot make", &path))?;
-        file.write(bytes).map_err(io("cannot write", &path))?;
+        file.write_at(0, bytes).map_err(io("cannot write", &path))?;
         file.sync().map_err(io("cannot sync", &path))?;
     }
     disk.sync_dir(&kept).map_err(io("cannot sync", &kept))

@@ -28,7 +28,7 @@ impl Dice {
 /// One file: what is durable, and what was only written.
 #[derive(Default, Clone)]
 struct Kept {
-    durable: usize,
+    durable: Vec<u8>,
     bytes: Vec<u8>,
 }
 
@@ -72,7 +72,7 @@ impl Disk for FakeDisk {
         Ok(Box::new(FakeFile(self.clone(), path.to_owned())))
     }
 
-    fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         self.call()?;
         Ok(Box::new(FakeFile(self.clone(), path.to_owned())))
     }
@@ -88,12 +88,16 @@ impl Disk for FakeDisk {
 }
 
 impl DiskFile for FakeFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let result = self.0.call();
         // A write that fails for want of space has often written a part.
         let len = if result.is_ok() { bytes.len() } else { bytes.len() / 2 };
         let mut inner = self.0.0.lock().unwrap();
-        inner.files.get_mut(&self.1).unwrap().bytes.extend_from_slice(&bytes[..len]);
+        let file = &mut inner.files.get_mut(&self.1).unwrap().bytes;
+        let at = usize::try_from(at).unwrap();
+        assert!(at <= file.len(), "a hole is left");
+        file.resize(file.len().max(at + len), 0);
+        file[at..at + len].copy_from_slice(&bytes[..len]);
         result
     }
 
@@ -101,7 +105,7 @@ impl DiskFile for FakeFile {
         self.0.call()?;
         let mut inner = self.0.0.lock().unwrap();
         let file = inner.files.get_mut(&self.1).unwrap();
-        file.durable = file.bytes.len();
+        file.durable = file.bytes.clone();
         Ok(())
     }
 
@@ -151,24 +155,29 @@ fn events_of(journaled: &Journaled) -> Vec<RunEvent> {
     journaled.events.iter().map(|(_, event)| event.clone()).collect()
 }
 
-/// A file after a crash: what was synced, and of the sectors behind it some kept, some lost, some zeroed, the file cut anywhere.
+/// A file after a crash. Of the sectors that were written and not synced some have what was written, some what was durable, some a part
+/// of each; where the file grew, its new sectors may be zeroed instead, and its end anywhere.
 fn after_crash(kept: &Kept, dice: &mut Dice) -> Vec<u8> {
     let mut bytes = kept.bytes.clone();
-    let mut at = kept.durable;
+    let old = |at: usize| kept.durable.get(at).copied().unwrap_or(0);
+    let first = (0..bytes.len()).find(|at| bytes[*at] != old(*at)).unwrap_or(bytes.len());
+    let mut at = first;
     while at < bytes.len() {
         let end = (at / 512 * 512 + 512).min(bytes.len());
-        match dice.roll(3) {
-            0 => bytes[at..end].fill(0),
-            1 => {
-                let torn = at + dice.roll(end - at + 1);
-                bytes[torn..end].fill(0);
-            }
-            _ => {}
+        let lost = match dice.roll(4) {
+            0 => at..end,
+            1 => at + dice.roll(end - at + 1)..end,
+            2 => at..at + dice.roll(end - at + 1),
+            _ => at..at,
+        };
+        for lost in lost {
+            bytes[lost] = old(lost);
         }
         at = end;
     }
+    let grown = kept.durable.len().min(bytes.len());
     if dice.roll(3) == 0 {
-        bytes.truncate(kept.durable + dice.roll(kept.bytes.len() - kept.durable + 1));
+        bytes.truncate(grown + dice.roll(bytes.len() - grown + 1));
     } else if dice.roll(8) == 0 {
         bytes.extend(std::iter::repeat_n(0, dice.roll(5000)));
     }
@@ -222,7 +231,8 @@ fn every_call_that_fails_is_told_and_nothing_is_tried_again() {
     let all = batches(&mut Dice(7));
     let sound = FakeDisk::default();
     write_all(&sound, &all).unwrap();
-    let calls = sound.0.lock().unwrap().calls;
+    // The last call gives back the room that was not used; nothing depends on it.
+    let calls = sound.0.lock().unwrap().calls - 1;
     for errno in [28, 5] {
         for at in 1..=calls {
             let disk = FakeDisk::default();
@@ -241,6 +251,41 @@ fn every_call_that_fails_is_told_and_nothing_is_tried_again() {
             }
         }
     }
+}
+
+#[test]
+fn room_is_made_ahead_and_what_is_left_of_it_is_sound() {
+    let path = folder().join("journal.jsonl");
+    let disk = FakeDisk::default();
+    let mut journal = Journal::create(&disk, &folder(), "run1", None).unwrap();
+    let mut lens = Vec::new();
+    let mut expected = Vec::new();
+    for number in 0..200 {
+        journal.push(Moment(0), [event(number)]);
+        journal.commit().unwrap();
+        expected.push(event(number));
+        let bytes = disk.file(&path).bytes;
+        lens.push(bytes.len());
+        let journaled = read(&bytes).unwrap();
+        assert_eq!((events_of(&journaled), journaled.soundness), (expected.clone(), Soundness::Sound));
+    }
+    lens.dedup();
+    assert!((2..=8).contains(&lens.len()), "the file grew {} times in 200 batches", lens.len());
+    let left = disk.file(&path).bytes;
+    assert_eq!(left.last(), Some(&b' '), "a process that is killed now leaves room behind");
+    drop(journal);
+    let given_back = disk.file(&path).bytes;
+    assert_eq!(given_back.last(), Some(&b'\n'));
+    assert!(left.starts_with(&given_back));
+    // A run that goes on after the kill writes where the room began.
+    let journaled = read(&left).unwrap();
+    let disk = FakeDisk::default();
+    disk.0.lock().unwrap().files.insert(path.clone(), Kept { durable: left.clone(), bytes: left.clone() });
+    let mut journal = Journal::reopen(&disk, &folder(), &journaled, left.len() as u64, None).unwrap();
+    journal.push(Moment(0), [event(200)]);
+    journal.commit().unwrap();
+    expected.push(event(200));
+    assert_eq!(events_of(&read(&disk.file(&path).bytes).unwrap()), expected);
 }
 
 #[test]
@@ -281,8 +326,9 @@ fn three_batches() -> (Vec<u8>, Vec<usize>) {
     for batch in [vec![event(1)], vec![event(2), event(3)], vec![event(4), event(5)]] {
         journal.push(Moment(1_000), batch);
         journal.commit().unwrap();
-        ends.push(disk.file(&path).bytes.len());
+        ends.push(disk.file(&path).bytes.trim_ascii_end().len() + 1);
     }
+    drop(journal);
     (disk.file(&path).bytes, ends)
 }
 
@@ -363,7 +409,7 @@ fn a_cut_journal_goes_on_where_it_was_cut() {
     let disk = FakeDisk::default();
     let path = folder().join("journal.jsonl");
     let torn = bytes[..ends[2] - 3].to_vec();
-    disk.0.lock().unwrap().files.insert(path.clone(), Kept { durable: torn.len(), bytes: torn.clone() });
+    disk.0.lock().unwrap().files.insert(path.clone(), Kept { durable: torn.clone(), bytes: torn.clone() });
     let journaled = read(&torn).unwrap();
     let mut journal = Journal::reopen(&disk, &folder(), &journaled, torn.len() as u64, None).unwrap();
     journal.push(Moment(2_000), [event(6)]);

@@ -71,6 +71,12 @@ pub trait StepKind: Send + Sync + 'static {
     /// Its description; `inputs` is filled from [`StepKind::Inputs`].
     fn shape(&self) -> KindShape;
 
+    /// Whether it answers out of its inputs alone and at once: no server, file, program or time is asked. Such a kind is executed where
+    /// it was decided on; handing it to another thread would cost more than all that it does.
+    fn is_immediate(&self) -> bool {
+        false
+    }
+
     /// What it touches. Pure; what is not known counts as the worst.
     fn touches(&self, target: Option<&str>, inputs: &Self::Inputs) -> Vec<Touch>;
 
@@ -116,6 +122,9 @@ pub trait StepKind: Send + Sync + 'static {
 pub trait Kind: Send + Sync {
     /// Its description.
     fn shape(&self) -> KindShape;
+
+    /// Whether it answers out of its inputs alone and at once.
+    fn is_immediate(&self) -> bool;
 
     /// What it touches.
     ///
@@ -187,6 +196,10 @@ impl OwnedGiven {
 impl<K: StepKind> Kind for K {
     fn shape(&self) -> KindShape {
         KindShape { inputs: K::Inputs::FIELDS, ..StepKind::shape(self) }
+    }
+
+    fn is_immediate(&self) -> bool {
+        StepKind::is_immediate(self)
     }
 
     fn touches(&self, target: Option<&str>, given: &Given<'_>) -> Result<Vec<Touch>, StepError> {

@@ -42,6 +42,10 @@ impl StepKind for Approve {
         }
     }
 
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn touches(&self, _target: Option<&str>, _inputs: &ApproveInputs) -> Vec<Touch> {
         Vec::new()
     }

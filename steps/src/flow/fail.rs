@@ -34,6 +34,10 @@ impl StepKind for Fail {
         }
     }
 
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn touches(&self, _target: Option<&str>, _inputs: &FailInputs) -> Vec<Touch> {
         Vec::new()
     }

@@ -31,6 +31,10 @@ impl StepKind for Noop {
         }
     }
 
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn touches(&self, _target: Option<&str>, _inputs: &NoopInputs) -> Vec<Touch> {
         Vec::new()
     }

@@ -37,6 +37,10 @@ impl StepKind for Set {
         }
     }
 
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn touches(&self, _target: Option<&str>, _inputs: &SetInputs) -> Vec<Touch> {
         Vec::new()
     }

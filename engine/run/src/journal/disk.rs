@@ -1,7 +1,7 @@
 //! The few calls by which a run reaches its folder: [`Disk`], so that each can be made to fail in tests. [`RealDisk`] is the real one.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// Folders and files.
@@ -12,17 +12,17 @@ pub trait Disk: Send + Sync {
     /// What the system says.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Make a new file to append to; it must not be there.
+    /// Make a new file to write; it must not be there.
     ///
     /// # Errors
     /// What the system says.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Open a file to append to.
+    /// Open a file that is there to write it.
     ///
     /// # Errors
     /// What the system says.
-    fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
     /// All bytes of a file.
     ///
@@ -37,13 +37,13 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 }
 
-/// A file that is appended to.
+/// A file that is written from its beginning on.
 pub trait DiskFile: Send {
-    /// Append all these bytes in one write.
+    /// Write all these bytes at this offset, in one write.
     ///
     /// # Errors
     /// What the system says; a part may have been written.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Make what was written durable.
     ///
@@ -68,11 +68,11 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().append(true).create_new(true).open(path)?))
+        Ok(Box::new(OpenOptions::new().write(true).create_new(true).open(path)?))
     }
 
-    fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().append(true).open(path)?))
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(OpenOptions::new().write(true).open(path)?))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -86,7 +86,8 @@ impl Disk for RealDisk {
 }
 
 impl DiskFile for File {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.seek(SeekFrom::Start(at))?;
         self.write_all(bytes)
     }
 

@@ -4,7 +4,8 @@
 //! {"drydock":"journal","version":1,"run":"01J…","seq":0,"at":"…","prev":"00000000","crc":"…"}
 //! {"seq":1,"at":"…","event":"run_started",…,"prev":"…","batch":3,"crc":"…"}
 //! ```
-//! The crc32c covers every byte of the line before `,"crc":`. The last line of a batch says how many lines the batch has.
+//! The crc32c covers every byte of the line before `,"crc":`. The last line of a batch says how many lines the batch has. Behind the last
+//! line there may be [`ROOM`] for the next ones.
 
 use std::fmt::Write as _;
 
@@ -13,6 +14,9 @@ use serde_json::{Map, Value};
 
 /// The version that this build writes.
 pub const VERSION: u64 = 1;
+
+/// What stands where nothing has been written yet: room for the next batches while a process works on the run, or after its kill.
+pub const ROOM: u8 = b' ';
 
 /// The first line: what the file is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use drydock_machine::{Moment, RunEvent};
 use serde_json::Value;
 
-use super::line::{self, Content, Header, Line, LineError, VERSION};
+use super::line::{self, Content, Header, Line, LineError, ROOM, VERSION};
 
 /// What a journal holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +28,7 @@ pub struct Journaled {
 /// Whether a journal can be gone on with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Soundness {
-    /// Every byte belongs to a whole batch.
+    /// Every byte belongs to a whole batch, or is room for the next.
     Sound,
     /// The last batch is not whole; it begins at this byte and never counted.
     Torn {
@@ -74,6 +74,8 @@ struct Placed<'a> {
 /// # Errors
 /// When it cannot be trusted.
 pub fn read(bytes: &[u8]) -> Result<Journaled, Damage> {
+    let written = bytes.iter().rposition(|byte| *byte != ROOM).map_or(0, |last| last + 1);
+    let bytes = &bytes[..written];
     let mut lines = lines_of(bytes).peekable();
     let mut reader = Reader::default();
     while let Some(placed) = lines.next() {

@@ -1,4 +1,8 @@
 //! Writing a journal: [`Journal`]. A batch is one write and one sync; after a failure nothing more is written.
+//!
+//! A sync of a file that grew has to make its new length durable too, which costs as much as the bytes. So a batch that does not fit into
+//! the room behind the last one is written with spaces behind it: the batches that follow overwrite those, and only their bytes are
+//! synced. What is left of the room is cut off when the sitting is over; a journal that a kill has left with it is sound.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,8 +11,11 @@ use drydock_machine::{Moment, RunEvent};
 
 use super::crash::{CrashAt, CrashWhen};
 use super::disk::{Disk, DiskFile};
-use super::line::{self, Header, VERSION};
+use super::line::{self, Header, ROOM, VERSION};
 use super::reading::Journaled;
+
+/// The least and the most room, in bytes, that is made behind a batch; between them, as much as there is already.
+const ROOMS: (u64, u64) = (4 * 1024, 64 * 1024);
 
 /// Why a journal could not be written. It stays so: a failed write or sync is never tried again.
 #[derive(Debug, thiserror::Error)]
@@ -22,10 +29,14 @@ pub struct JournalError {
     pub error: io::Error,
 }
 
-/// A journal that is appended to.
+/// A journal that is written on.
 pub struct Journal {
     path: PathBuf,
     file: Box<dyn DiskFile>,
+    /// Where the next batch goes.
+    end: u64,
+    /// How many bytes of room there are behind it.
+    room: u64,
     next_seq: u64,
     last_crc: u32,
     header: Option<Header>,
@@ -54,7 +65,7 @@ impl Journal {
             disk.sync_dir(parent).map_err(failed("cannot sync", parent))?;
         }
         let header = Header { version: VERSION, run: run.to_owned() };
-        Ok(Self::on(path, file, (0, 0), Some(header), crash))
+        Ok(Self::on(path, file, 0, (0, 0), Some(header), crash))
     }
 
     /// The journal of a run that is taken up again: what does not count is cut off.
@@ -69,23 +80,24 @@ impl Journal {
         crash: Option<CrashAt>,
     ) -> Result<Self, JournalError> {
         let path = folder.join("journal.jsonl");
-        let mut file = disk.append(&path).map_err(failed("cannot open", &path))?;
+        let mut file = disk.open(&path).map_err(failed("cannot open", &path))?;
         if len > read.good_len {
             file.truncate(read.good_len).map_err(failed("cannot cut", &path))?;
             file.sync().map_err(failed("cannot sync", &path))?;
         }
-        Ok(Self::on(path, file, (read.next_seq, read.last_crc), None, crash))
+        Ok(Self::on(path, file, read.good_len, (read.next_seq, read.last_crc), None, crash))
     }
 
     fn on(
         path: PathBuf,
         file: Box<dyn DiskFile>,
+        end: u64,
         (next_seq, last_crc): (u64, u32),
         header: Option<Header>,
         crash: Option<CrashAt>,
     ) -> Self {
-        let (batch, pending) = (Vec::new(), Vec::new());
-        Self { path, file, next_seq, last_crc, header, batch, pending, batches: 0, crash, failed: false }
+        let (batch, pending, room, batches, failed) = (Vec::new(), Vec::new(), 0, 0, false);
+        Self { path, file, end, room, next_seq, last_crc, header, batch, pending, batches, crash, failed }
     }
 
     /// Add events to the batch.
@@ -132,14 +144,32 @@ impl Journal {
         self.crash_if(CrashWhen::Before);
         if CrashAt::is(self.crash, self.batches, CrashWhen::Torn) {
             // The process ends here: what the half write and its sync say does not matter.
-            let _ = self.file.write(&self.batch[..self.batch.len() / 2]);
+            let _ = self.file.write_at(self.end, &self.batch[..self.batch.len() / 2]);
             let _ = self.file.sync();
             std::process::abort();
         }
-        self.file.write(&self.batch).map_err(|error| self.error("cannot write", error))?;
+        self.write_batch().map_err(|error| self.error("cannot write", error))?;
         self.file.sync().map_err(|error| self.error("cannot sync", error))?;
         self.crash_if(CrashWhen::After);
         Ok(written)
+    }
+
+    /// The batch, and new room behind it where it does not fit into what there is.
+    fn write_batch(&mut self) -> io::Result<()> {
+        let len = self.batch.len() as u64;
+        let end = self.end + len;
+        let room = match self.room.checked_sub(len) {
+            Some(room) => room,
+            None => {
+                let room = end.clamp(ROOMS.0, ROOMS.1);
+                // At most 64 KiB: it fits into any usize.
+                self.batch.resize(self.batch.len() + room as usize, ROOM);
+                room
+            }
+        };
+        self.file.write_at(self.end, &self.batch)?;
+        (self.end, self.room) = (end, room);
+        Ok(())
     }
 
     fn crash_if(&self, when: CrashWhen) {
@@ -150,6 +180,15 @@ impl Journal {
 
     fn error(&self, what: &'static str, error: io::Error) -> JournalError {
         JournalError { what, path: self.path.clone(), error }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if self.room > 0 && !self.failed {
+            // Nothing depends on it: a journal with room behind its last line is sound.
+            let _ = self.file.truncate(self.end);
+        }
     }
 }
 
