@@ -97,12 +97,20 @@ struct Glance {
 /// `None` for a run that never began or whose journal is refused: such a one is found by `runs check`, and stands in nobody's way.
 fn glance(session: &Session, id: &str) -> Option<Glance> {
     use drydock_machine::RunEvent;
-    let (journaled, _) = session.state.journal(id).ok()?;
-    let RunEvent::RunStarted { plan, environment, .. } = journaled.events.first().map(|(_, event)| event)?
-    else {
-        return None;
+    let of = |first: &RunEvent, unfinished| match first {
+        RunEvent::RunStarted { plan, environment, .. } => {
+            Some(Glance { plan: plan.clone(), environment: environment.clone(), unfinished })
+        }
+        _ => None,
     };
-    let (plan, environment) = (plan.clone(), environment.clone());
+    // Of most runs the ends tell: a journal is read whole only where its run may be in the middle.
+    if let Some(ends) = session.state.ends(id).ok().flatten()
+        && matches!(ends.last, RunEvent::SittingEnded { exit } if exit != Exit::Waits)
+    {
+        return of(&ends.first, None);
+    }
+    let (journaled, _) = session.state.journal(id).ok()?;
+    let first = journaled.events.first().map(|(_, event)| event)?;
     let unfinished = match journaled.events.last().map(|(_, event)| event) {
         Some(
             RunEvent::SittingEnded { exit: Exit::Waits }
@@ -119,5 +127,5 @@ fn glance(session: &Session, id: &str) -> Option<Glance> {
         Some(RunEvent::SittingEnded { .. }) => None,
         _ => Some(RunStatus::Running),
     };
-    Some(Glance { plan, environment, unfinished })
+    of(first, unfinished)
 }

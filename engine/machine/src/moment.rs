@@ -33,9 +33,15 @@ impl std::fmt::Display for Moment {
         }
         // Every line of a journal has one: the digits are set one by one, which takes a tenth of the time.
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        for (end, digits, mut number) in
-            [(4, 4, year), (7, 2, month), (10, 2, day), (13, 2, h), (16, 2, m), (19, 2, s), (23, 3, ms % 1_000)]
-        {
+        for (end, digits, mut number) in [
+            (4, 4, year),
+            (7, 2, month),
+            (10, 2, day),
+            (13, 2, h),
+            (16, 2, m),
+            (19, 2, s),
+            (23, 3, ms % 1_000),
+        ] {
             for digit in text[end - digits..end].iter_mut().rev() {
                 // A remainder of ten is a digit.
                 *digit = b'0' + (number % 10) as u8;

@@ -9,7 +9,7 @@ use drydock_machine::RunEvent;
 use drydock_plan::name::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::journal::{Damage, Disk, Journaled, RealDisk, read};
+use crate::journal::{Damage, Disk, Ends, Journaled, RealDisk, read};
 
 /// The version of `start.json`.
 const START_VERSION: u32 = 1;
@@ -294,6 +294,15 @@ impl StateDir {
             return Err(damaged(Damage::At { at: 0, line: 1, why }));
         }
         Ok((journaled, bytes.len() as u64))
+    }
+
+    /// How a run's journal begins and ends, without what lies between; `None` where the whole must be read to tell.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    pub fn ends(&self, id: &str) -> Result<Option<Ends>, StateError> {
+        let path = self.run_folder(id)?.join("journal.jsonl");
+        Ends::of(&path).map_err(io("cannot read", &path))
     }
 
     /// What a run was started with, or goes on with since changes were accepted.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use drydock_machine::{Moment, RunEvent};
 use drydock_plan::name::Name;
-use drydock_run::journal::{Damage, Disk, DiskFile, Journal, Journaled, Soundness, read};
+use drydock_run::journal::{Damage, Disk, DiskFile, Ends, Journal, Journaled, Soundness, read};
 use drydock_run::state::{Given, Start, StateDir};
 
 /// A small seeded generator (xorshift), so that every case can be had again.
@@ -30,6 +30,8 @@ impl Dice {
 struct Kept {
     durable: Vec<u8>,
     bytes: Vec<u8>,
+    /// Where what was written and not synced begins.
+    unsynced: usize,
 }
 
 /// A disk in memory that counts its calls and fails one of them.
@@ -93,11 +95,12 @@ impl DiskFile for FakeFile {
         // A write that fails for want of space has often written a part.
         let len = if result.is_ok() { bytes.len() } else { bytes.len() / 2 };
         let mut inner = self.0.0.lock().unwrap();
-        let file = &mut inner.files.get_mut(&self.1).unwrap().bytes;
+        let file = inner.files.get_mut(&self.1).unwrap();
         let at = usize::try_from(at).unwrap();
-        assert!(at <= file.len(), "a hole is left");
-        file.resize(file.len().max(at + len), 0);
-        file[at..at + len].copy_from_slice(&bytes[..len]);
+        assert!(at <= file.bytes.len(), "a hole is left");
+        file.bytes.resize(file.bytes.len().max(at + len), 0);
+        file.bytes[at..at + len].copy_from_slice(&bytes[..len]);
+        file.unsynced = file.unsynced.min(at);
         result
     }
 
@@ -106,6 +109,7 @@ impl DiskFile for FakeFile {
         let mut inner = self.0.0.lock().unwrap();
         let file = inner.files.get_mut(&self.1).unwrap();
         file.durable = file.bytes.clone();
+        file.unsynced = file.bytes.len();
         Ok(())
     }
 
@@ -159,9 +163,9 @@ fn events_of(journaled: &Journaled) -> Vec<RunEvent> {
 /// of each; where the file grew, its new sectors may be zeroed instead, and its end anywhere.
 fn after_crash(kept: &Kept, dice: &mut Dice) -> Vec<u8> {
     let mut bytes = kept.bytes.clone();
-    let old = |at: usize| kept.durable.get(at).copied().unwrap_or(0);
-    let first = (0..bytes.len()).find(|at| bytes[*at] != old(*at)).unwrap_or(bytes.len());
-    let mut at = first;
+    let mut old = kept.durable.clone();
+    old.resize(bytes.len(), 0);
+    let mut at = kept.unsynced;
     while at < bytes.len() {
         let end = (at / 512 * 512 + 512).min(bytes.len());
         let lost = match dice.roll(4) {
@@ -170,9 +174,7 @@ fn after_crash(kept: &Kept, dice: &mut Dice) -> Vec<u8> {
             2 => at..at + dice.roll(end - at + 1),
             _ => at..at,
         };
-        for lost in lost {
-            bytes[lost] = old(lost);
-        }
+        bytes[lost.clone()].copy_from_slice(&old[lost]);
         at = end;
     }
     let grown = kept.durable.len().min(bytes.len());
@@ -280,7 +282,11 @@ fn room_is_made_ahead_and_what_is_left_of_it_is_sound() {
     // A run that goes on after the kill writes where the room began.
     let journaled = read(&left).unwrap();
     let disk = FakeDisk::default();
-    disk.0.lock().unwrap().files.insert(path.clone(), Kept { durable: left.clone(), bytes: left.clone() });
+    disk.0
+        .lock()
+        .unwrap()
+        .files
+        .insert(path.clone(), Kept { durable: left.clone(), bytes: left.clone(), unsynced: left.len() });
     let mut journal = Journal::reopen(&disk, &folder(), &journaled, left.len() as u64, None).unwrap();
     journal.push(Moment(0), [event(200)]);
     journal.commit().unwrap();
@@ -409,7 +415,11 @@ fn a_cut_journal_goes_on_where_it_was_cut() {
     let disk = FakeDisk::default();
     let path = folder().join("journal.jsonl");
     let torn = bytes[..ends[2] - 3].to_vec();
-    disk.0.lock().unwrap().files.insert(path.clone(), Kept { durable: torn.clone(), bytes: torn.clone() });
+    disk.0
+        .lock()
+        .unwrap()
+        .files
+        .insert(path.clone(), Kept { durable: torn.clone(), bytes: torn.clone(), unsynced: torn.len() });
     let journaled = read(&torn).unwrap();
     let mut journal = Journal::reopen(&disk, &folder(), &journaled, torn.len() as u64, None).unwrap();
     journal.push(Moment(2_000), [event(6)]);
@@ -417,6 +427,36 @@ fn a_cut_journal_goes_on_where_it_was_cut() {
     let after = read(&disk.file(&path).bytes).unwrap();
     assert_eq!(events_of(&after), [event(1), event(2), event(3), event(6)]);
     assert_eq!(after.soundness, Soundness::Sound);
+}
+
+#[test]
+fn the_ends_tell_of_a_whole_journal_alone() {
+    let (bytes, ends) = three_batches();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    let ends_of = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        Ends::of(&path).unwrap()
+    };
+    assert_eq!(ends_of(&bytes), Some(Ends { first: event(1), last: event(5) }));
+    let first_batch = Some(Ends { first: event(1), last: event(1) });
+    assert_eq!(ends_of(&bytes[..ends[0]]), first_batch);
+    for cut in 0..bytes.len() {
+        if !ends.contains(&cut) {
+            assert_eq!(ends_of(&bytes[..cut]), None, "cut at {cut}");
+        }
+    }
+    // With room behind the last line a process works on it, or was killed.
+    assert_eq!(ends_of(&[&bytes[..], b"    "].concat()), None);
+    let mut spoilt = bytes.clone();
+    spoilt[20] ^= 1;
+    assert_eq!(ends_of(&spoilt), None);
+    // Much may lie between.
+    let disk = FakeDisk::default();
+    let long: Vec<Vec<RunEvent>> = (1..1_000).map(|number| vec![event(number)]).collect();
+    write_all(&disk, &long).unwrap();
+    let ends = ends_of(&disk.file(&folder().join("journal.jsonl")).bytes);
+    assert_eq!(ends, Some(Ends { first: event(1), last: event(999) }));
 }
 
 #[test]
