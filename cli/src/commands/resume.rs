@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use drydock_machine::{Assume, Exit, RunStatus, Sitting as Begin};
+use drydock_machine::{Assume, Exit, RunStatus, Sitting as Begin, TooLate};
 use drydock_plan::check::Demand;
 use drydock_plan::model::Plan;
 use drydock_plan::show::Look;
@@ -37,25 +37,23 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
         let exit = folded.machine.exit().unwrap_or(Exit::Done);
         return Ok(told(session, &folded.machine, &id, exit));
     }
-    let (plan, accepted) = match as_it_is_now(session, &id, &start, wishes.accept_changes)? {
-        Now::Same => (kept, None),
+    let now = as_it_is_now(session, &id, &start, wishes.accept_changes)?;
+    let plan = match &now {
+        Now::Same => &kept,
         Now::Invalid => return Ok(Exit::Invalid),
+        Now::Changed(plan, _) => plan,
+    };
+    let begin = Begin { redo: redo(plan, wishes)?, assume: assume(plan, wishes)?, ..Begin::default() };
+    let (mut machine, begin) = match &now {
+        Now::Same | Now::Invalid => (folded.machine.clone(), begin),
         Now::Changed(plan, loaded) => {
-            session.accept(&id, &plan, &loaded)?;
-            (plan.clone(), Some(plan.digest.clone()))
+            let changed = session.fold(&id, plan.clone())?.machine;
+            allowed(&id, &folded.machine.too_late(&changed, &begin))?;
+            session.accept(&id, plan, loaded)?;
+            (changed, Begin { accepted: Some(plan.digest.clone()), ..begin })
         }
     };
-    let begin = Begin {
-        redo: redo(&plan, wishes)?,
-        assume: assume(&plan, wishes)?,
-        accepted: accepted.clone(),
-        ..Begin::default()
-    };
     let journal = session.reopen(&folder, &folded)?;
-    let mut machine = match accepted {
-        None => folded.machine,
-        Some(_) => session.fold(&id, plan)?.machine,
-    };
     let at = At {
         id: id.clone(),
         folder,
@@ -115,6 +113,25 @@ fn as_it_is_now(session: &Session, id: &str, start: &Start, accept: bool) -> Res
 fn changed(id: &str, diff: &str) -> Refusal {
     Refusal::new(Exit::Locked, format!("what run {id} was started with has changed since:\n{diff}"))
         .help("undo the change, or allow it for every step that has not succeeded with --accept-changes")
+}
+
+/// Refused, where a change comes too late for what was done already.
+fn allowed(id: &str, too_late: &[TooLate]) -> Result<(), Refusal> {
+    if too_late.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<String> = too_late.iter().map(|late| format!("\n  {late}")).collect();
+    let refusal =
+        Refusal::new(Exit::Locked, format!("run {id} cannot go on with these changes:{}", told.concat()));
+    let mut steps: Vec<&str> =
+        too_late.iter().filter(|late| late.can_be_redone()).map(|late| late.step.as_str()).collect();
+    steps.dedup();
+    let redo = if steps.is_empty() {
+        String::new()
+    } else {
+        format!(", or run again what was done, with all that needs it: --redo {}", steps.join(","))
+    };
+    Err(refusal.help(format!("undo them{redo}")))
 }
 
 /// What differs between the sources of a run and the files as they are now, line by line.

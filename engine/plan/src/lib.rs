@@ -13,6 +13,7 @@ pub mod rendered;
 pub mod expr;
 pub mod codes;
 pub mod model;
+pub mod change;
 pub mod syntax;
 pub mod graph;
 mod secret;

@@ -143,6 +143,8 @@ impl Work<'_> {
         let mut plan = lowered.plan.filter(|_| !self.findings.has_errors())?;
         let own = [("plan", Some(self.input.file)), ("environment", self.input.environment)];
         let own = own.into_iter().filter_map(|(name, source)| Some((name, source?.text.as_bytes())));
+        let digest = |file: &NamedSource| digest_of([("file", &*file.bytes)]);
+        plan.files = self.named.iter().map(|file| (file.path.clone(), digest(file))).collect();
         plan.digest = digest_of(own.chain(self.named.iter().map(|file| (file.path.as_str(), &*file.bytes))));
         Some(plan)
     }
