@@ -145,6 +145,9 @@ codes! {
     NO_EFFECT = "DD226", "keyword without effect",
         "a keyword says nothing about this step",
         "remove it";
+    RUNS_ITSELF = "DD227", "plan that runs itself",
+        "a plan runs itself, directly or through the plans that it runs, so that the run would never end",
+        "take one of those steps out; what is to be done several times goes into a plan of its own, with `foreach`";
     UNKNOWN_TARGET_KIND = "DD401", "unknown target kind",
         "a plan or an environment names a target kind that does not exist",
         "correct the spelling; `drydock kinds` lists the target kinds";
