@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 
 use async_trait::async_trait;
 use drydock_machine::AttemptRef;
+use drydock_plan::digest::digest_of;
 use drydock_step::{ChildEnd, ChildSpec, Connection, Host, Sample, StepError};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -67,12 +68,7 @@ impl Host for AttemptHost {
     }
 
     async fn run_plan(&self, plan: &Path, params: Value) -> Result<Value, StepError> {
-        let id = format!("{}-{}", self.services.site.run, self.attempt.instance());
-        let id: String = id
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
-            .take(64)
-            .collect();
+        let id = inner_run_id(&self.services.site.run, &self.attempt.instance());
         self.services.world.subplans.run_plan(&id, plan, params, self.cancel.clone()).await
     }
 
@@ -82,5 +78,47 @@ impl Host for AttemptHost {
 
     fn scratch(&self) -> &Path {
         &self.services.site.folder
+    }
+}
+
+/// The most characters of a run's id.
+const LONGEST_ID: usize = 64;
+
+/// The id of the run that a step or an instance runs as a part of this one: `run-step`. Where that is no id, what makes it differ from
+/// all others is put into a few digits at its end.
+fn inner_run_id(run: &str, instance: &str) -> String {
+    let plain = format!("{run}-{instance}");
+    let is_in_ids = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if plain.len() <= LONGEST_ID && plain.chars().all(is_in_ids) {
+        return plain;
+    }
+    let digest = digest_of([(run, instance.as_bytes())]).to_string();
+    let digits: String = digest.chars().filter(char::is_ascii_hexdigit).take(12).collect();
+    let readable = plain.chars().map(|c| if is_in_ids(c) { c } else { '_' });
+    let readable: String = readable.take(LONGEST_ID - 1 - digits.len()).collect();
+    format!("{readable}-{digits}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_instances_have_one_inner_run() {
+        assert_eq!(inner_run_id("r", "restore_all"), "r-restore_all");
+        let long = "x".repeat(63);
+        let ids = [
+            inner_run_id("r", "x[a b]"),
+            inner_run_id("r", "x[a_b]"),
+            inner_run_id("r", "x_a_b_"),
+            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &long),
+            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &format!("{long}[a]")),
+            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &format!("{long}[b]")),
+        ];
+        for (at, id) in ids.iter().enumerate() {
+            assert!(id.len() <= LONGEST_ID && !ids[..at].contains(id), "{ids:?}");
+            assert!(id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'), "{id}");
+        }
+        assert_eq!(ids[0], inner_run_id("r", "x[a b]"), "the same each time");
     }
 }
