@@ -147,6 +147,9 @@ pub(crate) enum Command {
         /// Go on with a changed plan: every step that has not succeeded may have changed
         #[arg(long)]
         accept_changes: bool,
+        /// The server's own name, where changes destroy something in a protected environment; repeatable
+        #[arg(long, value_name = "SERVER")]
+        confirm: Vec<String>,
     },
     /// Close a run that died: ask the servers what happened, run `finally`, end
     Abandon {

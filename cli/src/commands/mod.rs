@@ -4,7 +4,6 @@ mod plan_of;
 mod told;
 mod check;
 mod dry_run;
-mod confirm;
 mod resume;
 mod abandon;
 mod run;
@@ -34,8 +33,8 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
         Command::Check { files, binding } => check::check(&session, &files, &binding),
         Command::DryRun { plan, probe, out } => dry_run::dry_run(&session, &plan, probe, out.as_deref()),
         Command::Run { plan, options } => run::run(&session, &plan, &options),
-        Command::Resume { run, assume, redo, accept_changes } => {
-            resume::resume(&session, run, &resume::Wishes { assume, redo, accept_changes })
+        Command::Resume { run, assume, redo, accept_changes, confirm } => {
+            resume::resume(&session, run, &resume::Wishes { assume, redo, accept_changes, confirm })
         }
         Command::Abandon { run } => abandon::abandon(&session, run),
         Command::Approve { run, step, by, reason } => approve::approve(&session, &run, &step, by, reason),

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::args::{Format, PointsCommand};
 use crate::findings::written;
 use crate::load;
-use crate::session::{Refusal, Session, registry, runtime};
+use crate::session::{Above, Refusal, Session, registry, runtime};
 
 use super::{colored, print};
 
@@ -139,7 +139,11 @@ fn found(session: &Session, environment: &Path, store: &str, checked: Checked) -
         plan_folder: Arc::new(folder.clone()),
         environment_folder: folder,
     };
-    let services = Services::new(Arc::new(session.world(Some(environment))?), Arc::new(plan), site);
+    let services = Services::new(
+        Arc::new(session.world(Some(environment), &Above::outermost(environment))?),
+        Arc::new(plan),
+        site,
+    );
     let runtime = runtime()?;
     let asked = runtime.block_on(async {
         let connection = services.connect(store, "points").await?;

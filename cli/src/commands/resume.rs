@@ -7,11 +7,12 @@ use drydock_machine::{Assume, Exit, RunStatus, Sitting as Begin, TooLate};
 use drydock_plan::check::Demand;
 use drydock_plan::model::Plan;
 use drydock_plan::show::Look;
+use drydock_run::dry_run::DryOptions;
 use drydock_run::state::Start;
 
 use crate::findings::written;
 use crate::load::{Loaded, load};
-use crate::session::{At, Refusal, Session, registry};
+use crate::session::{Above, At, Refusal, Session, registry};
 
 use super::plan_of::selected;
 use super::told::told;
@@ -23,12 +24,14 @@ pub(crate) struct Wishes {
     pub(crate) assume: Vec<String>,
     pub(crate) redo: Vec<String>,
     pub(crate) accept_changes: bool,
+    pub(crate) confirm: Vec<String>,
 }
 
 pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) -> Result<Exit, Refusal> {
     let id = session.run_id(run)?;
     let (folder, _lock) = session.state.lock_run(&id)?;
     let start = session.state.start(&id)?;
+    let session = &session.confirmed(start.confirmed.iter().chain(&wishes.confirm));
     let kept = Arc::new(session.plan_of_sources(&id, &start)?);
     let folded = session.fold(&id, kept.clone())?;
     folded.refuse_unknown(&id)?;
@@ -49,12 +52,15 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
         Now::Changed(plan, loaded) => {
             let changed = session.fold(&id, plan.clone())?.machine;
             allowed(&id, &folded.machine.too_late(&changed, &begin))?;
+            let above = Above::outermost(&start.plan);
+            session.confirm(loaded, plan, &DryOptions::default(), &above)?;
             session.accept(&id, plan, loaded)?;
             (changed, Begin { accepted: Some(plan.digest.clone()), ..begin })
         }
     };
     let journal = session.reopen(&folder, &folded)?;
     let at = At {
+        above: Above::outermost(&start.plan),
         id: id.clone(),
         folder,
         plan: start.plan.clone(),

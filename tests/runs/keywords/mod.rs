@@ -27,7 +27,7 @@ macro_rules! keywords {
     };
 }
 
-mod server;
+pub(crate) mod server;
 mod keyword;
 mod plan;
 mod param;

@@ -5,11 +5,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// A server that lives as long as the test's process.
-pub(super) struct Server(SocketAddr);
+pub(crate) struct Server(SocketAddr);
 
 impl Server {
     /// On a free port of this machine.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         std::thread::spawn(move || {
@@ -23,7 +23,7 @@ impl Server {
     }
 
     /// Its host and port.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.0.to_string()
     }
 }
