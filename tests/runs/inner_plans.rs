@@ -172,6 +172,17 @@ fn each_instance_has_an_inner_run_of_its_own() {
 }
 
 #[test]
+fn an_inner_plan_that_is_done_again_has_a_new_run() {
+    let says = "drydock: v1\nname: says\nsteps: { it: { uses: process.run, with: { argv: [sh, -c, 'echo said >> ledger'] } } }\n";
+    let steps = "  first: { uses: plan.run, with: { plan: says.yaml } }\n";
+    let world = World::plan(&outer(steps)).write("says.yaml", says);
+    world.run().with_exit(0);
+    world.drydock("resume r --redo first").with_exit(0);
+    assert_eq!(world.text("ledger"), "said\nsaid\n");
+    assert!(world.path(".drydock/r-first").exists() && world.path(".drydock/r-first-2").exists());
+}
+
+#[test]
 fn an_inner_run_goes_on_with_what_was_accepted_and_not_with_what_comes_too_late() {
     let inner = "drydock: v1\nname: inner\nsteps:\n  done: { uses: process.run, with: { argv: [sh, -c, 'echo done >> ledger'] } }\n  bad: { uses: flow.fail, needs: [done], with: { message: alas } }\n";
     let steps = "  all: { uses: plan.run, with: { plan: inner.yaml } }\n";

@@ -20,6 +20,8 @@ pub(crate) struct AttemptHost {
     pub(crate) services: Arc<Services>,
     pub(crate) attempt: AttemptRef,
     pub(crate) attempt_id: Arc<str>,
+    /// How often its step was taken up as never begun.
+    pub(crate) anew: u32,
     pub(crate) cancel: CancelSignal,
     pub(crate) inbox: Sender<Message>,
 }
@@ -68,7 +70,7 @@ impl Host for AttemptHost {
     }
 
     async fn run_plan(&self, plan: &Path, params: Value) -> Result<Value, StepError> {
-        let id = inner_run_id(&self.services.site.run, &self.attempt.instance());
+        let id = inner_run_id(&self.services.site.run, &self.attempt.instance(), self.anew);
         self.services.world.subplans.run_plan(&id, plan, params, self.cancel.clone()).await
     }
 
@@ -84,15 +86,19 @@ impl Host for AttemptHost {
 /// The most characters of a run's id.
 const LONGEST_ID: usize = 64;
 
-/// The id of the run that a step or an instance runs as a part of this one: `run-step`. Where that is no id, what makes it differ from
-/// all others is put into a few digits at its end.
-fn inner_run_id(run: &str, instance: &str) -> String {
-    let plain = format!("{run}-{instance}");
+/// The id of the run that a step or an instance runs as a part of this one: `run-step`; `run-step-2` once the step was taken up as
+/// never begun, because what the former one did does not count any more. Where that is no id, what makes it differ from all others is
+/// put into a few digits at its end.
+fn inner_run_id(run: &str, instance: &str, anew: u32) -> String {
+    let plain = match anew {
+        0 => format!("{run}-{instance}"),
+        anew => format!("{run}-{instance}-{}", anew.saturating_add(1)),
+    };
     let is_in_ids = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if plain.len() <= LONGEST_ID && plain.chars().all(is_in_ids) {
         return plain;
     }
-    let digest = digest_of([(run, instance.as_bytes())]).to_string();
+    let digest = digest_of([(run, instance.as_bytes()), ("anew", &anew.to_be_bytes())]).to_string();
     let digits: String = digest.chars().filter(char::is_ascii_hexdigit).take(12).collect();
     let readable = plain.chars().map(|c| if is_in_ids(c) { c } else { '_' });
     let readable: String = readable.take(LONGEST_ID - 1 - digits.len()).collect();
@@ -105,20 +111,22 @@ mod tests {
 
     #[test]
     fn no_two_instances_have_one_inner_run() {
-        assert_eq!(inner_run_id("r", "restore_all"), "r-restore_all");
+        assert_eq!(inner_run_id("r", "restore_all", 0), "r-restore_all");
         let long = "x".repeat(63);
         let ids = [
-            inner_run_id("r", "x[a b]"),
-            inner_run_id("r", "x[a_b]"),
-            inner_run_id("r", "x_a_b_"),
-            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &long),
-            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &format!("{long}[a]")),
-            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &format!("{long}[b]")),
+            inner_run_id("r", "x[a b]", 0),
+            inner_run_id("r", "x[a_b]", 0),
+            inner_run_id("r", "x_a_b_", 0),
+            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &long, 0),
+            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &format!("{long}[a]"), 0),
+            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &format!("{long}[b]"), 0),
         ];
         for (at, id) in ids.iter().enumerate() {
             assert!(id.len() <= LONGEST_ID && !ids[..at].contains(id), "{ids:?}");
             assert!(id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'), "{id}");
         }
-        assert_eq!(ids[0], inner_run_id("r", "x[a b]"), "the same each time");
+        assert_eq!(inner_run_id("r", "restore_all", 1), "r-restore_all-2");
+        assert_ne!(inner_run_id("r", &long, 1), inner_run_id("r", &long, 0));
+        assert_eq!(ids[0], inner_run_id("r", "x[a b]", 0), "the same each time");
     }
 }
