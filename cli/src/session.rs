@@ -189,7 +189,7 @@ impl Session {
             reaper: self.outside.reaper(),
             crash: self.outside.crash().map_err(usage)?,
             kill: self.outside.kill().map_err(usage)?,
-            documents: Arc::new(load::document),
+            requests: Arc::new(load::requests),
             subplans: Arc::new(InnerPlans {
                 session: self.clone(),
                 environment: environment.map(Path::to_owned),

@@ -64,7 +64,7 @@ fn invalid(session: &Session, checked: &Checked) -> Exit {
 
 /// The artifact store's name: the one that was asked for, or the only one of the environment.
 fn store_named(environment: &Path, target: Option<&str>) -> Result<String, Refusal> {
-    let document = load::document(environment).map_err(refused(Exit::Invalid))?;
+    let document = load::environment_values(environment).map_err(refused(Exit::Invalid))?;
     let targets = document.get("targets").and_then(Value::as_object);
     let is_store = |value: &Value| value.get("kind").and_then(Value::as_str) == Some("artifacts");
     let stores: Vec<&String> =

@@ -14,6 +14,7 @@ pub mod expr;
 pub mod codes;
 pub mod model;
 pub mod change;
+pub mod requests;
 pub mod syntax;
 pub mod graph;
 mod secret;

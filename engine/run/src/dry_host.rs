@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use drydock_plan::requests::Requests;
 use drydock_step::{ChildEnd, ChildSpec, Connection, Host, Sample, StepError};
 use serde_json::Value;
 
@@ -51,8 +52,8 @@ impl Host for DryHost {
         Err(refused("runs no other plan"))
     }
 
-    async fn read_document(&self, path: &Path) -> Result<Value, StepError> {
-        (self.services.world.documents)(path)
+    async fn read_requests(&self, path: &Path) -> Result<Requests, StepError> {
+        (self.services.world.requests)(path)
     }
 
     fn scratch(&self) -> &Path {

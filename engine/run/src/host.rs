@@ -7,6 +7,7 @@ use std::sync::mpsc::Sender;
 use async_trait::async_trait;
 use drydock_machine::AttemptRef;
 use drydock_plan::digest::digest_of;
+use drydock_plan::requests::Requests;
 use drydock_step::{ChildEnd, ChildSpec, Connection, Host, Sample, StepError};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -74,8 +75,8 @@ impl Host for AttemptHost {
         self.services.world.subplans.run_plan(&id, plan, params, self.cancel.clone()).await
     }
 
-    async fn read_document(&self, path: &Path) -> Result<Value, StepError> {
-        (self.services.world.documents)(path)
+    async fn read_requests(&self, path: &Path) -> Result<Requests, StepError> {
+        (self.services.world.requests)(path)
     }
 
     fn scratch(&self) -> &Path {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use drydock_plan::rendered::Rendered;
+use drydock_plan::requests::Requests;
 use drydock_step::{Registry, StepError};
 use serde_json::Value;
 
@@ -18,8 +19,8 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// The value of an environment variable.
 pub type Variable = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// Reads a document of the plan language that is no plan (a `requests` file) as plain values.
-pub type Documents = Arc<dyn Fn(&Path) -> Result<Value, StepError> + Send + Sync>;
+/// Reads a requests file, as strictly as `check` does.
+pub type RequestsFiles = Arc<dyn Fn(&Path) -> Result<Requests, StepError> + Send + Sync>;
 
 /// Runs plans inside plans.
 #[async_trait]
@@ -59,8 +60,8 @@ pub struct World {
     pub crash: Option<CrashAt>,
     /// Where to die around an attempt, for tests.
     pub kill: Option<KillAt>,
-    /// Reads `requests` files.
-    pub documents: Documents,
+    /// Reads requests files.
+    pub requests: RequestsFiles,
     /// Runs plans inside plans.
     pub subplans: Arc<dyn Subplans>,
 }

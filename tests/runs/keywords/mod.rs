@@ -38,3 +38,6 @@ mod validation;
 mod environment;
 mod target;
 mod requests;
+mod request;
+mod expect;
+mod claim;

@@ -16,7 +16,7 @@ use crate::params::{GivenParams, Params};
 use crate::source::{Place, SourceFile};
 use crate::syntax::file::FileKind;
 use crate::syntax::plan_file::PlanFile;
-use crate::syntax::requests_file::RequestsFile;
+use crate::syntax::requests_file::requests_of;
 use crate::syntax::tree::Node;
 use crate::syntax::yaml;
 
@@ -103,7 +103,7 @@ pub fn check(input: &CheckInput<'_>) -> Checked {
             None
         }
         (Some(node), Some(FileKind::Requests)) => {
-            RequestsFile::of(node, &mut work.findings);
+            requests_of(node, input.file, &mut work.findings);
             None
         }
         // The environment is read also where the plan cannot be: all errors at once.
