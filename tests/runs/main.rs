@@ -16,3 +16,4 @@ mod points;
 mod inner_plans;
 mod keywords;
 mod formats;
+mod answers;

@@ -6,7 +6,8 @@ use drydock_machine::Exit;
 use drydock_plan::check::Demand;
 use drydock_run::dry_run::{DryOptions, DryRun, DryStep, Runs, dry_run as ask};
 
-use crate::args::{Format, PlanArgs};
+use crate::args::PlanArgs;
+use crate::formats::Format;
 use crate::session::{Above, Refusal, Session, runtime};
 
 use super::plan_of::loaded;

@@ -21,7 +21,8 @@ mod shell;
 
 use drydock_machine::Exit;
 
-use crate::args::{Cli, Color, Command, Format, RunsCommand};
+use crate::args::{Cli, Color, Command, RunsCommand};
+use crate::formats::Format;
 use crate::outside::Outside;
 use crate::session::{Refusal, Session};
 

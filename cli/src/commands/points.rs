@@ -19,8 +19,9 @@ use drydock_step::StepError;
 use drydock_steps::point::catalogue::{Found, catalogue_of};
 use serde_json::{Value, json};
 
-use crate::args::{Format, PointsCommand};
+use crate::args::PointsCommand;
 use crate::findings::written;
+use crate::formats::Format;
 use crate::load;
 use crate::session::{Above, Refusal, Session, registry, runtime};
 

@@ -5,7 +5,7 @@ use drydock_run::journal::Soundness;
 use drydock_run::state::StateError;
 use serde_json::json;
 
-use crate::args::Format;
+use crate::formats::Format;
 use crate::session::{Refusal, Session};
 
 use super::print;

@@ -9,9 +9,10 @@ use drydock_practice::octopus::fill;
 use drydock_practice::seed::Seed;
 use serde_json::{Map, json};
 
-use crate::args::{Binding, Format, PlanArgs, RehearseArgs};
+use crate::args::{Binding, PlanArgs, RehearseArgs};
 use crate::commands::plan_of::loaded;
 use crate::commands::print;
+use crate::formats::Format;
 use crate::load::{environment_values, values};
 use crate::session::{Refusal, Session, runtime};
 
