@@ -55,3 +55,37 @@ fn bad_values_of_the_test_variables_are_usage() {
     let world = World::plan(&one("{ uses: flow.noop }")).with("DRYDOCK_CRASH_AT", "soon");
     world.run().with_exit(2).says("write N, N.before, N.torn or N.after");
 }
+
+#[test]
+fn an_ignored_failure_is_a_warning_wherever_the_run_is_told_about() {
+    let plan = "drydock: v1\nname: p\nsteps:\n  fence: { uses: flow.fail, on_failure: ignore, with: { message: it is dead already } }\n  go: { uses: flow.noop, needs: [fence] }\nfinally:\n  tell: { uses: flow.set, with: { values: { text: '{{ run.summary }}' } } }\n";
+    let warning = "fence failed and was ignored: it is dead already";
+    let summary = format!("p succeeded; 2 succeeded; warning: {warning}");
+    let world = World::plan(plan);
+    let ended = world.run().with_exit(0).says(&format!("warning: {warning}"));
+    assert_eq!(ended.stderr.lines().last(), Some(&*summary), "the last line");
+    let shown = world.shown();
+    assert_eq!(
+        (&shown["status"], &shown["steps"]["fence"]["status"]),
+        (&"succeeded".into(), &"failed".into())
+    );
+    assert_eq!((&shown["summary"], &shown["warnings"][0]), (&summary.clone().into(), &warning.into()));
+    assert_eq!(
+        shown["steps"]["tell"]["outputs"]["text"],
+        format!("p succeeded; 1 succeeded; warning: {warning}")
+    );
+    let text = world.drydock("runs show r").with_exit(0).stdout;
+    assert!(
+        text.contains(&format!("  warning: {warning}\n")) && text.ends_with(&format!("{summary}\n")),
+        "{text}"
+    );
+    let list = world.drydock("runs list").with_exit(0).stdout;
+    assert!(list.ends_with("p in -, 1 warning\n"), "{list}");
+    // Who wants little still hears of it, and so do programs, in the last line.
+    let ended = world.drydock("run plan.yaml --quiet").with_exit(0);
+    assert!(ended.stderr.contains(&format!("warning: {warning}\n")), "{}", ended.stderr);
+    let events = world.drydock("run plan.yaml --format json").with_exit(0).stdout;
+    let last: serde_json::Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["event"], &last["summary"]), (&"run_ended".into(), &summary.into()));
+    assert_eq!(last["warnings"], serde_json::json!([warning]));
+}
