@@ -218,8 +218,9 @@ pub(crate) enum Command {
         of: SchemaOf,
     },
     /// Explain an error code: cause and remedy
+    #[command(after_help = "Examples:\n  drydock explain DD217\n  drydock explain sqlserver.3154")]
     Explain {
-        /// The code, such as DD201
+        /// The code, as a finding or a failure shows it in brackets: DD201, http.status, sqlserver.3201
         code: String,
     },
     /// Print completions for a shell

@@ -2,6 +2,7 @@
 
 mod formats;
 mod args;
+mod pages;
 mod outside;
 mod findings;
 mod load;

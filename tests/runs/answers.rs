@@ -16,6 +16,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("graph plan.yaml", "mermaid dot svg json"),
     ("kinds", "text json markdown"),
     ("kinds flow.wait", "text json markdown"),
+    ("explain DD203", "text json"),
     ("schema", "json"),
     ("man", "text"),
     ("completions bash", "text"),
@@ -79,8 +80,11 @@ fn where_nothing_is_said_the_first_is_taken_and_the_nearest_to_the_end_wins() {
 fn the_help_of_a_command_names_its_own_formats_alone() {
     let world = world();
     for (command, formats) in COMMANDS {
-        let name =
-            command.trim_end_matches(" plan.yaml").trim_end_matches(" bash").trim_end_matches(" flow.wait");
+        let name = command
+            .trim_end_matches(" plan.yaml")
+            .trim_end_matches(" bash")
+            .trim_end_matches(" flow.wait")
+            .trim_end_matches(" DD203");
         let help = world.drydock(&format!("{name} --help")).with_exit(0).stdout;
         let (_, values) = help.split_once("--format <FORMAT>").unwrap_or_else(|| panic!("{name}: {help}"));
         let listed = values

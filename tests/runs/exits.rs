@@ -89,3 +89,47 @@ fn an_ignored_failure_is_a_warning_wherever_the_run_is_told_about() {
     assert_eq!((&last["event"], &last["summary"]), (&"run_ended".into(), &summary.into()));
     assert_eq!(last["warnings"], serde_json::json!([warning]));
 }
+
+#[test]
+fn a_code_is_explained_whether_it_is_a_number_or_words() {
+    let world = World::plan("");
+    let said = |code: &str| world.drydock(&format!("explain {code}")).with_exit(0).stdout;
+    assert!(
+        said("DD217").starts_with("DD217: outputs may be missing\n\nAn expression reads"),
+        "{}",
+        said("DD217")
+    );
+    assert_eq!(said("dd217"), said("DD217"));
+    let text = said("target.unbound");
+    assert!(
+        text.starts_with("target.unbound: target without a server\n\nA step works on a target"),
+        "{text}"
+    );
+    assert!(text.ends_with("\nWhat to do: give an environment that binds it: `-e FILE`.\n"), "{text}");
+    // A number of the server finds what its table says of it.
+    let text = said("sqlserver.3154");
+    assert!(
+        text.contains("Its class is **decide**") && text.contains("`replace: true` to destroy it"),
+        "{text}"
+    );
+    assert!(said("sqlserver.50001").contains("A number that is not listed fails the step"));
+    let shown = world.drydock("explain http.status --format json").with_exit(0).stdout;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        (&shown["code"], &shown["title"]),
+        (&"http.status".into(), &"answer with another status".into())
+    );
+    assert!(shown["remedy"].as_str().unwrap().contains("expect_status"), "{shown}");
+    for (wrong, help) in [
+        ("htpt.status", "did you mean `http.status`?"),
+        ("DD2O3", "did you mean `DD203`?"),
+        ("target.unbond", "did you mean `target.unbound`?"),
+        ("nonsense", "codes look like DD203, http.status or sqlserver.3201"),
+    ] {
+        world
+            .drydock(&format!("explain {wrong}"))
+            .with_exit(2)
+            .says(&format!("there is no code `{wrong}`"))
+            .says(help);
+    }
+}

@@ -55,7 +55,7 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
             .help("name the file that binds the artifact store with -e FILE")),
         Command::Kinds { kind } => kinds::kinds(&session, kind.as_deref()),
         Command::Schema { of } => schema::schema(of),
-        Command::Explain { code } => explain::explain(&code),
+        Command::Explain { code } => explain::explain(&session, &code),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man => shell::manual(),
         Command::Reaper => {
