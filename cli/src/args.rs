@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Command as Line, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::formats::{Format, chosen, with_formats};
 
 /// The exit codes, for the end of every help text.
 const EXITS: &str = "Exit codes:\n  0 done · 1 internal · 2 usage · 10 plan invalid · 11 cannot succeed · 12 locked or refused · 13 journal could not be written\n  \
@@ -18,14 +20,33 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// The whole command line, as it is parsed and explained.
+    pub(crate) fn line() -> Line {
+        with_formats(Self::command())
+    }
+
+    /// What the user wrote.
+    ///
+    /// # Errors
+    /// What was not understood; or help and version, where those were asked for.
+    pub(crate) fn understood() -> Result<Self, clap::Error> {
+        let mut line = Self::line();
+        let matches = line.clone().try_get_matches()?;
+        let mut cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut line))?;
+        cli.common.format = chosen(&matches, &mut line)?;
+        Ok(cli)
+    }
+}
+
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
     /// Where runs are kept
     #[arg(long, global = true, value_name = "DIR", env = "DRYDOCK_STATE_DIR", default_value = ".drydock")]
     pub(crate) state_dir: PathBuf,
-    /// How to answer
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    /// How to answer; each command has formats of its own
+    #[arg(skip)]
     pub(crate) format: Format,
     /// Whether to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
@@ -39,27 +60,6 @@ pub(crate) struct Common {
     /// Plain lines instead of a live tree
     #[arg(long, global = true)]
     pub(crate) no_progress: bool,
-}
-
-/// The format of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people
-    Text,
-    /// For programs; stable
-    Json,
-    /// Findings as SARIF 2.1.0 (check)
-    Sarif,
-    /// Findings as annotations of a CI job (check)
-    Ci,
-    /// The whole reference (kinds)
-    Markdown,
-    /// A drawing for Markdown (graph)
-    Mermaid,
-    /// A drawing for Graphviz (graph)
-    Dot,
-    /// A picture (graph)
-    Svg,
 }
 
 /// When to use colour.
@@ -147,6 +147,9 @@ pub(crate) enum Command {
         /// Go on with a changed plan: every step that has not succeeded may have changed
         #[arg(long)]
         accept_changes: bool,
+        /// The server's own name, where changes destroy something in a protected environment; repeatable
+        #[arg(long, value_name = "SERVER")]
+        confirm: Vec<String>,
     },
     /// Close a run that died: ask the servers what happened, run `finally`, end
     Abandon {
@@ -171,7 +174,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Option<RunsCommand>,
     },
-    /// Draw a plan: --format mermaid, dot or svg
+    /// Draw a plan
+    #[command(after_help = "Example:\n  drydock graph restore.yaml --format svg > restore.svg")]
     Graph {
         /// The plan file
         plan: PathBuf,
@@ -214,8 +218,9 @@ pub(crate) enum Command {
         of: SchemaOf,
     },
     /// Explain an error code: cause and remedy
+    #[command(after_help = "Examples:\n  drydock explain DD217\n  drydock explain sqlserver.3154")]
     Explain {
-        /// The code, such as DD201
+        /// The code, as a finding or a failure shows it in brackets: DD201, http.status, sqlserver.3201
         code: String,
     },
     /// Print completions for a shell

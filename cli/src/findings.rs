@@ -3,7 +3,7 @@
 use drydock_plan::check::Checked;
 use drydock_plan::show::{Look, Shown, annotations, json, sarif, summary, text};
 
-use crate::args::Format;
+use crate::formats::Format;
 
 /// What was found by some checks, ready to be printed; empty where there is nothing to say.
 pub(crate) fn written<'c>(
@@ -17,6 +17,7 @@ pub(crate) fn written<'c>(
     }
     let Shown { findings, sources } = &all;
     match format {
+        // What is no plan cannot be drawn either.
         Format::Text | Format::Markdown | Format::Mermaid | Format::Dot | Format::Svg => {
             match summary(findings) {
                 Some(summary) => format!("{}\n{summary}\n", text(findings, sources, look)),

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use drydock_machine::Exit;
 use drydock_plan::catalog::Catalog;
 use drydock_plan::check::{CheckInput, Checked, Demand, Files, check};
-use drydock_plan::finding::Findings;
+use drydock_plan::codes;
+use drydock_plan::finding::{Finding, Findings};
 use drydock_plan::model::Plan;
 use drydock_plan::params::{GivenParams, VARIABLE_PREFIX};
+use drydock_plan::requests::Requests;
 use drydock_plan::source::SourceFile;
 use drydock_plan::syntax::environment_file::EnvironmentFile;
 use drydock_plan::syntax::file::FileKind;
-use drydock_plan::syntax::requests_file::RequestsFile;
+use drydock_plan::syntax::requests_file::requests_of;
 use drydock_plan::syntax::tree::Node;
 use drydock_plan::syntax::yaml;
 use drydock_run::state::{Given, Start};
@@ -163,40 +165,52 @@ pub(crate) fn kept_plan(
     check_texts(&texts, &start.given, &Kept(named), Demand::Run, outside).plan
 }
 
-/// A document of the plan language that is no plan, as plain values.
-pub(crate) fn document(path: &Path) -> Result<serde_json::Value, StepError> {
-    read_values(path, |node, findings| match FileKind::of(node, findings) {
-        Some(FileKind::Requests) => drop(RequestsFile::of(node, findings)),
-        Some(FileKind::Environment) => drop(EnvironmentFile::of(node, findings)),
-        Some(FileKind::Plan) | None => {}
+/// A requests file, as `check` reads it.
+pub(crate) fn requests(path: &Path) -> Result<Requests, StepError> {
+    let read = |node: &Node, source: &SourceFile, findings: &mut Findings| {
+        let kind = FileKind::of(node, findings);
+        if let Some(FileKind::Plan | FileKind::Environment) = kind {
+            let message = "this is no requests file: it has no `requests` at its top";
+            findings.push(Finding::error(codes::FILE_KIND, node.place, message));
+        }
+        kind.map(|_| requests_of(node, source, findings)).unwrap_or_default()
+    };
+    strictly("http.file", path, read)
+}
+
+/// An environment as plain values.
+pub(crate) fn environment_values(path: &Path) -> Result<serde_json::Value, StepError> {
+    strictly("file", path, |node, _, findings| {
+        EnvironmentFile::of(node, findings);
+        node.json()
     })
 }
 
 /// A YAML file of any kind as plain values, read as strictly as a plan.
 pub(crate) fn values(path: &Path) -> Result<serde_json::Value, StepError> {
-    read_values(path, |_, _| {})
+    strictly("file", path, |node, _, _| node.json())
 }
 
-fn read_values(
+/// What is made of a file in which nothing is wrong; else an error of this code with the first thing that is.
+fn strictly<T>(
+    code: &str,
     path: &Path,
-    judge: impl FnOnce(&Node, &mut Findings),
-) -> Result<serde_json::Value, StepError> {
+    make: impl FnOnce(&Node, &SourceFile, &mut Findings) -> T,
+) -> Result<T, StepError> {
     let bytes = std::fs::read(path)
-        .map_err(|error| StepError::new("file", format!("cannot read {}: {error}", path.display())))?;
+        .map_err(|error| StepError::new(code, format!("cannot read {}: {error}", path.display())))?;
     let mut findings = Findings::new();
     let name = path.to_string_lossy();
     let source = yaml::decode(&name, &bytes, 0, &mut findings);
     let node = yaml::read(&source, 0, &mut findings);
-    if let Some(node) = &node {
-        judge(node, &mut findings);
-    }
-    match (node, findings.into_sorted().first()) {
-        (Some(node), None) => Ok(node.json()),
+    let made = node.map(|node| make(&node, &source, &mut findings));
+    match (made, findings.into_sorted().first()) {
+        (Some(made), None) => Ok(made),
         (_, finding) => {
             let (line, _) =
                 finding.map_or((1, 1), |finding| source.line_column(finding.place.span.start as usize));
             let message = finding.map_or("it is empty", |finding| finding.message.as_str());
-            Err(StepError::new("file", format!("{name}:{line}: {message}"))
+            Err(StepError::new(code, format!("{name}:{line}: {message}"))
                 .help(format!("`drydock check {name}` shows all of it")))
         }
     }

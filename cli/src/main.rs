@@ -1,6 +1,8 @@
 //! `drydock`: the composition root. It reads the command line, brings clock, environment and randomness in, and speaks.
 
+mod formats;
 mod args;
+mod pages;
 mod outside;
 mod findings;
 mod load;
@@ -10,11 +12,10 @@ mod commands;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use drydock_machine::Exit;
 
 fn main() -> ExitCode {
-    let exit = match args::Cli::try_parse() {
+    let exit = match args::Cli::understood() {
         Ok(cli) => commands::dispatch(cli),
         Err(error) => {
             // Help and version are answers, everything else is a misunderstanding; a closed pipe is neither.

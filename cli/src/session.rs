@@ -1,13 +1,14 @@
 //! Beginning, going on with and closing runs: what `run`, `resume`, `abandon` and `approve` share. Main type: [`Session`].
 
+mod confirm;
+mod inner;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use async_trait::async_trait;
 use drydock_machine::{Exit, Input, Machine, RunHead, RunStatus, Sitting as Begin};
-use drydock_plan::check::Demand;
 use drydock_plan::model::Plan;
 use drydock_run::attempts::Executor;
 use drydock_run::children::CancelSignal;
@@ -15,15 +16,17 @@ use drydock_run::journal::{Journal, Journaled, RealDisk};
 use drydock_run::message::Message;
 use drydock_run::services::Services;
 use drydock_run::sitting::{Sitting, SittingEnd};
-use drydock_run::state::{Given, RunLock, Start, StateDir, StateError};
-use drydock_run::world::{RunSite, Subplans, World};
+use drydock_run::state::{RunLock, Start, StateDir, StateError};
+use drydock_run::world::{RunSite, World};
 use drydock_step::{Registry, StepError};
-use serde_json::Value;
 
 use crate::args::Common;
 use crate::load::{self, Loaded};
 use crate::outside::Outside;
 use crate::reporters;
+
+pub(crate) use self::inner::Above;
+use self::inner::InnerPlans;
 
 /// What every command that works on runs has.
 #[derive(Clone)]
@@ -31,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) common: Common,
     pub(crate) outside: Outside,
     pub(crate) state: StateDir,
+    /// The servers that a destructive run in a protected environment was confirmed for, by their own names.
+    pub(crate) confirmed: Vec<String>,
 }
 
 /// Why a run could not be worked on: an exit, and words for it.
@@ -99,7 +104,12 @@ pub(crate) fn registry() -> Registry {
 impl Session {
     pub(crate) fn new(common: Common, outside: Outside) -> Self {
         let state = StateDir::at(outside.folder().join(&common.state_dir));
-        Self { common, outside, state }
+        Self { common, outside, state, confirmed: Vec::new() }
+    }
+
+    /// The same, confirmed for these servers.
+    pub(crate) fn confirmed<'n>(&self, names: impl IntoIterator<Item = &'n String>) -> Self {
+        Self { confirmed: names.into_iter().cloned().collect(), ..self.clone() }
     }
 
     /// The run that was named, or the newest.
@@ -147,14 +157,29 @@ impl Session {
         self.fold(id, plan)
     }
 
+    /// What is kept of a plan that was read: what it was started with, and the bytes of its sources.
+    fn kept(&self, loaded: &Loaded) -> (Start, Vec<Vec<u8>>) {
+        let (names, bytes) = loaded.sources().into_iter().unzip();
+        let (plan, environment) = (loaded.path.clone(), loaded.environment.clone());
+        let start = Start::new(plan, environment, loaded.given.clone(), names);
+        (Start { confirmed: self.confirmed.clone(), ..start }, bytes)
+    }
+
     /// Keep what a run goes on with from now on, its changes accepted.
     pub(crate) fn accept(&self, id: &str, plan: &Plan, loaded: &Loaded) -> Result<(), Refusal> {
-        let (start, bytes) = kept(loaded);
+        let (start, bytes) = self.kept(loaded);
         Ok(self.state.accept(&RealDisk, id, &plan.digest, &start, &bytes)?)
     }
 
+    /// The journal of a run that is gone on with.
+    pub(crate) fn reopen(&self, folder: &Path, folded: &Folded) -> Result<Journal, Refusal> {
+        let crash = self.outside.crash().map_err(|message| Refusal::new(Exit::Usage, message))?;
+        Journal::reopen(&RealDisk, folder, &folded.journaled, folded.len, crash)
+            .map_err(|error| Refusal::new(Exit::Journal, error.to_string()))
+    }
+
     /// Everything from outside, for the engine.
-    pub(crate) fn world(&self, environment: Option<&Path>) -> Result<World, Refusal> {
+    pub(crate) fn world(&self, environment: Option<&Path>, above: &Above) -> Result<World, Refusal> {
         let usage = |message| Refusal::new(Exit::Usage, message);
         Ok(World {
             clock: self.outside.clock.clone(),
@@ -164,17 +189,18 @@ impl Session {
             reaper: self.outside.reaper(),
             crash: self.outside.crash().map_err(usage)?,
             kill: self.outside.kill().map_err(usage)?,
-            documents: Arc::new(load::document),
-            subplans: Arc::new(NestedRuns {
+            requests: Arc::new(load::requests),
+            subplans: Arc::new(InnerPlans {
                 session: self.clone(),
                 environment: environment.map(Path::to_owned),
+                above: above.clone(),
             }),
         })
     }
 
     /// Make the folder of a new run; it counts with its first batch.
     pub(crate) fn create(&self, id: &str, loaded: &Loaded) -> Result<(PathBuf, RunLock, Journal), Refusal> {
-        let (start, bytes) = kept(loaded);
+        let (start, bytes) = self.kept(loaded);
         let (folder, lock) = self.state.create_run(&RealDisk, id, &start, &bytes)?;
         let crash = self.outside.crash().map_err(|message| Refusal::new(Exit::Usage, message))?;
         let journal = Journal::create(&RealDisk, &folder, id, crash)
@@ -191,7 +217,7 @@ impl Session {
         begin: Begin,
     ) -> Result<Exit, Refusal> {
         let runtime = runtime()?;
-        let world = Arc::new(self.world(at.environment.as_deref())?);
+        let world = Arc::new(self.world(at.environment.as_deref(), &at.above)?);
         let now = drydock_machine::Moment((self.outside.clock)());
         let head = machine.head().cloned().unwrap_or(RunHead { run: at.id.as_str().into(), started_at: now });
         let site = RunSite {
@@ -238,12 +264,6 @@ impl Session {
     }
 }
 
-/// What is kept of a plan that was read: what it was started with, and the bytes of its sources.
-fn kept(loaded: &Loaded) -> (Start, Vec<Vec<u8>>) {
-    let (names, bytes) = loaded.sources().into_iter().unzip();
-    (Start::new(loaded.path.clone(), loaded.environment.clone(), loaded.given.clone(), names), bytes)
-}
-
 /// A source of a secret that cannot be asked is found before the first step.
 fn missing_secrets(missing: &[(String, StepError)]) -> Option<Refusal> {
     let (_, first) = missing.first()?;
@@ -264,9 +284,11 @@ pub(crate) struct At {
     /// Part of another run: it tells nobody, and stops when that run does.
     pub(crate) nested: bool,
     pub(crate) cancelled: Option<CancelSignal>,
+    /// The plans that run it, and itself.
+    pub(crate) above: Above,
 }
 
-fn folder_of(path: &Path) -> PathBuf {
+pub(crate) fn folder_of(path: &Path) -> PathBuf {
     path.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
@@ -304,108 +326,4 @@ fn listen_for_signals(runtime: &tokio::runtime::Runtime, outbox: mpsc::Sender<Me
             }
         }
     });
-}
-
-/// Plans inside plans: runs of their own in the same state folder.
-struct NestedRuns {
-    session: Session,
-    environment: Option<PathBuf>,
-}
-
-#[async_trait]
-impl Subplans for NestedRuns {
-    async fn run_plan(
-        &self,
-        id: &str,
-        plan: &Path,
-        params: Value,
-        cancelled: CancelSignal,
-    ) -> Result<Value, StepError> {
-        let (session, environment) = (self.session.clone(), self.environment.clone());
-        let (id, plan) = (id.to_owned(), plan.to_owned());
-        let worked = tokio::task::spawn_blocking(move || {
-            session.nested(&id, &plan, environment.as_deref(), &params, cancelled)
-        })
-        .await;
-        match worked {
-            Ok(result) => result,
-            Err(error) => Err(StepError::internal(format!("the inner run did not end: {error}"))),
-        }
-    }
-}
-
-impl Session {
-    /// Run a plan inside a plan to its end.
-    fn nested(
-        &self,
-        id: &str,
-        plan: &Path,
-        environment: Option<&Path>,
-        params: &Value,
-        cancelled: CancelSignal,
-    ) -> Result<Value, StepError> {
-        let refused = |refusal: Refusal| StepError {
-            help: refusal.help,
-            ..StepError::new("plan.run", refusal.message)
-        };
-        let file = Some(("the params of plan.run".to_owned(), params.to_string()));
-        let given = Given { file, ..Given::default() };
-        let loaded = load::load(plan, environment, given, Demand::Run, registry().catalog(), &self.outside)
-            .map_err(|error| StepError::new("plan.run", error.to_string()))?;
-        let Some(inner) = loaded.plan().cloned().map(Arc::new) else {
-            let first =
-                loaded.checked.findings.first().map_or("it is invalid", |finding| finding.message.as_str());
-            return Err(StepError::new("plan.run", format!("{}: {first}", plan.display()))
-                .help("run `drydock check` on it"));
-        };
-        let (machine, exit) = self.run_inner(id, inner, &loaded, cancelled).map_err(refused)?;
-        let report = machine.report();
-        if exit == Exit::Done {
-            return Ok(serde_json::json!(report.outputs));
-        }
-        let summary = report.summary.unwrap_or_else(|| format!("{} did not end", report.plan));
-        Err(StepError::new("plan.run", format!("{summary} (exit {})", exit.code()))
-            .help(format!("`drydock runs show {id}` tells more")))
-    }
-
-    /// Begin an inner run, or go on with the one that an earlier attempt began.
-    fn run_inner(
-        &self,
-        id: &str,
-        plan: Arc<Plan>,
-        loaded: &Loaded,
-        cancelled: CancelSignal,
-    ) -> Result<(Machine, Exit), Refusal> {
-        let begun = self.state.journal(id).is_ok();
-        let (folder, _lock, mut machine, journal) = if begun {
-            let (folder, lock) = self.state.lock_run(id)?;
-            let folded = self.fold(id, plan)?;
-            folded.refuse_unknown(id)?;
-            if folded.machine.status() == RunStatus::Succeeded {
-                return Ok((folded.machine, Exit::Done));
-            }
-            let journal = self.reopen(&folder, &folded)?;
-            (folder, lock, folded.machine, journal)
-        } else {
-            let (folder, lock, journal) = self.create(id, loaded)?;
-            (folder, lock, Machine::new(plan), journal)
-        };
-        let at = At {
-            id: id.to_owned(),
-            folder,
-            plan: loaded.path.clone(),
-            environment: loaded.environment.clone(),
-            nested: true,
-            cancelled: Some(cancelled),
-        };
-        let exit = self.sit(&mut machine, journal, &at, Begin::default())?;
-        Ok((machine, exit))
-    }
-
-    /// The journal of a run that is gone on with.
-    pub(crate) fn reopen(&self, folder: &Path, folded: &Folded) -> Result<Journal, Refusal> {
-        let crash = self.outside.crash().map_err(|message| Refusal::new(Exit::Usage, message))?;
-        Journal::reopen(&RealDisk, folder, &folded.journaled, folded.len, crash)
-            .map_err(|error| Refusal::new(Exit::Journal, error.to_string()))
-    }
 }

@@ -14,6 +14,7 @@ pub const fn described(name: &'static str, docs: &'static str) -> KindShape {
         outputs: Shape::Record(&[]),
         effect: Effect::Reads,
         answers_in_dry_run: false,
+        runs_plan: None,
         reconciles: true,
         permissions: &[],
         example: "",

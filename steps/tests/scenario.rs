@@ -54,7 +54,13 @@ async fn host(requests: Value) -> (Arc<TestHost>, Asked) {
         .route("/busy", get(busy).post(busy))
         .with_state(asked.clone());
     let host = host_of(&served(app).await).await;
-    (Arc::new(host.document("talk.yaml", json!({ "drydock": "v1", "requests": requests }))), asked)
+    (
+        Arc::new(host.requests(
+            "talk.yaml",
+            json!({ "drydock": "v1", "vars": ["name"], "requests": requests }).to_string(),
+        )),
+        asked,
+    )
 }
 
 fn with() -> Value {
@@ -120,9 +126,7 @@ async fn a_failure_says_which_request_and_what_was_found() {
     let words = "request 2 of 2: GET URL/busy answered 503 Service Unavailable, expected 2xx: busy";
     fails(after, "http.status", false, words).await;
     let blank = json!([{ "name": "x", "path": "/{{ who }}" }]);
-    let words =
-        "request 1 of 1 (x): `{{ who }}` is neither captured before nor given in `vars`; known are `name`";
-    fails(blank, "http.file", false, words).await;
+    fails(blank, "http.file", false, "no earlier request captures `who`").await;
     let capture = json!([{ "path": "/agents/1", "expect": { "status": 404 }, "capture": { "a": "b" } }]);
     let words = "request 1 of 1: GET URL/agents/1 answered 404, but `b`, captured as `a`, is not there";
     fails(capture, "http.assert", false, words).await;
@@ -134,11 +138,37 @@ async fn a_bad_file_is_found_before_anything_is_sent() {
     let preflight = Kind::preflight(&Scenario, &host.ctx(Some("t")), given(with())).await.unwrap();
     let finding = &preflight.findings[0];
     assert_eq!((finding.code.as_str(), finding.fatal), ("http.file", true));
-    let words = "talk.yaml: the requests file cannot be used: request 1 of 1: unknown variant `PUSH`";
-    assert!(finding.message.starts_with(words), "{}", finding.message);
+    assert!(finding.message.starts_with("`method` must be one of `GET`"), "{}", finding.message);
     assert!(asked.lock().unwrap().is_empty());
     let none = execute(&Scenario, &host.ctx(Some("t")), json!({ "file": "none.yaml" })).await.unwrap_err();
     assert_eq!(none.message, "there is no file /plans/none.yaml");
+}
+
+#[tokio::test]
+async fn the_step_gives_the_values_that_the_file_wants_and_no_others() {
+    let (host, asked) = host(requests()).await;
+    for (vars, words, help) in [
+        (
+            json!({}),
+            "talk.yaml wants a value for `name`, and the step's `vars` has none",
+            "add `vars: { name: … }`",
+        ),
+        (
+            json!({ "name": "Ada", "nmae": "Ada" }),
+            "the step's `vars` has `nmae`, and talk.yaml does not name it under its `vars`",
+            "correct the spelling in one of the two",
+        ),
+    ] {
+        let with = json!({ "file": "talk.yaml", "vars": vars });
+        let error = execute(&Scenario, &host.ctx(Some("t")), with.clone()).await.unwrap_err();
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str(), error.help.as_deref()),
+            ("http.file", words, Some(help))
+        );
+        let found = Kind::preflight(&Scenario, &host.ctx(Some("t")), given(with)).await.unwrap().findings;
+        assert_eq!((found.len(), found[0].message.as_str()), (1, words));
+    }
+    assert!(asked.lock().unwrap().is_empty(), "something was sent");
 }
 
 #[tokio::test]

@@ -13,5 +13,7 @@ mod secrets;
 mod signals;
 mod shipped;
 mod points;
+mod inner_plans;
 mod keywords;
 mod formats;
+mod answers;

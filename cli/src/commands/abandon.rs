@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drydock_machine::{Exit, RunStatus, Sitting as Begin};
 
-use crate::session::{At, Refusal, Session};
+use crate::session::{Above, At, Refusal, Session};
 
 use super::told::told;
 
@@ -12,6 +12,7 @@ pub(crate) fn abandon(session: &Session, run: Option<String>) -> Result<Exit, Re
     let id = session.run_id(run)?;
     let (folder, _lock) = session.state.lock_run(&id)?;
     let start = session.state.start(&id)?;
+    let session = &session.confirmed(&start.confirmed);
     let plan = Arc::new(session.plan_of_sources(&id, &start)?);
     let mut folded = session.fold(&id, plan)?;
     folded.refuse_unknown(&id)?;
@@ -21,6 +22,7 @@ pub(crate) fn abandon(session: &Session, run: Option<String>) -> Result<Exit, Re
     }
     let journal = session.reopen(&folder, &folded)?;
     let at = At {
+        above: Above::outermost(&start.plan),
         id: id.clone(),
         folder,
         plan: start.plan,

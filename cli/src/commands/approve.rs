@@ -5,7 +5,7 @@ use std::sync::Arc;
 use drydock_machine::{Exit, Input, Moment};
 use drydock_run::sitting::record;
 
-use crate::args::Format;
+use crate::formats::Format;
 use crate::session::{Refusal, Session};
 
 use super::plan_of::selected;

@@ -7,7 +7,8 @@ use drydock_recovery::chain::{ChainRequest, Goal, choose};
 use drydock_recovery::history::History;
 use serde_json::json;
 
-use crate::args::{ChainArgs, Format};
+use crate::args::ChainArgs;
+use crate::formats::Format;
 use crate::session::{Refusal, Session};
 
 use super::print;

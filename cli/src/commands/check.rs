@@ -6,8 +6,9 @@ use drydock_machine::Exit;
 use drydock_plan::check::Demand;
 use drydock_plan::show::Look;
 
-use crate::args::{Binding, Format};
+use crate::args::Binding;
 use crate::findings::written;
+use crate::formats::Format;
 use crate::load::{given, load};
 use crate::session::{Refusal, Session, registry};
 

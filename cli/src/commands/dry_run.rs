@@ -1,18 +1,14 @@
 //! `drydock dry-run`: everything that a run would do, shown and checked, nothing changed.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use drydock_machine::Exit;
 use drydock_plan::check::Demand;
-use drydock_plan::model::Plan;
 use drydock_run::dry_run::{DryOptions, DryRun, DryStep, Runs, dry_run as ask};
-use drydock_run::services::Services;
-use drydock_run::world::RunSite;
 
-use crate::args::{Format, PlanArgs};
-use crate::load::Loaded;
-use crate::session::{Refusal, Session, runtime};
+use crate::args::PlanArgs;
+use crate::formats::Format;
+use crate::session::{Above, Refusal, Session, runtime};
 
 use super::plan_of::loaded;
 use super::print;
@@ -24,7 +20,7 @@ pub(crate) fn dry_run(
     out: Option<&Path>,
 ) -> Result<Exit, Refusal> {
     let Some((loaded, plan)) = loaded(session, args, Demand::Run)? else { return Ok(Exit::Invalid) };
-    let services = services(session, &loaded, plan.clone())?;
+    let services = session.looking(&loaded, plan.clone(), &Above::outermost(&loaded.path))?;
     let runtime = runtime()?;
     let shown = runtime.block_on(ask(&services, &DryOptions { probe, ..DryOptions::default() }));
     runtime.shutdown_background();
@@ -42,24 +38,6 @@ pub(crate) fn dry_run(
     Ok(if shown.cannot_succeed() { Exit::CannotSucceed } else { Exit::Done })
 }
 
-/// The engine's services for a plan that is only looked at.
-pub(super) fn services(
-    session: &Session,
-    loaded: &Loaded,
-    plan: Arc<Plan>,
-) -> Result<Arc<Services>, Refusal> {
-    let folder = |path: &Path| path.parent().map_or_else(std::path::PathBuf::new, Path::to_owned);
-    let site = RunSite {
-        run: "dry-run".into(),
-        folder: session.state.root().to_owned(),
-        run_started_ms: (session.outside.clock)(),
-        plan_folder: Arc::new(folder(&loaded.path)),
-        environment_folder: folder(loaded.environment.as_deref().unwrap_or(&loaded.path)),
-    };
-    let world = Arc::new(session.world(loaded.environment.as_deref())?);
-    Ok(Services::new(world, plan, site))
-}
-
 /// For people: first what would be lost and what speaks against it, then every step.
 fn text(plan: &str, shown: &DryRun) -> String {
     let count = |wanted: Runs| shown.steps.iter().filter(|step| step.runs == wanted).count();
@@ -75,6 +53,9 @@ fn text(plan: &str, shown: &DryRun) -> String {
     for destroyed in &shown.destroys {
         let target = destroyed.target.as_ref().map_or(String::new(), |target| format!(" on {target}"));
         text.push_str(&format!("  DESTROYS {}{target}, by {}\n", destroyed.words(), destroyed.step));
+    }
+    for unseen in &shown.unseen {
+        text.push_str(&format!("  note: which plan {} runs is known only during the run\n", unseen.step));
     }
     for found in &shown.findings {
         let weight = if found.finding.fatal { "cannot succeed" } else { "note" };

@@ -6,7 +6,8 @@ use drydock_machine::Exit;
 use drydock_plan::check::Demand;
 use drydock_plan::model::{Plan, Step};
 
-use crate::args::{Binding, Format, PlanArgs};
+use crate::args::{Binding, PlanArgs};
+use crate::formats::Format;
 use crate::session::{Refusal, Session};
 
 use super::plan_of::loaded;

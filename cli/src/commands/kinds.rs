@@ -5,7 +5,7 @@ use drydock_plan::catalog::{Catalog, Effect, KindShape, TargetNeed};
 use drydock_plan::shape::{Field, Shape};
 use serde_json::{Value, json};
 
-use crate::args::Format;
+use crate::formats::Format;
 use crate::session::{Refusal, Session, registry};
 
 use super::print;
@@ -21,7 +21,11 @@ pub(crate) fn kinds(session: &Session, one: Option<&str>) -> Result<Exit, Refusa
         None => print(&list(&catalog)),
         Some(name) => {
             let kind = catalog.kinds.get(name).ok_or_else(|| unknown(&catalog, name))?;
-            if json { print(&format!("{:#}\n", as_json(kind))) } else { print(&page(kind)) }
+            match session.common.format {
+                Format::Json => print(&format!("{:#}\n", as_json(kind))),
+                Format::Markdown => print(&section(kind)),
+                _ => print(&page(kind)),
+            }
         }
     }
     Ok(Exit::Done)
@@ -50,14 +54,20 @@ fn reference(catalog: &Catalog) -> String {
         "# Kinds\n\nEvery step kind of this build. The page is made from the kinds' own descriptions.\n"
             .to_owned();
     for kind in catalog.kinds.values() {
-        text.push_str(&format!("\n## `{}`\n\n{}\n\n", kind.name, kind.docs.trim()));
-        let inputs = kind.inputs.iter().map(|field| (field, need(field)));
-        text.push_str(&table("input", inputs));
-        if let Shape::Record(fields) = kind.outputs {
-            text.push_str(&table("output", fields.iter().map(|field| (field, String::new()))));
-        }
-        text.push_str(&format!("```yaml\n{}\n```\n", kind.example.trim_end()));
+        text.push_str(&format!("\n{}", section(kind)));
     }
+    text
+}
+
+/// A kind in that page.
+fn section(kind: &KindShape) -> String {
+    let mut text = format!("## `{}`\n\n{}\n\n", kind.name, kind.docs.trim());
+    let inputs = kind.inputs.iter().map(|field| (field, need(field)));
+    text.push_str(&table("input", inputs));
+    if let Shape::Record(fields) = kind.outputs {
+        text.push_str(&table("output", fields.iter().map(|field| (field, String::new()))));
+    }
+    text.push_str(&format!("```yaml\n{}\n```\n", kind.example.trim_end()));
     text
 }
 

@@ -4,7 +4,6 @@ mod plan_of;
 mod told;
 mod check;
 mod dry_run;
-mod confirm;
 mod resume;
 mod abandon;
 mod run;
@@ -22,7 +21,8 @@ mod shell;
 
 use drydock_machine::Exit;
 
-use crate::args::{Cli, Color, Command, Format, RunsCommand};
+use crate::args::{Cli, Color, Command, RunsCommand};
+use crate::formats::Format;
 use crate::outside::Outside;
 use crate::session::{Refusal, Session};
 
@@ -34,8 +34,8 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
         Command::Check { files, binding } => check::check(&session, &files, &binding),
         Command::DryRun { plan, probe, out } => dry_run::dry_run(&session, &plan, probe, out.as_deref()),
         Command::Run { plan, options } => run::run(&session, &plan, &options),
-        Command::Resume { run, assume, redo, accept_changes } => {
-            resume::resume(&session, run, &resume::Wishes { assume, redo, accept_changes })
+        Command::Resume { run, assume, redo, accept_changes, confirm } => {
+            resume::resume(&session, run, &resume::Wishes { assume, redo, accept_changes, confirm })
         }
         Command::Abandon { run } => abandon::abandon(&session, run),
         Command::Approve { run, step, by, reason } => approve::approve(&session, &run, &step, by, reason),
@@ -55,7 +55,7 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
             .help("name the file that binds the artifact store with -e FILE")),
         Command::Kinds { kind } => kinds::kinds(&session, kind.as_deref()),
         Command::Schema { of } => schema::schema(of),
-        Command::Explain { code } => explain::explain(&code),
+        Command::Explain { code } => explain::explain(&session, &code),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man => shell::manual(),
         Command::Reaper => {

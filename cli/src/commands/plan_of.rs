@@ -8,8 +8,9 @@ use drydock_plan::model::Plan;
 use drydock_plan::name::Name;
 use drydock_plan::show::Look;
 
-use crate::args::{Format, PlanArgs};
+use crate::args::PlanArgs;
 use crate::findings::written;
+use crate::formats::Format;
 use crate::load::{Loaded, given, load};
 use crate::session::{Refusal, Session, registry};
 

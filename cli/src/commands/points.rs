@@ -19,10 +19,11 @@ use drydock_step::StepError;
 use drydock_steps::point::catalogue::{Found, catalogue_of};
 use serde_json::{Value, json};
 
-use crate::args::{Format, PointsCommand};
+use crate::args::PointsCommand;
 use crate::findings::written;
+use crate::formats::Format;
 use crate::load;
-use crate::session::{Refusal, Session, registry, runtime};
+use crate::session::{Above, Refusal, Session, registry, runtime};
 
 use super::{colored, print};
 
@@ -64,7 +65,7 @@ fn invalid(session: &Session, checked: &Checked) -> Exit {
 
 /// The artifact store's name: the one that was asked for, or the only one of the environment.
 fn store_named(environment: &Path, target: Option<&str>) -> Result<String, Refusal> {
-    let document = load::document(environment).map_err(refused(Exit::Invalid))?;
+    let document = load::environment_values(environment).map_err(refused(Exit::Invalid))?;
     let targets = document.get("targets").and_then(Value::as_object);
     let is_store = |value: &Value| value.get("kind").and_then(Value::as_str) == Some("artifacts");
     let stores: Vec<&String> =
@@ -139,7 +140,11 @@ fn found(session: &Session, environment: &Path, store: &str, checked: Checked) -
         plan_folder: Arc::new(folder.clone()),
         environment_folder: folder,
     };
-    let services = Services::new(Arc::new(session.world(Some(environment))?), Arc::new(plan), site);
+    let services = Services::new(
+        Arc::new(session.world(Some(environment), &Above::outermost(environment))?),
+        Arc::new(plan),
+        site,
+    );
     let runtime = runtime()?;
     let asked = runtime.block_on(async {
         let connection = services.connect(store, "points").await?;

@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use drydock_machine::{Assume, Exit, RunStatus, Sitting as Begin};
+use drydock_machine::{Assume, Exit, RunStatus, Sitting as Begin, TooLate};
 use drydock_plan::check::Demand;
 use drydock_plan::model::Plan;
 use drydock_plan::show::Look;
+use drydock_run::dry_run::DryOptions;
 use drydock_run::state::Start;
 
 use crate::findings::written;
 use crate::load::{Loaded, load};
-use crate::session::{At, Refusal, Session, registry};
+use crate::session::{Above, At, Refusal, Session, registry};
 
 use super::plan_of::selected;
 use super::told::told;
@@ -23,12 +24,14 @@ pub(crate) struct Wishes {
     pub(crate) assume: Vec<String>,
     pub(crate) redo: Vec<String>,
     pub(crate) accept_changes: bool,
+    pub(crate) confirm: Vec<String>,
 }
 
 pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) -> Result<Exit, Refusal> {
     let id = session.run_id(run)?;
     let (folder, _lock) = session.state.lock_run(&id)?;
     let start = session.state.start(&id)?;
+    let session = &session.confirmed(start.confirmed.iter().chain(&wishes.confirm));
     let kept = Arc::new(session.plan_of_sources(&id, &start)?);
     let folded = session.fold(&id, kept.clone())?;
     folded.refuse_unknown(&id)?;
@@ -37,26 +40,27 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
         let exit = folded.machine.exit().unwrap_or(Exit::Done);
         return Ok(told(session, &folded.machine, &id, exit));
     }
-    let (plan, accepted) = match as_it_is_now(session, &id, &start, wishes.accept_changes)? {
-        Now::Same => (kept, None),
+    let now = as_it_is_now(session, &id, &start, wishes.accept_changes)?;
+    let plan = match &now {
+        Now::Same => &kept,
         Now::Invalid => return Ok(Exit::Invalid),
+        Now::Changed(plan, _) => plan,
+    };
+    let begin = Begin { redo: redo(plan, wishes)?, assume: assume(plan, wishes)?, ..Begin::default() };
+    let (mut machine, begin) = match &now {
+        Now::Same | Now::Invalid => (folded.machine.clone(), begin),
         Now::Changed(plan, loaded) => {
-            session.accept(&id, &plan, &loaded)?;
-            (plan.clone(), Some(plan.digest.clone()))
+            let changed = session.fold(&id, plan.clone())?.machine;
+            allowed(&id, &folded.machine.too_late(&changed, &begin))?;
+            let above = Above::outermost(&start.plan);
+            session.confirm(loaded, plan, &DryOptions::default(), &above)?;
+            session.accept(&id, plan, loaded)?;
+            (changed, Begin { accepted: Some(plan.digest.clone()), ..begin })
         }
     };
-    let begin = Begin {
-        redo: redo(&plan, wishes)?,
-        assume: assume(&plan, wishes)?,
-        accepted: accepted.clone(),
-        ..Begin::default()
-    };
     let journal = session.reopen(&folder, &folded)?;
-    let mut machine = match accepted {
-        None => folded.machine,
-        Some(_) => session.fold(&id, plan)?.machine,
-    };
     let at = At {
+        above: Above::outermost(&start.plan),
         id: id.clone(),
         folder,
         plan: start.plan.clone(),
@@ -115,6 +119,25 @@ fn as_it_is_now(session: &Session, id: &str, start: &Start, accept: bool) -> Res
 fn changed(id: &str, diff: &str) -> Refusal {
     Refusal::new(Exit::Locked, format!("what run {id} was started with has changed since:\n{diff}"))
         .help("undo the change, or allow it for every step that has not succeeded with --accept-changes")
+}
+
+/// Refused, where a change comes too late for what was done already.
+fn allowed(id: &str, too_late: &[TooLate]) -> Result<(), Refusal> {
+    if too_late.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<String> = too_late.iter().map(|late| format!("\n  {late}")).collect();
+    let refusal =
+        Refusal::new(Exit::Locked, format!("run {id} cannot go on with these changes:{}", told.concat()));
+    let mut steps: Vec<&str> =
+        too_late.iter().filter(|late| late.can_be_redone()).map(|late| late.step.as_str()).collect();
+    steps.dedup();
+    let redo = if steps.is_empty() {
+        String::new()
+    } else {
+        format!(", or run again what was done, with all that needs it: --redo {}", steps.join(","))
+    };
+    Err(refusal.help(format!("undo them{redo}")))
 }
 
 /// What differs between the sources of a run and the files as they are now, line by line.

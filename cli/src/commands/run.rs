@@ -7,9 +7,8 @@ use drydock_plan::name::Name;
 use drydock_run::dry_run::DryOptions;
 
 use crate::args::{PlanArgs, RunOptions, Unfinished};
-use crate::session::{At, Refusal, Session};
+use crate::session::{Above, At, Refusal, Session};
 
-use super::confirm::confirmed;
 use super::plan_of::{loaded, step_named};
 use super::told::told;
 use super::{abandon, resume};
@@ -22,13 +21,18 @@ pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> R
         ..Begin::default()
     };
     let chosen = DryOptions { only: begin.only.clone(), skip: begin.skip.clone(), ..DryOptions::default() };
-    confirmed(session, &loaded, &plan, chosen, &options.confirm)?;
+    let session = &session.confirmed(&options.confirm);
+    let above = Above::outermost(&loaded.path);
+    session.confirm(&loaded, &plan, &chosen, &above)?;
     let held = session.state.hold()?;
     let unfinished = unfinished_run(session, &plan)?;
     if let Some((id, status)) = unfinished {
         drop(held);
         match choice(options, &plan) {
-            OnUnfinished::Resume => return resume::resume(session, Some(id), &resume::Wishes::default()),
+            OnUnfinished::Resume => {
+                let wishes = resume::Wishes { confirm: options.confirm.clone(), ..resume::Wishes::default() };
+                return resume::resume(session, Some(id), &wishes);
+            }
             OnUnfinished::Abandon => drop(abandon::abandon(session, Some(id))?),
             OnUnfinished::Refuse => return Err(in_the_way(&id, status)),
         }
@@ -39,7 +43,7 @@ pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> R
     drop(held);
     let mut machine = Machine::new(plan);
     let (plan, environment) = (loaded.path.clone(), loaded.environment.clone());
-    let at = At { id: id.clone(), folder, plan, environment, nested: false, cancelled: None };
+    let at = At { id: id.clone(), folder, plan, environment, nested: false, cancelled: None, above };
     let exit = session.sit(&mut machine, journal, &at, begin)?;
     Ok(told(session, &machine, &id, exit))
 }

@@ -5,7 +5,7 @@ use drydock_run::journal::Soundness;
 use drydock_run::state::StateError;
 use serde_json::json;
 
-use crate::args::Format;
+use crate::formats::Format;
 use crate::session::{Refusal, Session};
 
 use super::print;
@@ -42,8 +42,13 @@ pub(crate) fn list(session: &Session) -> Result<Exit, Refusal> {
         for report in &reports {
             let environment = report.environment.as_deref().unwrap_or("-");
             let started = report.started_at.get(..19).unwrap_or(&report.started_at);
+            let warnings = match report.warnings.len() {
+                0 => String::new(),
+                1 => ", 1 warning".to_owned(),
+                many => format!(", {many} warnings"),
+            };
             text.push_str(&format!(
-                "{:<26}  {started}  {:<11}  {} in {environment}\n",
+                "{:<26}  {started}  {:<11}  {} in {environment}{warnings}\n",
                 report.run,
                 report.status.as_str(),
                 report.plan

@@ -2,7 +2,7 @@
 
 use drydock_machine::{Exit, Machine};
 
-use crate::args::Format;
+use crate::formats::Format;
 use crate::session::Session;
 
 use super::print;

@@ -6,7 +6,8 @@ mod tree;
 
 use drydock_run::reporter::Reporter;
 
-use crate::args::{Common, Format};
+use crate::args::Common;
+use crate::formats::Format;
 use crate::outside::Outside;
 
 /// The reporters that these options ask for.

@@ -13,12 +13,14 @@ mod refresh;
 mod apply;
 mod outcome;
 mod resume;
+pub mod changed;
 mod decide;
 mod wanted;
 mod work;
 pub mod report;
 
 pub use crate::attempt::{AttemptRef, LiveKey};
+pub use crate::changed::{Done, TooLate};
 pub use crate::event::{Ended, Failure, Outcome, RunEvent, RunStatus, Status, Verdict};
 pub use crate::exit::Exit;
 pub use crate::machine::{Assume, Input, Machine, RunHead, Sitting};

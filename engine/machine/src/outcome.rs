@@ -59,23 +59,28 @@ impl Machine {
         self.steps[ix.ix()].error.as_ref()
     }
 
-    /// One sentence about the run, for notifications and the last line on the screen.
+    /// One sentence about the run, for notifications and the last line on the screen: how it ended and where, how many steps ended how,
+    /// and what went wrong without failing it.
     pub(crate) fn summary_text(&self, status: RunStatus) -> String {
         let count = |wanted: Status| self.steps.iter().filter(|step| step.status == Some(wanted)).count();
         let mut text = format!("{} {}", self.plan.name, status.as_str());
-        if let Some(ix) = self.failing().first() {
+        let failing = self.failing();
+        if let Some(ix) = failing.first() {
             let why =
                 self.failure_of(*ix).map_or("for no recorded reason", |failure| failure.message.as_str());
             text.push_str(&format!(" at {}: {why}", self.plan.step(*ix).id));
         }
-        let others: Vec<String> = [Status::Succeeded, Status::Skipped, Status::Blocked, Status::Cancelled]
-            .into_iter()
-            .filter(|wanted| count(*wanted) > 0)
-            .map(|wanted| format!("{} {}", count(wanted), wanted.as_str()))
-            .collect();
-        if !others.is_empty() {
-            text.push_str(&format!("; {}", others.join(", ")));
+        let mut counts: Vec<String> = Vec::new();
+        if failing.len() > 1 {
+            counts.push(format!("{} failed", failing.len()));
         }
+        let others = [Status::Succeeded, Status::Skipped, Status::Blocked, Status::Cancelled];
+        let others = others.into_iter().filter(|wanted| count(*wanted) > 0);
+        counts.extend(others.map(|wanted| format!("{} {}", count(wanted), wanted.as_str())));
+        if !counts.is_empty() {
+            text.push_str(&format!("; {}", counts.join(", ")));
+        }
+        self.warning_texts().iter().for_each(|warning| text.push_str(&format!("; warning: {warning}")));
         text
     }
 

@@ -16,9 +16,7 @@ impl Machine {
         if self.at_work || self.is_closed(&sitting) {
             return;
         }
-        let redoes_body = self.redone(&sitting).any(|(ix, _)| !self.plan.step(ix).finally);
-        let body_done = self.body_ended_well() && !redoes_body;
-        let steps = self.reopenings(&sitting, body_done);
+        let (body_done, steps) = self.taken_up(&sitting);
         if new {
             self.emit(out, self.run_started(&head, &sitting));
         }
@@ -36,6 +34,13 @@ impl Machine {
             self.emit(out, RunEvent::FinallyStarted { status: self.final_status() });
         }
         self.settle_lost_attempts(out);
+    }
+
+    /// What a new sitting takes up again, and whether all of the body is done and stays so.
+    pub(crate) fn taken_up(&self, sitting: &Sitting) -> (bool, Vec<Reopened>) {
+        let redoes_body = self.redone(sitting).any(|(ix, _)| !self.plan.step(ix).finally);
+        let body_done = self.body_ended_well() && !redoes_body;
+        (body_done, self.reopenings(sitting, body_done))
     }
 
     /// Whether the run has ended for good: a new sitting has nothing to do unless it is told to do something again.
@@ -148,7 +153,7 @@ impl Machine {
     }
 
     /// Whether a step did something, as far as anybody knows. A step that failed to undo another may have undone it in part.
-    fn may_have_run(&self, ix: StepIx) -> bool {
+    pub(crate) fn may_have_run(&self, ix: StepIx) -> bool {
         let instances = &self.steps[ix.ix()].instances;
         let attempts =
             instances.iter().flat_map(|instance| instance.attempts.iter().skip(instance.former_attempts));

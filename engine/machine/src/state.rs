@@ -50,6 +50,8 @@ pub(crate) struct Instance {
     pub(crate) attempts: Vec<Attempt>,
     /// How many attempts had been made when it was last taken up.
     pub(crate) former_attempts: usize,
+    /// How often it was taken up as never begun.
+    pub(crate) anew: u32,
     /// The body's outputs, once it has succeeded; `null` when they are not known.
     pub(crate) body: Option<Value>,
     pub(crate) body_datum: Option<Datum>,
@@ -125,14 +127,15 @@ impl StepState {
         self.former
             .extend(earlier.into_iter().filter_map(|instance| Some((instance.key.clone()?, instance))));
         for listed in items {
-            let attempts = self.former.remove(&listed.key).map(|former| former.attempts).unwrap_or_default();
+            let former = self.former.remove(&listed.key).unwrap_or_default();
             self.instances.push(Instance {
                 key: Some(listed.key.clone()),
                 item: Some(listed.item.clone()),
                 item_datum: Some(Datum::from_json(&listed.item)),
                 judged: vec![None; validations],
-                former_attempts: attempts.len(),
-                attempts,
+                former_attempts: former.attempts.len(),
+                anew: former.anew,
+                attempts: former.attempts,
                 ..Instance::default()
             });
         }
@@ -189,6 +192,7 @@ impl Instance {
         self.former_attempts = self.attempts.len() - usize::from(goes_on);
         if fresh {
             (self.body, self.body_datum, self.owes_outputs, self.progress) = (None, None, false, None);
+            self.anew += 1;
             if let Some(attempt) = self.live_mut() {
                 attempt.stale = true;
             }

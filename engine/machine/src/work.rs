@@ -23,6 +23,8 @@ pub struct Work {
     pub inputs: Arc<IndexMap<String, Rendered>>,
     /// What an earlier attempt had done in part.
     pub from: Option<Value>,
+    /// How often the step, or this instance of it, was taken up as never begun: what it did before does not count.
+    pub anew: u32,
     /// What this attempt and earlier ones of the same body or validation noted, in order.
     pub notes: Vec<Value>,
 }
@@ -44,6 +46,7 @@ impl Machine {
             target: call.target.clone(),
             inputs: found.inputs.clone(),
             from: found.from.clone(),
+            anew: instance.anew,
             notes: same_part.flat_map(|other| other.notes.iter().cloned()).collect(),
             attempt,
         })

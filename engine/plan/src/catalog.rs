@@ -26,6 +26,15 @@ pub enum TargetNeed {
     Any,
 }
 
+/// The inputs by which a kind runs another plan as a part of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunsPlan {
+    /// The input that names the plan's file.
+    pub plan: &'static str,
+    /// The input that gives values to its parameters.
+    pub params: &'static str,
+}
+
 /// One step kind, described.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KindShape {
@@ -45,6 +54,8 @@ pub struct KindShape {
     pub effect: Effect,
     /// Whether a dry run executes it, because it only reads and what follows depends on what it says.
     pub answers_in_dry_run: bool,
+    /// How it runs another plan, where it does.
+    pub runs_plan: Option<RunsPlan>,
     /// Whether it can be asked after a crash what happened (false: its lost attempts are Unknown).
     pub reconciles: bool,
     /// What the login needs to be allowed to do, for `drydock grants`.

@@ -92,7 +92,7 @@ codes! {
         "the values of a `retry` contradict each other",
         "correct the delays";
     DUPLICATE_NAME = "DD209", "name given twice",
-        "two steps, or two validations of a step, have the same name",
+        "two steps, two validations of a step, or two requests of a file have the same name",
         "rename one of the two; `steps` and `finally` share their names";
     NO_STEPS = "DD210", "no steps",
         "a plan has no steps",
@@ -145,6 +145,18 @@ codes! {
     NO_EFFECT = "DD226", "keyword without effect",
         "a keyword says nothing about this step",
         "remove it";
+    RUNS_ITSELF = "DD227", "plan that runs itself",
+        "a plan runs itself, directly or through the plans that it runs, so that the run would never end",
+        "take one of those steps out; what is to be done several times goes into a plan of its own, with `foreach`";
+    NOT_CAPTURED = "DD228", "name that no earlier request captures",
+        "a text of a requests file reads a name that no earlier request captures and that is not among its `vars`",
+        "correct the spelling, capture it in an earlier request, or name it under `vars` and give it in the step's `vars`";
+    NO_EXPRESSIONS = "DD229", "expression in a requests file",
+        "between the braces of a requests file stands more than a name",
+        "work the value out in the plan and give it in the step's `vars`";
+    REQUEST = "DD230", "request that cannot be meant",
+        "the parts of a request contradict each other, or one of them says nothing",
+        "correct it as the help says";
     UNKNOWN_TARGET_KIND = "DD401", "unknown target kind",
         "a plan or an environment names a target kind that does not exist",
         "correct the spelling; `drydock kinds` lists the target kinds";

@@ -13,6 +13,8 @@ pub mod rendered;
 pub mod expr;
 pub mod codes;
 pub mod model;
+pub mod change;
+pub mod requests;
 pub mod syntax;
 pub mod graph;
 mod secret;

@@ -50,6 +50,8 @@ pub struct Plan {
     pub outputs: IndexMap<Name, Template>,
     /// The environment's name, and whether it is protected.
     pub environment: Option<EnvironmentName>,
+    /// The content of every file that an input names, by the path that it is named by.
+    pub files: IndexMap<String, Digest>,
     /// Over the bytes of plan, environment and every file that an input names.
     pub digest: Digest,
 }
@@ -194,6 +196,10 @@ pub struct Call {
     pub target: Option<Name>,
     /// Its inputs.
     pub with: IndexMap<String, Template>,
+    /// The further targets that its inputs name.
+    pub further_targets: Vec<Name>,
+    /// The paths of the files that its inputs name.
+    pub files: Vec<Template>,
 }
 
 /// One instance of a step per item.

@@ -160,7 +160,6 @@ impl Writer<'_> {
             Wanted::Mapping(table) => definition(table),
             Wanted::MapOf(table) => named(definition(table)),
             Wanted::ListOf(table) => json!({ "type": "array", "items": definition(table) }),
-            Wanted::Requests => json!({ "type": "array", "items": { "type": "object" } }),
         }
     }
 }

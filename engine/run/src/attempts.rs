@@ -143,6 +143,7 @@ impl Executor {
             services: self.services.clone(),
             attempt: work.attempt.clone(),
             attempt_id: attempt.clone(),
+            anew: work.anew,
             cancel: cancel.clone(),
             inbox: inbox.clone(),
         };

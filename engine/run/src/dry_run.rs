@@ -4,108 +4,22 @@
 //! follows from something unknown is shown as such and never guessed.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use drydock_plan::expr::{Answer, Datum, EvalError, Expr, Scope, Seen, Truth};
 use drydock_plan::model::{Call, Step, StepIx};
-use drydock_plan::name::{Digest, Name};
+use drydock_plan::name::Name;
 use drydock_plan::rendered::Rendered;
 use drydock_step::kind::OwnedGiven;
 use drydock_step::{
-    Access, Action, ChildEnd, ChildSpec, Connection, Ctx, Ended, Facts, Given, Host, Kind, PreflightFinding,
-    Sample, StepError, Touch,
+    Access, Action, Ctx, Ended, Facts, Given, Kind, PreflightFinding, RunsPlan, StepError, Touch,
 };
 use indexmap::IndexMap;
-use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::dry_host::DryHost;
 use crate::services::Services;
-
-/// Whether a step would run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Runs {
-    /// It would.
-    Yes,
-    /// It would not.
-    No,
-    /// That depends on what is known only during the run.
-    Unknown,
-}
-
-/// One step, or one instance of it, as a run would do it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DryStep {
-    /// Its name, with its key.
-    pub id: String,
-    /// Its kind.
-    pub uses: &'static str,
-    /// Whether it would run.
-    pub runs: Runs,
-    /// Why, where that is not plain.
-    pub why: Option<String>,
-    /// What it would do, in order, its validations last.
-    pub actions: Vec<Action>,
-    /// The steps whose outputs it waits for.
-    pub unknown: Vec<Name>,
-}
-
-/// A thing that a run would destroy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Destroys {
-    /// By which step.
-    pub step: String,
-    /// On which target.
-    pub target: Option<String>,
-    /// What.
-    pub resource: String,
-}
-
-impl Destroys {
-    /// What, in words: a resource may not be known before the run.
-    pub fn words(&self) -> &str {
-        if self.resource == "?" { "something that is known during the run" } else { &self.resource }
-    }
-}
-
-/// What a probe found about a step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DryFinding {
-    /// The step.
-    pub step: String,
-    /// What.
-    #[serde(flatten)]
-    pub finding: PreflightFinding,
-}
-
-/// The version of a dry run that is written down.
-pub const VERSION: u32 = 1;
-
-/// A whole dry run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DryRun {
-    /// `dry-run`: what the document is.
-    pub drydock: &'static str,
-    /// The format's version, [`VERSION`].
-    pub version: u32,
-    /// Of what was shown.
-    pub digest: Digest,
-    /// The steps in written order.
-    pub steps: Vec<DryStep>,
-    /// Everything that would be destroyed.
-    pub destroys: Vec<Destroys>,
-    /// What speaks against it.
-    pub findings: Vec<DryFinding>,
-}
-
-impl DryRun {
-    /// Whether something was found that keeps the run from succeeding.
-    pub fn cannot_succeed(&self) -> bool {
-        self.findings.iter().any(|found| found.finding.fatal)
-    }
-}
+pub use crate::shown::{Destroys, DryFinding, DryRun, DryStep, Runs, Unseen, VERSION};
 
 /// What stands for the run itself among the names of steps that something is known after.
 const THE_RUN: &str = "run";
@@ -119,6 +33,8 @@ pub struct DryOptions {
     pub only: Vec<Name>,
     /// Show these as left out.
     pub skip: Vec<Name>,
+    /// Parameters whose values only the run knows that this plan is a part of.
+    pub unknown: Vec<Name>,
 }
 
 /// Show what a run would do.
@@ -126,10 +42,11 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
     let mut work = Work {
         services,
         options,
-        params: Datum::from_json(&json!(services.plan.params)),
+        params: params(services, options),
         seen: HashMap::new(),
         entries: HashMap::new(),
         destroys: Vec::new(),
+        unseen: Vec::new(),
         findings: Vec::new(),
     };
     for ix in order_of(&services.plan.steps) {
@@ -143,8 +60,22 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         digest: services.plan.digest.clone(),
         steps,
         destroys: work.destroys,
+        unseen: work.unseen,
         findings: work.findings,
     }
+}
+
+/// The parameters as far as they are known.
+fn params(services: &Services, options: &DryOptions) -> Datum {
+    let known =
+        services.plan.params.iter().map(|(name, value)| (name.to_string(), Rendered::from(value.clone())));
+    let unknown = options.unknown.iter().map(|name| (name.to_string(), during_the_run()));
+    Datum::from_rendered(&Rendered::Map(known.chain(unknown).collect()))
+}
+
+/// Known only during the run.
+fn during_the_run() -> Rendered {
+    Rendered::After(Name::parse(THE_RUN).into_iter().collect())
 }
 
 /// The steps so that each comes after what it needs, written order first; `finally` after the body.
@@ -176,6 +107,7 @@ struct Work<'a> {
     seen: HashMap<Name, (Datum, Option<Datum>)>,
     entries: HashMap<StepIx, Vec<DryStep>>,
     destroys: Vec<Destroys>,
+    unseen: Vec<Unseen>,
     findings: Vec<DryFinding>,
 }
 
@@ -300,6 +232,9 @@ impl Work<'_> {
             Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
         }
         self.note_destroyed(shown, kind, call, &with);
+        if let Some(runs) = kind.shape().runs_plan {
+            self.inner_plan(shown, runs, &with).await;
+        }
         let plain = shown.unknown.is_empty() && with.values().all(|value| value.secrets().is_empty());
         if !(kind.shape().answers_in_dry_run && plain && shown.runs == Runs::Yes) {
             return None;
@@ -361,6 +296,38 @@ impl Work<'_> {
                 self.refuse(&shown.id, &error.code, error.message, error.help);
                 Facts::Null
             }
+        }
+    }
+
+    /// What the plan would do that a step runs: it is a part of this run, and what it destroys this run destroys.
+    async fn inner_plan(&mut self, shown: &mut DryStep, runs: RunsPlan, with: &IndexMap<String, Rendered>) {
+        let path = with.get(runs.plan).and_then(Rendered::plain);
+        let Some(path) = path.as_ref().and_then(Value::as_str) else {
+            self.unseen.push(Unseen { step: shown.id.clone() });
+            return;
+        };
+        let services = self.services.clone();
+        let path = services.site.plan_folder.join(path);
+        let params = with.get(runs.params).cloned().unwrap_or(Rendered::Map(IndexMap::new()));
+        let id = shown.id.clone();
+        match services.world.subplans.dry_run_plan(&path, params, self.options.probe).await {
+            Ok(inner) => {
+                let name = |step: &str| format!("{id}/{step}");
+                let actions = inner.steps.iter().flat_map(|step| {
+                    let said = |action: &Action| Action {
+                        text: format!("{}: {}", step.id, action.text),
+                        ..action.clone()
+                    };
+                    step.actions.iter().map(said).collect::<Vec<_>>()
+                });
+                shown.actions.extend(actions);
+                let destroys = inner.destroys.into_iter();
+                self.destroys.extend(destroys.map(|one| Destroys { step: name(&one.step), ..one }));
+                self.unseen.extend(inner.unseen.into_iter().map(|one| Unseen { step: name(&one.step) }));
+                let findings = inner.findings.into_iter();
+                self.findings.extend(findings.map(|one| DryFinding { step: name(&one.step), ..one }));
+            }
+            Err(error) => self.refuse(&id, &error.code, error.message, error.help),
         }
     }
 
@@ -466,7 +433,7 @@ impl Work<'_> {
     /// `run`: what it is called and how it ends is not known before it runs.
     fn run(&self) -> Datum {
         let plan = &self.services.plan;
-        let unknown = || Rendered::After(Name::parse(THE_RUN).into_iter().collect());
+        let unknown = during_the_run;
         let entries = [
             ("id", unknown()),
             ("started_at", unknown()),
@@ -525,55 +492,4 @@ fn after(step: &Step) -> Datum {
 
 fn names(steps: &[Name]) -> String {
     steps.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// The engine as a dry run shows it: targets can be read, and nothing can be changed.
-struct DryHost {
-    services: Arc<Services>,
-    attempt: Arc<str>,
-}
-
-fn refused(what: &str) -> StepError {
-    StepError::new("dry-run", format!("a dry run {what}"))
-}
-
-#[async_trait]
-impl Host for DryHost {
-    fn now_ms(&self) -> i64 {
-        (self.services.world.clock)()
-    }
-
-    async fn note(&self, _: Value) -> Result<(), StepError> {
-        Ok(())
-    }
-
-    fn sample(&self, _: Sample) {}
-
-    fn is_cancelled(&self) -> bool {
-        false
-    }
-
-    async fn cancelled(&self) {
-        std::future::pending::<()>().await;
-    }
-
-    async fn spawn(&self, _: ChildSpec) -> Result<ChildEnd, StepError> {
-        Err(refused("starts no program"))
-    }
-
-    async fn connect(&self, target: &str) -> Result<Arc<dyn Connection>, StepError> {
-        self.services.connect(target, &self.attempt).await
-    }
-
-    async fn run_plan(&self, _: &Path, _: Value) -> Result<Value, StepError> {
-        Err(refused("runs no other plan"))
-    }
-
-    async fn read_document(&self, path: &Path) -> Result<Value, StepError> {
-        (self.services.world.documents)(path)
-    }
-
-    fn scratch(&self) -> &Path {
-        &self.services.site.folder
-    }
 }

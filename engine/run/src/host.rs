@@ -6,6 +6,8 @@ use std::sync::mpsc::Sender;
 
 use async_trait::async_trait;
 use drydock_machine::AttemptRef;
+use drydock_plan::digest::digest_of;
+use drydock_plan::requests::Requests;
 use drydock_step::{ChildEnd, ChildSpec, Connection, Host, Sample, StepError};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -19,6 +21,8 @@ pub(crate) struct AttemptHost {
     pub(crate) services: Arc<Services>,
     pub(crate) attempt: AttemptRef,
     pub(crate) attempt_id: Arc<str>,
+    /// How often its step was taken up as never begun.
+    pub(crate) anew: u32,
     pub(crate) cancel: CancelSignal,
     pub(crate) inbox: Sender<Message>,
 }
@@ -67,20 +71,63 @@ impl Host for AttemptHost {
     }
 
     async fn run_plan(&self, plan: &Path, params: Value) -> Result<Value, StepError> {
-        let id = format!("{}-{}", self.services.site.run, self.attempt.instance());
-        let id: String = id
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
-            .take(64)
-            .collect();
+        let id = inner_run_id(&self.services.site.run, &self.attempt.instance(), self.anew);
         self.services.world.subplans.run_plan(&id, plan, params, self.cancel.clone()).await
     }
 
-    async fn read_document(&self, path: &Path) -> Result<Value, StepError> {
-        (self.services.world.documents)(path)
+    async fn read_requests(&self, path: &Path) -> Result<Requests, StepError> {
+        (self.services.world.requests)(path)
     }
 
     fn scratch(&self) -> &Path {
         &self.services.site.folder
+    }
+}
+
+/// The most characters of a run's id.
+const LONGEST_ID: usize = 64;
+
+/// The id of the run that a step or an instance runs as a part of this one: `run-step`; `run-step-2` once the step was taken up as
+/// never begun, because what the former one did does not count any more. Where that is no id, what makes it differ from all others is
+/// put into a few digits at its end.
+fn inner_run_id(run: &str, instance: &str, anew: u32) -> String {
+    let plain = match anew {
+        0 => format!("{run}-{instance}"),
+        anew => format!("{run}-{instance}-{}", anew.saturating_add(1)),
+    };
+    let is_in_ids = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if plain.len() <= LONGEST_ID && plain.chars().all(is_in_ids) {
+        return plain;
+    }
+    let digest = digest_of([(run, instance.as_bytes()), ("anew", &anew.to_be_bytes())]).to_string();
+    let digits: String = digest.chars().filter(char::is_ascii_hexdigit).take(12).collect();
+    let readable = plain.chars().map(|c| if is_in_ids(c) { c } else { '_' });
+    let readable: String = readable.take(LONGEST_ID - 1 - digits.len()).collect();
+    format!("{readable}-{digits}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_instances_have_one_inner_run() {
+        assert_eq!(inner_run_id("r", "restore_all", 0), "r-restore_all");
+        let long = "x".repeat(63);
+        let ids = [
+            inner_run_id("r", "x[a b]", 0),
+            inner_run_id("r", "x[a_b]", 0),
+            inner_run_id("r", "x_a_b_", 0),
+            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &long, 0),
+            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &format!("{long}[a]"), 0),
+            inner_run_id("01ARZ3NDEKTSV4RRFFQ69G5FAV", &format!("{long}[b]"), 0),
+        ];
+        for (at, id) in ids.iter().enumerate() {
+            assert!(id.len() <= LONGEST_ID && !ids[..at].contains(id), "{ids:?}");
+            assert!(id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'), "{id}");
+        }
+        assert_eq!(inner_run_id("r", "restore_all", 1), "r-restore_all-2");
+        assert_ne!(inner_run_id("r", &long, 1), inner_run_id("r", &long, 0));
+        assert_eq!(ids[0], inner_run_id("r", "x[a b]", 0), "the same each time");
     }
 }

@@ -33,6 +33,9 @@ pub struct Start {
     pub given: Given,
     /// The sources that were read, in the order of the files under `sources/`.
     pub sources: Vec<String>,
+    /// The servers, by their own names, that a destructive run in a protected environment was confirmed for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confirmed: Vec<String>,
 }
 
 /// What was given for a run's parameters. Secrets are never among it: they are given as sources, not as values.
@@ -49,7 +52,7 @@ pub struct Given {
 impl Start {
     /// With the version that this build writes.
     pub fn new(plan: PathBuf, environment: Option<PathBuf>, given: Given, sources: Vec<String>) -> Self {
-        Self { version: START_VERSION, plan, environment, given, sources }
+        Self { version: START_VERSION, plan, environment, given, sources, confirmed: Vec::new() }
     }
 }
 

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use drydock_plan::rendered::Rendered;
+use drydock_plan::requests::Requests;
 use drydock_step::{Registry, StepError};
 use serde_json::Value;
 
 use crate::journal::crash::CrashAt;
+use crate::shown::DryRun;
 
 /// Milliseconds since 1970, UTC.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -16,12 +19,18 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// The value of an environment variable.
 pub type Variable = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// Reads a document of the plan language that is no plan (a `requests` file) as plain values.
-pub type Documents = Arc<dyn Fn(&Path) -> Result<Value, StepError> + Send + Sync>;
+/// Reads a requests file, as strictly as `check` does.
+pub type RequestsFiles = Arc<dyn Fn(&Path) -> Result<Requests, StepError> + Send + Sync>;
 
 /// Runs plans inside plans.
 #[async_trait]
 pub trait Subplans: Send + Sync {
+    /// What running this plan would do, as a part of what is shown; `params` may hold what is known only during the run.
+    ///
+    /// # Errors
+    /// When there is no such plan, something is wrong with it, or it would run itself.
+    async fn dry_run_plan(&self, plan: &Path, params: Rendered, probe: bool) -> Result<DryRun, StepError>;
+
     /// Run a plan to its end under this run id, or resume that run; its outputs. Returns early when `cancelled` does.
     ///
     /// # Errors
@@ -51,8 +60,8 @@ pub struct World {
     pub crash: Option<CrashAt>,
     /// Where to die around an attempt, for tests.
     pub kill: Option<KillAt>,
-    /// Reads `requests` files.
-    pub documents: Documents,
+    /// Reads requests files.
+    pub requests: RequestsFiles,
     /// Runs plans inside plans.
     pub subplans: Arc<dyn Subplans>,
 }

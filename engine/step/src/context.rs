@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use drydock_plan::requests::Requests;
 use serde_json::Value;
 
 use crate::child::{ChildEnd, ChildSpec};
@@ -56,9 +57,8 @@ pub trait Host: Send + Sync {
     /// Run another plan to its end as part of this run; its outputs. A run of it that was begun by an earlier attempt is resumed.
     async fn run_plan(&self, plan: &Path, params: Value) -> Result<Value, StepError>;
 
-    /// The whole content of a file of the plan language, such as a requests file, read as strictly as a plan and as plain JSON. `path` is
-    /// absolute or relative to the runner's folder.
-    async fn read_document(&self, path: &Path) -> Result<Value, StepError>;
+    /// The requests of a requests file, read as `check` reads it. `path` is absolute or relative to the runner's folder.
+    async fn read_requests(&self, path: &Path) -> Result<Requests, StepError>;
 
     /// Where the artifact store of the run's own scratch lies: a folder that lives as long as the run.
     fn scratch(&self) -> &Path;

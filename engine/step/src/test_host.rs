@@ -7,6 +7,11 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use drydock_plan::finding::Findings;
+use drydock_plan::requests::Requests;
+use drydock_plan::source::SourceFile;
+use drydock_plan::syntax::requests_file::requests_of;
+use drydock_plan::syntax::yaml;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use tokio::io::AsyncWriteExt;
@@ -37,7 +42,7 @@ pub struct TestHost {
     targets: BTreeMap<String, Arc<dyn Connection>>,
     servers: BTreeMap<String, Server>,
     attempt: String,
-    documents: BTreeMap<PathBuf, Value>,
+    requests: BTreeMap<PathBuf, String>,
     plans: BTreeMap<PathBuf, Value>,
 }
 
@@ -53,7 +58,7 @@ impl TestHost {
             targets: BTreeMap::new(),
             servers: BTreeMap::new(),
             attempt: "r1/step/1".into(),
-            documents: BTreeMap::new(),
+            requests: BTreeMap::new(),
             plans: BTreeMap::new(),
         }
     }
@@ -85,10 +90,10 @@ impl TestHost {
         Self { notes: Mutex::new(notes), ..self }
     }
 
-    /// With a document that is read under this path, relative to the plan's folder.
+    /// With a requests file under this path, relative to the plan's folder.
     #[must_use]
-    pub fn document(mut self, path: &str, value: Value) -> Self {
-        self.documents.insert(self.folder.join(path), value);
+    pub fn requests(mut self, path: &str, text: impl Into<String>) -> Self {
+        self.requests.insert(self.folder.join(path), text.into());
         self
     }
 
@@ -183,9 +188,17 @@ impl Host for TestHost {
         found.ok_or_else(|| StepError::new("plan.file", format!("there is no plan {}", plan.display())))
     }
 
-    async fn read_document(&self, path: &Path) -> Result<Value, StepError> {
-        let found = self.documents.get(path).cloned();
-        found.ok_or_else(|| StepError::new("document", format!("there is no file {}", path.display())))
+    async fn read_requests(&self, path: &Path) -> Result<Requests, StepError> {
+        let refused = |why: String| StepError::new("http.file", why);
+        let found = self.requests.get(path);
+        let text = found.ok_or_else(|| refused(format!("there is no file {}", path.display())))?;
+        let (source, mut findings) = (SourceFile::new("requests", text.as_str()), Findings::new());
+        let node = yaml::read(&source, 0, &mut findings);
+        let requests = node.map(|node| requests_of(&node, &source, &mut findings));
+        match (requests, findings.into_sorted().first()) {
+            (Some(requests), None) => Ok(requests),
+            (_, first) => Err(refused(first.map_or_else(String::new, |finding| finding.message.clone()))),
+        }
     }
 
     fn scratch(&self) -> &Path {

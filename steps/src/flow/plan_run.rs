@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, KindShape, PlanPath, Reconciled, Shape, StepError,
-    StepKind, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, KindShape, PlanPath, Reconciled, RunsPlan, Shape,
+    StepError, StepKind, Touch, inputs, known, maybe,
 };
 use serde_json::{Map, Value};
 
@@ -30,6 +30,7 @@ impl StepKind for PlanRun {
         KindShape {
             outputs: Shape::Map(&Shape::Any),
             effect: Effect::Writes,
+            runs_plan: Some(RunsPlan { plan: "plan", params: "params" }),
             example: "restore:\n  uses: plan.run\n  with: { plan: ./restore.yaml, params: { to: point:latest } }\n",
             ..described(
                 "plan.run",

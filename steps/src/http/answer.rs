@@ -1,10 +1,10 @@
 //! A server's answer: [`Answer`], read up to a limit, and what it means when it was not expected.
 
+use drydock_step::requests::StatusSet;
 use drydock_step::{Field, Shape, StepError};
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 
-use super::status::StatusSet;
 use crate::size::{LIMIT, fits};
 
 /// The outputs of a kind that gives an answer.
@@ -136,7 +136,7 @@ pub(super) fn too_large(request: &str, status: u16) -> StepError {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::outgoing::Method;
+    use drydock_step::requests::Method;
 
     use super::*;
 

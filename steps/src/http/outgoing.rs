@@ -1,56 +1,13 @@
 //! A request before it is sent: [`Outgoing`], which a dry run shows and a connection sends.
 
 use drydock_step::StepError;
+use drydock_step::requests::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
 use crate::said_effect::SaidEffect;
 use crate::word::Word;
-
-/// The methods that a plan may name.
-pub(super) const METHODS: &[&str] = &["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
-
-/// An HTTP method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs, reason = "the names are those of RFC 9110")]
-pub enum Method {
-    #[default]
-    Get,
-    Head,
-    Options,
-    Post,
-    Put,
-    Patch,
-    Delete,
-}
-
-impl Method {
-    /// Whether it only reads (RFC 9110, 9.2.1: safe methods).
-    pub fn reads(self) -> bool {
-        matches!(self, Self::Get | Self::Head | Self::Options)
-    }
-
-    /// Whether sending it twice is as good as once (RFC 9110, 9.2.2: idempotent methods).
-    pub fn repeats(self) -> bool {
-        self.reads() || matches!(self, Self::Put | Self::Delete)
-    }
-
-    /// As it stands on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Head => "HEAD",
-            Self::Options => "OPTIONS",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Patch => "PATCH",
-            Self::Delete => "DELETE",
-        }
-    }
-}
 
 /// What a request carries.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -1,6 +1,7 @@
 //! `http.request`: [`Request`] sends one request.
 
 use async_trait::async_trait;
+use drydock_step::requests::{METHODS, Method, STATUS_SET, StatusSet};
 use drydock_step::{
     Access, Action, ActionKind, Ctx, Effect, Ended, Facts, In, KindShape, Preflight, Reconciled, Shape,
     StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
@@ -9,8 +10,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::answer::OUTPUTS;
-use super::outgoing::{Body, METHODS, Method, Outgoing, pairs};
-use super::status::{STATUS_SET, StatusSet};
+use super::outgoing::{Body, Outgoing, pairs};
 use super::target::HttpConnection;
 use crate::described::described;
 use crate::said_effect::{SAID_EFFECT, SaidEffect};

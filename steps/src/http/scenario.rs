@@ -8,7 +8,7 @@ use drydock_step::{
 use serde_json::{Map, Value, json};
 
 use super::blanks::Known;
-use super::requests_file::{Planned, RequestsFile};
+use super::planned::Planned;
 use super::target::HttpConnection;
 use crate::described::described;
 
@@ -17,7 +17,7 @@ inputs! {
     pub struct ScenarioInputs {
         /// The requests file: `drydock: v1` and a list `requests`.
         file: PlanPath = known(Shape::Path).naming_a_source(),
-        /// Values that the file may name as `{{ name }}`, beside what it captures itself.
+        /// Values for the names that the file lists under `vars`; its texts read them as `{{ name }}`.
         vars: Map<String, Value> = maybe(Shape::Map(&Shape::Any)).with_secrets().or("{}"),
     }
 }
@@ -64,10 +64,10 @@ impl StepKind for Scenario {
     /// Reads the file: a mistake in it is found before anything is sent.
     async fn preflight(&self, ctx: &Ctx, inputs: &ScenarioInputs) -> Result<Preflight, StepError> {
         let Some(file) = inputs.file.value() else { return Ok(Preflight::default()) };
-        Ok(match requests_of(ctx, file).await {
+        Ok(match requests_of(ctx, file, inputs.vars.value()).await {
             Ok(file) => {
                 let line = |planned: &Planned| json!({ "line": planned.line(), "writes": !planned.reads() });
-                let requests: Vec<Value> = file.0.iter().map(line).collect();
+                let requests: Vec<Value> = file.iter().map(line).collect();
                 Preflight { facts: json!({ "requests": requests }), findings: Vec::new() }
             }
             Err(error) => {
@@ -86,14 +86,15 @@ impl StepKind for Scenario {
         inputs: &ScenarioInputs,
         from: Option<&Value>,
     ) -> Result<Ended, StepError> {
-        let file = requests_of(ctx, inputs.file.known()?).await?;
+        let vars = inputs.vars.known()?;
+        let file = requests_of(ctx, inputs.file.known()?, Some(vars)).await?;
         let connection = ctx.connection().await?;
         let server = HttpConnection::of(&*connection)?;
         let mut progress = Progress::of(from);
-        let mut known = Known(inputs.vars.known()?.clone());
+        let mut known = Known(vars.clone());
         known.0.extend(progress.captures.clone());
         let mut wrote = progress.done > 0;
-        for (index, planned) in file.0.iter().enumerate().skip(progress.done) {
+        for (index, planned) in file.iter().enumerate().skip(progress.done) {
             send(ctx, server, planned, &mut known).await.map_err(|error| StepError {
                 message: format!("{}: {}", planned.title, error.message),
                 // What went before is not sent again unasked.
@@ -107,13 +108,13 @@ impl StepKind for Scenario {
                     .captures
                     .extend(known.0.get_key_value(name).map(|(name, value)| (name.clone(), value.clone())));
             }
-            ctx.progress(progress.done as u64, Some(file.0.len() as u64), "requests", planned.title.clone());
-            if progress.done < file.0.len() {
+            ctx.progress(progress.done as u64, Some(file.len() as u64), "requests", planned.title.clone());
+            if progress.done < file.len() {
                 ctx.note(progress.note()).await?;
             }
         }
         let mut outputs = progress.captures;
-        outputs.insert("requests".into(), json!(file.0.len()));
+        outputs.insert("requests".into(), json!(file.len()));
         Ok(Ended::Outputs(Value::Object(outputs)))
     }
 
@@ -123,10 +124,25 @@ impl StepKind for Scenario {
     }
 }
 
-async fn requests_of(ctx: &Ctx, file: &PlanPath) -> Result<RequestsFile, StepError> {
-    let document = ctx.host.read_document(&file.resolved(&ctx.folder)).await?;
-    RequestsFile::parse(&document)
-        .map_err(|error| StepError { message: format!("{file}: {}", error.message), ..error })
+/// The requests of a file, which must be given the values that it wants, and no others.
+async fn requests_of(
+    ctx: &Ctx,
+    file: &PlanPath,
+    vars: Option<&Map<String, Value>>,
+) -> Result<Vec<Planned>, StepError> {
+    let requests = ctx.host.read_requests(&file.resolved(&ctx.folder)).await?;
+    if let Some(vars) = vars {
+        if let Some(missing) = requests.vars.iter().find(|name| !vars.contains_key(*name)) {
+            let message = format!("{file} wants a value for `{missing}`, and the step's `vars` has none");
+            return Err(StepError::new("http.file", message).help(format!("add `vars: {{ {missing}: … }}`")));
+        }
+        if let Some(more) = vars.keys().find(|name| !requests.vars.contains(name)) {
+            let message =
+                format!("the step's `vars` has `{more}`, and {file} does not name it under its `vars`");
+            return Err(StepError::new("http.file", message).help("correct the spelling in one of the two"));
+        }
+    }
+    Ok(Planned::all(requests))
 }
 
 /// Sends one request; its answer is judged and what is to be captured is known from now on.
@@ -143,7 +159,7 @@ async fn send(
     let outgoing = planned.outgoing(known).map_err(blank)?;
     let sent = server.send(&outgoing, planned.timeout());
     let answer = if outgoing.reads() { ctx.or_cancelled(sent).await? } else { sent.await? };
-    answer.judged(&planned.status)?;
+    answer.judged(&planned.request.status)?;
     let denied = planned.denied(answer.json.as_ref(), known).map_err(blank)?;
     let missing = |why: &str| {
         StepError::new("http.assert", format!("{} answered {}, but {why}", answer.request, answer.status))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use drydock_step::requests::Method;
 use drydock_step::{
     Connection, Field, Identity, Millis, PlanPath, Settings, Shape, StepError, TargetKind, TargetKindShape,
 };
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::answer::{Answer, Unread, too_large};
-use super::outgoing::{Method, Outgoing, header_map, shown};
+use super::outgoing::{Outgoing, header_map, shown};
 use crate::http_client::{attempt_header, causes, certificates, refused_settings};
 use crate::word::{WORD, Word};
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use drydock_step::requests::{STATUS_SET, StatusSet};
 use drydock_step::{
     Action, ActionKind, Ctx, Ended, Facts, KindShape, Millis, Reconciled, Shape, StepError, StepKind,
     TargetNeed, Touch, inputs, maybe,
@@ -12,7 +13,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::answer::OUTPUTS;
 use super::outgoing::Outgoing;
-use super::status::{STATUS_SET, StatusSet};
 use super::target::HttpConnection;
 use crate::described::described;
 

@@ -27,7 +27,7 @@ macro_rules! keywords {
     };
 }
 
-mod server;
+pub(crate) mod server;
 mod keyword;
 mod plan;
 mod param;
@@ -38,3 +38,6 @@ mod validation;
 mod environment;
 mod target;
 mod requests;
+mod request;
+mod expect;
+mod claim;

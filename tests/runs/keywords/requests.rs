@@ -3,10 +3,10 @@
 use super::keyword::{Keyword, Stage};
 use super::server::Server;
 
-keywords! { drydock description requests }
+keywords! { drydock description vars requests }
 
 /// A plan that sends the requests of `file.yaml`, checked together with that file.
-fn sent(file: &str) -> Keyword {
+pub(super) fn sent(file: &str) -> Keyword {
     Keyword::of_plan(
         "targets: { api: http }",
         &["it: { needs: [gate], uses: http.scenario, target: api, with: { file: file.yaml } }"],
@@ -46,6 +46,20 @@ fn description() -> Keyword {
             world.drydock("resume r").with_exit(12).says("+description: For others.");
             world.drydock("resume r --accept-changes").with_exit(0);
         })
+}
+
+/// Values that the step gives; without one that the file wants nothing is sent.
+fn vars() -> Keyword {
+    Keyword::of_plan(
+        "targets: { api: http }",
+        &["it: { needs: [gate], uses: http.scenario, target: api, with: { file: file.yaml, vars: { tenant: t7 } } }"],
+    )
+    .environment("targets: { api: { kind: http, url: 'http://SERVER' } }")
+    .file("file.yaml", "drydock: v1\nvars: [tenant]\nrequests:\n  - { path: '/of/{{ tenant }}', capture: { at: path } }\n")
+    .read_by_the_step("file.yaml")
+    .refuses("vars: [tenant]", "vars: [tenants]", "DD228", "no earlier request captures `tenant`")
+    .dry_alike("vars: [tenant]", "vars: [tenant, more]")
+    .shows("/steps/it/outputs/at", "/of/t7")
 }
 
 fn requests() -> Keyword {

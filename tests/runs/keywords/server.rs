@@ -5,11 +5,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// A server that lives as long as the test's process.
-pub(super) struct Server(SocketAddr);
+pub(crate) struct Server(SocketAddr);
 
 impl Server {
     /// On a free port of this machine.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         std::thread::spawn(move || {
@@ -23,18 +23,18 @@ impl Server {
     }
 
     /// Its host and port.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.0.to_string()
     }
 }
 
-/// Answers one request with its method and path, and with what a Qdrant without a cluster says about itself. Below `/cut` the first request of a path is done and gets no answer; below `/busy`
+/// Answers one request with its method, path, header `X-Drill` and body, and with what a Qdrant without a cluster says about itself. Below `/cut` the first request of a path is done and gets no answer; below `/busy`
 /// it gets a 503.
 fn answer(stream: TcpStream, met: &mut HashSet<String>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut first = String::new();
     reader.read_line(&mut first)?;
-    let mut length = 0;
+    let (mut length, mut drill) = (0, String::new());
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
@@ -45,8 +45,12 @@ fn answer(stream: TcpStream, met: &mut HashSet<String>) -> std::io::Result<()> {
         if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap_or(0);
         }
+        if let Some(value) = line.strip_prefix("x-drill:") {
+            value.trim().clone_into(&mut drill);
+        }
     }
-    std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink())?;
+    let mut sent = String::new();
+    (&mut reader).take(length).read_to_string(&mut sent)?;
     let mut words = first.split_whitespace();
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let is_first = met.insert(path.to_owned());
@@ -55,7 +59,7 @@ fn answer(stream: TcpStream, met: &mut HashSet<String>) -> std::io::Result<()> {
         path if path.contains("/busy") && is_first => "503 Service Unavailable",
         _ => "200 OK",
     };
-    let about = serde_json::json!({ "method": method, "path": path, "version": "1.17.1", "result": { "status": "disabled" } });
+    let about = serde_json::json!({ "method": method, "path": path, "version": "1.17.1", "result": { "status": "disabled" }, "drill": drill, "sent": sent });
     let body = about.to_string();
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",

@@ -9,10 +9,11 @@ use drydock_practice::octopus::fill;
 use drydock_practice::seed::Seed;
 use serde_json::{Map, json};
 
-use crate::args::{Binding, Format, PlanArgs, RehearseArgs};
+use crate::args::{Binding, PlanArgs, RehearseArgs};
 use crate::commands::plan_of::loaded;
 use crate::commands::print;
-use crate::load::{document, values};
+use crate::formats::Format;
+use crate::load::{environment_values, values};
 use crate::session::{Refusal, Session, runtime};
 
 use super::folder::{Folder, failed};
@@ -101,7 +102,7 @@ fn environment<'t>(
     own: Option<&Path>,
 ) -> Result<String, Refusal> {
     let unreadable = |error: drydock_step::StepError| Refusal::new(Exit::Usage, error.message);
-    let practice = document(&folder.environment()).map_err(unreadable)?;
+    let practice = environment_values(&folder.environment()).map_err(unreadable)?;
     let of_kind =
         |kind: &str| practice["targets"].as_object()?.values().find(|target| target["kind"] == kind).cloned();
     let mut bound = Map::new();
@@ -115,7 +116,7 @@ fn environment<'t>(
         bound.insert(name.to_owned(), target);
     }
     let params = match own {
-        Some(path) => document(path).map_err(unreadable)?["params"].clone(),
+        Some(path) => environment_values(path).map_err(unreadable)?["params"].clone(),
         None => practice["params"].clone(),
     };
     let mut file = json!({ "drydock": "v1", "environment": "rehearsal", "targets": bound });

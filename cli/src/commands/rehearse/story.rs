@@ -5,8 +5,9 @@ use drydock_practice::octopus::{disaster, fill, live_on};
 use drydock_practice::seed::Seed;
 use serde_json::Value;
 
-use crate::args::{Format, RehearseArgs};
+use crate::args::RehearseArgs;
 use crate::commands::print;
+use crate::formats::Format;
 use crate::session::{Refusal, Session, runtime};
 
 use super::folder::Folder;

@@ -14,6 +14,7 @@ mod validations;
 mod retries;
 mod people;
 mod resuming;
+mod changed;
 mod recorded;
 mod many;
 mod planted;

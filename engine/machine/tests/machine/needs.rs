@@ -84,6 +84,35 @@ fn an_ignored_failure_satisfies_needs_and_is_a_warning() {
         "a failed, b succeeded -> 0", //
     );
     assert_eq!(world.machine.report().warnings, ["a failed and was ignored: it broke: x"]);
+    let summary = world.machine.report().summary.unwrap();
+    assert_eq!(summary, "story succeeded; 1 succeeded; warning: a failed and was ignored: it broke: x");
+}
+
+#[test]
+fn a_summary_names_what_failed_first_how_many_did_and_what_was_ignored() {
+    let steps = [step("a").ignored(), step("b").continues(), step("c").continues(), step("d").needs(&["b"])];
+    let tells = finally("tell").with(json!({"text": "{{ run.summary }}"}));
+    let world = World::new(plan(steps.into_iter().chain([tells])).rto(5))
+        .fails("a", permanent("x"))
+        .fails("b", permanent("y"))
+        .fails("c", permanent("z"))
+        .takes("tell", 6)
+        .run()
+        .expect("a failed, b failed, c failed, d blocked, tell succeeded -> 20");
+    let summary = world.machine.report().summary.unwrap();
+    let words = "story failed at b: it broke: y; 2 failed, 1 succeeded, 1 blocked; warning: a failed and was ignored: it broke: x";
+    assert_eq!(
+        summary,
+        format!("{words}; warning: it took 6ms, longer than the recovery time objective of 5ms")
+    );
+    // What `finally` tells others, before it is itself counted.
+    let told = world.log.iter().find_map(|(_, event)| match event {
+        drydock_machine::RunEvent::AttemptStarted { step, inputs, .. } if step.as_str() == "tell" => {
+            inputs["text"].plain()
+        }
+        _ => None,
+    });
+    assert_eq!(told.unwrap(), json!(words.replace(", 1 succeeded", "")));
 }
 
 #[test]

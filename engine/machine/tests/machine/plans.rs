@@ -47,7 +47,7 @@ pub(crate) fn template(value: Value) -> Template {
 fn call(effect: Effect, with: Value) -> Call {
     let with = with.as_object().cloned().unwrap_or_default();
     let with = with.into_iter().map(|(key, value)| (key, template(value))).collect();
-    Call { kind: "test.kind", effect, target: None, with }
+    Call { kind: "test.kind", effect, target: None, with, further_targets: Vec::new(), files: Vec::new() }
 }
 
 /// A step under construction: what the plan language says of it, in its words.
@@ -217,6 +217,7 @@ pub(crate) fn plan(steps: impl IntoIterator<Item = StepBuilder>) -> PlanBuilder 
         steps,
         outputs: IndexMap::new(),
         environment: None,
+        files: IndexMap::new(),
         digest: Digest("d1".to_owned()),
     })
 }

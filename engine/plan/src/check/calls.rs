@@ -53,6 +53,7 @@ impl Calls<'_> {
         files: &mut Vec<NamedFile>,
         findings: &mut Findings,
     ) -> CheckedCall {
+        let files_before = files.len();
         let mut parts = InputParts { compiler, files };
         let Some(kind) = self.catalog.kinds.get(uses.value).copied() else {
             findings.push(self.unknown_kind(uses));
@@ -75,7 +76,8 @@ impl Calls<'_> {
         let target = self.targets.of_call(&kind, uses.place, written.target, own, findings);
         let owner = format!("`{}`", kind.name);
         let with = fit_fields(&mut parts, written.with, kind.inputs, &owner, uses.place, findings);
-        self.target_inputs(&kind, written.with, findings);
+        let further_targets = self.target_inputs(&kind, written.with, findings);
+        let named = parts.files.iter().skip(files_before).map(|file| file.path.clone());
         let sound =
             findings.iter().skip(before).all(|finding| finding.severity != crate::finding::Severity::Error);
         let own_target = target.clone().flatten();
@@ -84,12 +86,15 @@ impl Calls<'_> {
             effect: effect(&kind, &with),
             target,
             with: with.clone(),
+            further_targets,
+            files: named.collect(),
         });
         CheckedCall { kind: Some(kind), target: own_target, call, with }
     }
 
-    /// The inputs that name further targets.
-    fn target_inputs(&self, kind: &KindShape, with: &[Entry], findings: &mut Findings) {
+    /// The inputs that name further targets; the targets that they name.
+    fn target_inputs(&self, kind: &KindShape, with: &[Entry], findings: &mut Findings) -> Vec<Name> {
+        let mut targets = Vec::new();
         for (input, kinds) in kind.target_inputs {
             let Some(entry) = with.iter().find(|entry| &*entry.key == *input) else { continue };
             let items = match &entry.value.value {
@@ -102,11 +107,13 @@ impl Calls<'_> {
                     Some(text) => {
                         let owner = format!("`{input}` of `{}`", kind.name);
                         self.targets.named(&owner, Spanned::new(text, item.place), Some(kinds), findings);
+                        targets.extend(Name::parse(text));
                     }
                     None => {}
                 }
             }
         }
+        targets
     }
 
     fn unknown_kind(&self, uses: Spanned<&str>) -> Finding {

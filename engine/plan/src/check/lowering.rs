@@ -107,6 +107,7 @@ pub(super) fn lower(
                 name: environment.name.clone(),
                 protected: environment.protected,
             }),
+            files: IndexMap::new(),
             digest: Digest(String::new()),
         }),
         _ => None,

@@ -1,6 +1,7 @@
 //! Everything about a plan that can be known before it runs: [`check`] makes of a [`CheckInput`] a [`Plan`], or says what is wrong, all
 //! of it at once.
 
+mod files;
 mod sites;
 mod table;
 mod shapes;
@@ -14,6 +15,8 @@ mod foreach;
 mod validations;
 mod steps;
 mod lowering;
+mod inner_plans;
 mod whole;
 
-pub use whole::{CheckInput, Checked, Demand, Files, NamedSource, check};
+pub use files::Files;
+pub use whole::{CheckInput, Checked, Demand, NamedSource, check};

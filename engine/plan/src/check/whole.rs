@@ -3,30 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use crate::catalog::Catalog;
 use crate::codes;
 use crate::digest::digest_of;
-use crate::environment::{Environment, Reading};
+use crate::environment::{Bound, Environment, Reading};
 use crate::finding::{Finding, Findings};
-use crate::model::Plan;
+use crate::model::{Plan, Target};
+use crate::name::Name;
 use crate::params::{GivenParams, Params};
 use crate::source::{Place, SourceFile};
 use crate::syntax::file::FileKind;
 use crate::syntax::plan_file::PlanFile;
-use crate::syntax::requests_file::RequestsFile;
+use crate::syntax::requests_file::requests_of;
 use crate::syntax::tree::Node;
 use crate::syntax::yaml;
 
+use super::files::Files;
+use super::inner_plans::inner_plans;
 use super::lowering::{Lower, lower};
-
-/// The files that inputs name. The one who asks opens them: this room opens none.
-pub trait Files {
-    /// The bytes of the file at this path, as the plan writes it: relative to the plan's folder.
-    ///
-    /// # Errors
-    /// Why it cannot be read, in words.
-    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
-}
 
 /// How much must be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +74,8 @@ pub struct Checked {
     pub sources: Vec<SourceFile>,
     /// The files that inputs name, by path.
     pub named: Vec<NamedSource>,
+    /// Every target that the environment binds, also those that the plan does not name.
+    pub bound: IndexMap<Name, Target>,
 }
 
 impl Checked {
@@ -89,8 +87,13 @@ impl Checked {
 
 /// Check one file, and where it is a plan make the plan.
 pub fn check(input: &CheckInput<'_>) -> Checked {
-    let mut work =
-        Work { input, findings: Findings::new(), sources: vec![input.file.clone()], named: Vec::new() };
+    let mut work = Work {
+        input,
+        findings: Findings::new(),
+        sources: vec![input.file.clone()],
+        named: Vec::new(),
+        bound: IndexMap::new(),
+    };
     let node = yaml::read(input.file, 0, &mut work.findings);
     let kind = node.as_ref().and_then(|node| FileKind::of(node, &mut work.findings));
     let plan = match (&node, kind) {
@@ -100,7 +103,7 @@ pub fn check(input: &CheckInput<'_>) -> Checked {
             None
         }
         (Some(node), Some(FileKind::Requests)) => {
-            RequestsFile::of(node, &mut work.findings);
+            requests_of(node, input.file, &mut work.findings);
             None
         }
         // The environment is read also where the plan cannot be: all errors at once.
@@ -109,8 +112,8 @@ pub fn check(input: &CheckInput<'_>) -> Checked {
             None
         }
     };
-    let Work { findings, sources, named, .. } = work;
-    Checked { kind, plan, findings: findings.into_sorted(), sources, named }
+    let Work { findings, sources, named, bound, .. } = work;
+    Checked { kind, plan, findings: findings.into_sorted(), sources, named, bound }
 }
 
 /// One check as it goes on.
@@ -119,6 +122,7 @@ struct Work<'a> {
     findings: Findings,
     sources: Vec<SourceFile>,
     named: Vec<NamedSource>,
+    bound: IndexMap<Name, Target>,
 }
 
 impl Work<'_> {
@@ -128,8 +132,15 @@ impl Work<'_> {
         let mut params = Params::declare(&file.params, &mut self.findings);
         if let Some(environment) = &environment {
             params.take_environment(&environment.params, &mut self.findings);
+            let bound = |(name, bound): (&Name, &Option<Bound>)| {
+                let Bound { kind, settings, .. } = bound.as_ref()?;
+                Some((name.clone(), Target { kind, settings: Some(settings.clone()) }))
+            };
+            self.bound = environment.targets.iter().filter_map(bound).collect();
         }
         params.take(self.input.given, &mut self.sources, &mut self.findings);
+        let Work { input, findings, .. } = self;
+        inner_plans(&file, &input.file.name, input.catalog, input.files, findings);
         let with = Lower {
             source: self.input.file,
             catalog: self.input.catalog,
@@ -143,6 +154,8 @@ impl Work<'_> {
         let mut plan = lowered.plan.filter(|_| !self.findings.has_errors())?;
         let own = [("plan", Some(self.input.file)), ("environment", self.input.environment)];
         let own = own.into_iter().filter_map(|(name, source)| Some((name, source?.text.as_bytes())));
+        let digest = |file: &NamedSource| digest_of([("file", &*file.bytes)]);
+        plan.files = self.named.iter().map(|file| (file.path.clone(), digest(file))).collect();
         plan.digest = digest_of(own.chain(self.named.iter().map(|file| (file.path.as_str(), &*file.bytes))));
         Some(plan)
     }

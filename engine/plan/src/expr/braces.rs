@@ -47,6 +47,18 @@ pub(crate) fn chunks(text: &str) -> Result<Vec<Chunk<'_>>, Box<Finding>> {
     Ok(chunks)
 }
 
+/// What stands between the braces of a text, without blanks around it, each with where it begins; or what is wrong with the braces.
+///
+/// # Errors
+/// The finding, with a place in the text.
+pub fn braces_of(text: &str) -> Result<Vec<(usize, &str)>, Box<Finding>> {
+    let inside = |chunk| match chunk {
+        Chunk::Expr { text, offset } => Some((offset, text)),
+        Chunk::Text(_) => None,
+    };
+    Ok(chunks(text)?.into_iter().filter_map(inside).collect())
+}
+
 /// Plain text, which may not hold what looks like a statement or a comment of a template.
 fn plain<'t>(text: &'t str, from: usize, to: usize, chunks: &mut Vec<Chunk<'t>>) -> Result<(), Box<Finding>> {
     let part = text.get(from..to).unwrap_or_default();

@@ -29,6 +29,7 @@ mod braces;
 mod expression;
 mod template;
 
+pub use braces::braces_of;
 pub use codes::{CODES, CodePage};
 pub use datum::Datum;
 pub use expression::{Expr, GuardedStep, compile_expr, guards};

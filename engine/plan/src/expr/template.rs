@@ -185,6 +185,29 @@ impl Template {
         }
     }
 
+    /// As it was written, as a value: its expressions stand in braces, with `words` as their texts.
+    pub fn written(&self, words: &dyn Fn(&Expr) -> String) -> Value {
+        let braced = |text: &str| format!("{{{{ {text} }}}}");
+        match &*self.0 {
+            Body::Literal(value) => value.clone(),
+            Body::Whole(expr) => Value::String(braced(&words(expr))),
+            Body::Text(parts) => Value::String(
+                parts
+                    .iter()
+                    .map(|part| match part {
+                        Part::Text(text) => text.clone(),
+                        Part::Expr(expr) => braced(&words(expr)),
+                        Part::Secret(name) => braced(name),
+                    })
+                    .collect(),
+            ),
+            Body::List(items) => items.iter().map(|item| item.written(words)).collect(),
+            Body::Map(map) => {
+                Value::Object(map.iter().map(|(key, value)| (key.clone(), value.written(words))).collect())
+            }
+        }
+    }
+
     fn walk<'t>(&'t self, visit: &mut dyn FnMut(Walked<'t>)) {
         match &*self.0 {
             Body::Literal(_) => {}

@@ -126,6 +126,15 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// The number under this key.
+    pub fn number(&self, name: &str, findings: &mut Findings) -> Option<&'n serde_json::Number> {
+        let (key, entry) = self.get(name)?;
+        match &entry.value.value {
+            Value::Number(number) => Some(number),
+            _ => wrong_type(key, entry, findings),
+        }
+    }
+
     /// The number of at least 1 under this key.
     pub fn positive(&self, name: &str, findings: &mut Findings) -> Option<Spanned<u32>> {
         let (key, entry) = self.get(name)?;

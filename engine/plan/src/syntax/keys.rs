@@ -1,6 +1,7 @@
 //! The keys of every mapping of the language, each described once: [`Table`], [`Key`]. The readers, did-you-mean, the schema and the
 //! reference page read these tables.
 
+use crate::requests::{METHODS, STATUS_SET};
 use crate::shape::Shape;
 
 /// The keys of one mapping of the language.
@@ -68,8 +69,6 @@ pub enum Wanted {
     MapOf(&'static Table),
     /// A list of mappings with these keys.
     ListOf(&'static Table),
-    /// A list of mappings of which nothing more is said here.
-    Requests,
 }
 
 impl Wanted {
@@ -92,7 +91,7 @@ impl Wanted {
             Self::RetryErrors => "a list of error classes or codes".into(),
             Self::Mapping(table) => format!("{}, as a mapping", table.what),
             Self::MapOf(table) => format!("a mapping of names, each to {}", table.what),
-            Self::ListOf(_) | Self::Requests => "a list of mappings".into(),
+            Self::ListOf(_) => "a list of mappings".into(),
         }
     }
 }
@@ -447,11 +446,120 @@ pub static REQUESTS: Table = Table {
     keys: &[
         VERSION,
         DESCRIPTION,
+        key(
+            "vars",
+            Wanted::Names,
+            "vars: [tenant]",
+            "The names of the values that the step gives in its `vars`; texts read them as `{{ tenant }}`.",
+        ),
         required(
             "requests",
-            Wanted::Requests,
+            Wanted::ListOf(&REQUEST),
             "requests: [{ path: /health, expect: { status: 200 } }]",
             "The requests, in order.",
+        ),
+    ],
+};
+
+/// Text that may also be written as a number or a boolean.
+const WORD: Shape = Shape::Either(&Shape::Text, &Shape::Either(&Shape::Number, &Shape::Boolean));
+
+/// A request.
+pub static REQUEST: Table = Table {
+    name: "request",
+    what: "a request",
+    doc: "one HTTP request and what its answer must be; its texts may hold `{{ name }}` with what an earlier one captured",
+    keys: &[
+        key(
+            "name",
+            Wanted::Value(Shape::Text),
+            "name: open a conversation",
+            "What it does, in words for messages; once in a file.",
+        ),
+        key(
+            "method",
+            Wanted::Value(Shape::OneOf(METHODS)),
+            "method: POST",
+            "The HTTP method; `GET` when it is left out.",
+        ),
+        required("path", Wanted::Value(Shape::Text), "path: /agents", "The path below the target's URL."),
+        key("query", Wanted::Value(Shape::Map(&WORD)), "query: { limit: 5 }", "Added to the URL's query."),
+        key(
+            "headers",
+            Wanted::Value(Shape::Map(&WORD)),
+            "headers: { X-Drill: yes }",
+            "Added to the target's headers.",
+        ),
+        key("json", Wanted::Value(Shape::Any), "json: { message: hello }", "A JSON body; not beside `body`."),
+        key("body", Wanted::Value(Shape::Text), "body: hello", "A body of text."),
+        key(
+            "effect",
+            Wanted::Value(Shape::OneOf(&["writes", "reads"])),
+            "effect: reads",
+            "Whether it changes anything; its method says so when it is left out.",
+        ),
+        key("expect", Wanted::Mapping(&EXPECT), "expect: { status: 201 }", "What the answer must be."),
+        key(
+            "capture",
+            Wanted::Value(Shape::Map(&Shape::Text)),
+            "capture: { agent: agents.0.id }",
+            "What is kept of the answer's JSON for later requests, and given as the step's outputs: names with places such as `agents.0.id`.",
+        ),
+        key(
+            "timeout",
+            Wanted::Value(Shape::Duration),
+            "timeout: 30s",
+            "The longest that it may take; the target's own when it is left out.",
+        ),
+    ],
+};
+
+/// What an answer must be.
+pub static EXPECT: Table = Table {
+    name: "expect",
+    what: "an expectation",
+    doc: "what the answer to a request must be",
+    keys: &[
+        key(
+            "status",
+            Wanted::Value(STATUS_SET),
+            "status: [200, 404]",
+            "The status: `200`, `2xx`, or a list of those; `2xx` when it is left out.",
+        ),
+        key(
+            "json",
+            Wanted::ListOf(&CLAIM),
+            "json: [{ path: agents, at_least: 1 }]",
+            "What must hold of the answer's JSON.",
+        ),
+    ],
+};
+
+/// What must hold of one place of an answer.
+pub static CLAIM: Table = Table {
+    name: "claim",
+    what: "a claim about JSON",
+    doc: "what must hold of the value at one place of an answer",
+    keys: &[
+        required(
+            "path",
+            Wanted::Value(Shape::Text),
+            "path: agents.0.id",
+            "The place: keys with dots between them, `[0]` or `.0` for an item of a list, `$` for the whole.",
+        ),
+        key("equals", Wanted::Value(Shape::Any), "equals: ready", "It is this value."),
+        key(
+            "contains",
+            Wanted::Value(Shape::Any),
+            "contains: Vienna",
+            "It is text with this part, a list with this item, or a mapping with this key.",
+        ),
+        key("exists", Wanted::Value(Shape::Boolean), "exists: true", "It is there, or it is not."),
+        key(
+            "at_least",
+            Wanted::Value(Shape::Number),
+            "at_least: 5",
+            "It is a number not below this, or a list, mapping or text of at least this length.",
         ),
     ],
 };
@@ -464,8 +572,20 @@ impl Table {
 }
 
 /// All tables, in the order of the reference.
-pub static TABLES: [&Table; 9] =
-    [&PLAN, &PARAM, &OBJECTIVES, &STEP, &RETRY, &VALIDATION, &ENVIRONMENT, &TARGET, &REQUESTS];
+pub static TABLES: [&Table; 12] = [
+    &PLAN,
+    &PARAM,
+    &OBJECTIVES,
+    &STEP,
+    &RETRY,
+    &VALIDATION,
+    &ENVIRONMENT,
+    &TARGET,
+    &REQUESTS,
+    &REQUEST,
+    &EXPECT,
+    &CLAIM,
+];
 
 #[cfg(test)]
 mod tests {

@@ -13,4 +13,5 @@ pub mod file;
 mod retry;
 pub mod plan_file;
 pub mod environment_file;
+mod blanks;
 pub mod requests_file;

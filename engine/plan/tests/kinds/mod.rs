@@ -1,6 +1,6 @@
 //! Kinds and target kinds to check plans against in tests: the shapes of the real ones, as far as the plans of `tests/plans` use them.
 
-use drydock_plan::catalog::{Catalog, Effect, KindShape, TargetKindShape, TargetNeed};
+use drydock_plan::catalog::{Catalog, Effect, KindShape, RunsPlan, TargetKindShape, TargetNeed};
 use drydock_plan::shape::{Field, Shape};
 
 use Shape::{
@@ -31,6 +31,7 @@ const fn kind(
         outputs,
         effect,
         answers_in_dry_run: false,
+        runs_plan: None,
         reconciles: true,
         permissions: &[],
         example: "",
@@ -103,13 +104,16 @@ const OUTSIDE: [KindShape; 6] = [
         Record(&[must("status", Integer), must("ms", Integer)]),
     ),
     kind("http.scenario", HTTP, Effect::Writes, &[must("file", Path).naming_a_source()], Map(&Any)),
-    kind(
-        "plan.run",
-        TargetNeed::None,
-        Effect::Writes,
-        &[must("plan", Path).naming_a_source(), may("params", Map(&Any))],
-        Any,
-    ),
+    KindShape {
+        runs_plan: Some(RunsPlan { plan: "plan", params: "params" }),
+        ..kind(
+            "plan.run",
+            TargetNeed::None,
+            Effect::Writes,
+            &[must("plan", Path).naming_a_source(), may("params", Map(&Any))],
+            Any,
+        )
+    },
     kind(
         "target.ping",
         TargetNeed::Any,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// Keys and indices, from the top.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct JsonPath {
+pub struct JsonPath {
     text: String,
     parts: Vec<Part>,
 }
@@ -21,7 +21,7 @@ impl JsonPath {
     ///
     /// # Errors
     /// In words.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let bad = || format!("`{text}` is not a path; write for example `answers[0].text`");
         let mut parts = Vec::new();
         let mut rest = text.strip_prefix('$').unwrap_or(text);
@@ -49,7 +49,7 @@ impl JsonPath {
     }
 
     /// What stands there.
-    pub(super) fn find<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+    pub fn find<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         self.parts.iter().try_fold(value, |value, part| match part {
             Part::Key(key) => match value {
                 Value::Array(items) => items.get(key.parse::<usize>().ok()?),

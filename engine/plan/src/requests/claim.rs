@@ -1,4 +1,4 @@
-//! What a JSON answer must say: [`Claim`], read from an `expect` of a requests file.
+//! What a JSON answer must say: [`Claim`], one thing that the `expect` of a request says about a place in it.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,7 @@ const WORDS: &str = "`equals`, `contains`, `exists` and `at_least`";
 
 /// One thing that must hold of the value at a path.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Claim {
+pub struct Claim {
     path: JsonPath,
     holds: Holds,
 }
@@ -31,7 +31,7 @@ impl Claim {
     ///
     /// # Errors
     /// In words.
-    pub(super) fn parse(map: &Map<String, Value>) -> Result<Vec<Self>, String> {
+    pub fn parse(map: &Map<String, Value>) -> Result<Vec<Self>, String> {
         let path = map.get("path").and_then(Value::as_str).ok_or("an expectation of `json` has no `path`")?;
         let path = JsonPath::parse(path)?;
         let claim = |holds| Self { path: path.clone(), holds };
@@ -55,7 +55,7 @@ impl Claim {
     }
 
     /// Why it does not hold of an answer; `None` when it does.
-    pub(super) fn denied(&self, answer: &Value) -> Option<String> {
+    pub fn denied(&self, answer: &Value) -> Option<String> {
         let path = &self.path;
         let found = self.path.find(answer);
         let expected = match (&self.holds, found) {

@@ -1,0 +1,217 @@
+//! The pages of the codes that are words, `http.status`: [`Page`]. Their texts are those of `docs/codes`; codes of the form `DD203` have
+//! theirs in the plan room.
+
+/// The page of SQL Server's own numbers, which many codes share.
+const FAMILY: &str = "sqlserver.number";
+
+macro_rules! pages {
+    ($($code:literal,)*) => {
+        /// Every page, by its code.
+        static PAGES: &[(&str, &str)] =
+            &[$(($code, include_str!(concat!("../../docs/codes/", $code, ".md"))),)*];
+    };
+}
+
+pages![
+    "artifact.absent",
+    "artifact.damaged",
+    "artifact.exists",
+    "artifact.io",
+    "artifact.large",
+    "artifact.path",
+    "backup.unrecorded",
+    "cancel",
+    "cancelled",
+    "dry-run",
+    "ef.database",
+    "ef.exit",
+    "ef.file",
+    "ef.newer",
+    "ef.pending",
+    "ef.script",
+    "flow.fail",
+    "foreach.key",
+    "foreach.list",
+    "http.assert",
+    "http.connect",
+    "http.file",
+    "http.large",
+    "http.lost",
+    "http.request",
+    "http.status",
+    "http.wait",
+    "input",
+    "internal",
+    "journal",
+    "locked",
+    "mark.incomplete",
+    "mark.lost",
+    "mark.table",
+    "objective.missed",
+    "output.large",
+    "panic",
+    "plan.changed",
+    "plan.circle",
+    "plan.run",
+    "plan.unconfirmed",
+    "point.ambiguous",
+    "point.derived",
+    "point.missing",
+    "point.none",
+    "point.opened",
+    "point.orphans",
+    "point.query",
+    "point.sealed",
+    "point.truth",
+    "point.unproved",
+    "point.unusable",
+    "process.exit",
+    "process.json",
+    "process.output",
+    "process.reaper",
+    "process.signal",
+    "process.start",
+    "process.wait",
+    "qdrant.absent",
+    "qdrant.alias",
+    "qdrant.answer",
+    "qdrant.broken",
+    "qdrant.busy",
+    "qdrant.changed",
+    "qdrant.checksum",
+    "qdrant.compat",
+    "qdrant.connect",
+    "qdrant.count",
+    "qdrant.incomplete",
+    "qdrant.key",
+    "qdrant.lost",
+    "qdrant.moving",
+    "qdrant.name",
+    "qdrant.nodes",
+    "qdrant.overwrites",
+    "qdrant.refused",
+    "qdrant.server",
+    "qdrant.sharding",
+    "qdrant.small",
+    "qdrant.topology",
+    "qdrant.version",
+    "query.parameter",
+    "query.rows",
+    "query.writes",
+    "restore.chain",
+    "restore.exists",
+    "restore.folder",
+    "restore.other_set",
+    "restore.position",
+    "restore.state",
+    "restore.unclear",
+    "restore.zone",
+    "secret",
+    "sqlserver.answer",
+    "sqlserver.connect",
+    "sqlserver.lost",
+    "sqlserver.marks",
+    "sqlserver.number",
+    "sqlserver.path",
+    "sqlserver.unseen",
+    "target.settings",
+    "target.unbound",
+    "timeout",
+    "unknown",
+    "validation",
+];
+
+/// What a page says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// The code that was asked for.
+    pub(crate) code: String,
+    /// What it is, in a few words.
+    pub(crate) title: String,
+    /// What happened, and what the run does about it.
+    pub(crate) what: String,
+    /// What to do.
+    pub(crate) remedy: String,
+}
+
+impl Page {
+    /// The page of a code that is words, or a number of a server.
+    pub(crate) fn of(code: &str) -> Option<Self> {
+        let code = code.to_ascii_lowercase();
+        let own = PAGES.iter().find(|(name, _)| *name == code && *name != FAMILY);
+        own.and_then(|(_, text)| Self::read(&code, text)).or_else(|| Self::of_number(&code))
+    }
+
+    /// All codes with a page of their own.
+    pub(crate) fn codes() -> impl Iterator<Item = &'static str> {
+        PAGES.iter().map(|(code, _)| *code).filter(|code| *code != FAMILY)
+    }
+
+    /// `# code: title`, what happened, `What to do: …`.
+    fn read(code: &str, text: &str) -> Option<Self> {
+        let (head, rest) = text.split_once("\n\n")?;
+        let (_, title) = head.split_once(": ")?;
+        let (what, remedy) = rest.rsplit_once("What to do: ")?;
+        Some(Self {
+            code: code.to_owned(),
+            title: title.to_owned(),
+            what: what.trim_end().to_owned(),
+            remedy: remedy.trim_end().trim_end_matches('.').to_owned(),
+        })
+    }
+
+    /// The page of a number of SQL Server, with what its table says of it.
+    fn of_number(code: &str) -> Option<Self> {
+        let number = code.strip_prefix("sqlserver.")?;
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let (_, text) = PAGES.iter().find(|(name, _)| *name == FAMILY)?;
+        let family = Self::read(code, text)?;
+        let (prose, table) = family.what.split_once("\n| number |")?;
+        let row = table.lines().find_map(|line| {
+            let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
+            let (numbers, class, remedy) = (cells.next()?, cells.next()?, cells.next()?);
+            numbers.split(", ").any(|one| one == number).then(|| (class.to_owned(), remedy.to_owned()))
+        });
+        let classes = prose.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("**: "));
+        Some(match row {
+            None => Self { what: prose.trim_end().to_owned(), ..family },
+            Some((class, remedy)) => {
+                let means =
+                    classes.into_iter().find(|(name, _)| *name == class).map_or("", |(_, means)| means);
+                let first = prose.lines().next().unwrap_or_default();
+                Self { what: format!("{first}\n\nIts class is **{class}**: {means}"), remedy, ..family }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_says_what_happened_and_what_to_do() {
+        for (code, text) in PAGES {
+            let page = Page::read(code, text).unwrap_or_else(|| panic!("{code} has another form"));
+            assert!(!page.what.is_empty() && page.remedy.len() > 5, "{code}");
+            let head =
+                if *code == FAMILY { "# sqlserver.NUMBER: ".to_owned() } else { format!("# {code}: ") };
+            assert!(text.starts_with(&head), "{code} is headed otherwise");
+        }
+    }
+
+    #[test]
+    fn a_number_of_the_server_finds_its_row() {
+        let page = Page::of("sqlserver.4312").unwrap();
+        assert_eq!(page.title, "error of the server");
+        assert!(page.what.contains("Its class is **replan**: these backups do not follow"), "{page:?}");
+        assert_eq!(page.remedy, "a log backup is missing between these; `drydock chain` names the gap");
+        let other = Page::of("sqlserver.50000").unwrap();
+        assert!(other.what.contains("- **wait**") && !other.what.contains('|'), "{other:?}");
+        for none in ["sqlserver.", "sqlserver.12x", "sqlserver.number", "http.12"] {
+            assert_eq!(Page::of(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What a dry run shows: [`DryRun`].
+
+use drydock_plan::name::{Digest, Name};
+use drydock_step::{Action, PreflightFinding};
+use serde::Serialize;
+
+/// Whether a step would run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runs {
+    /// It would.
+    Yes,
+    /// It would not.
+    No,
+    /// That depends on what is known only during the run.
+    Unknown,
+}
+
+/// One step, or one instance of it, as a run would do it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DryStep {
+    /// Its name, with its key.
+    pub id: String,
+    /// Its kind.
+    pub uses: &'static str,
+    /// Whether it would run.
+    pub runs: Runs,
+    /// Why, where that is not plain.
+    pub why: Option<String>,
+    /// What it would do, in order, its validations last.
+    pub actions: Vec<Action>,
+    /// The steps whose outputs it waits for.
+    pub unknown: Vec<Name>,
+}
+
+/// A thing that a run would destroy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Destroys {
+    /// By which step; through inner plans with theirs, `outer/inner`.
+    pub step: String,
+    /// On which target.
+    pub target: Option<String>,
+    /// What.
+    pub resource: String,
+}
+
+impl Destroys {
+    /// What, in words: a resource may not be known before the run.
+    pub fn words(&self) -> &str {
+        if self.resource == "?" { "something that is known during the run" } else { &self.resource }
+    }
+}
+
+/// A step of which only the run knows which plan it runs, and so what that would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unseen {
+    /// The step; through inner plans with theirs, `outer/inner`.
+    pub step: String,
+}
+
+/// What a probe found about a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DryFinding {
+    /// The step.
+    pub step: String,
+    /// What.
+    #[serde(flatten)]
+    pub finding: PreflightFinding,
+}
+
+/// The version of a dry run that is written down.
+pub const VERSION: u32 = 1;
+
+/// A whole dry run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DryRun {
+    /// `dry-run`: what the document is.
+    pub drydock: &'static str,
+    /// The format's version, [`VERSION`].
+    pub version: u32,
+    /// Of what was shown.
+    pub digest: Digest,
+    /// The steps in written order.
+    pub steps: Vec<DryStep>,
+    /// Everything that would be destroyed.
+    pub destroys: Vec<Destroys>,
+    /// Steps that run a plan which only the run knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<Unseen>,
+    /// What speaks against it.
+    pub findings: Vec<DryFinding>,
+}
+
+impl DryRun {
+    /// Whether something was found that keeps the run from succeeding.
+    pub fn cannot_succeed(&self) -> bool {
+        self.findings.iter().any(|found| found.finding.fatal)
+    }
+}
