@@ -127,15 +127,19 @@ pub(crate) fn step_asked(world: &World) -> bool {
 
 /// The ledger's lines.
 pub(crate) fn ledger(world: &World) -> Vec<Value> {
-    world.text("ledger.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    whole_lines(&world.text("ledger.jsonl"))
+}
+
+/// The lines of a file that grows, or whose writer was killed: what stands behind the last end of a line is none yet.
+fn whole_lines(text: &str) -> Vec<Value> {
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The events of the run `r` and of runs inside it.
 fn journals(world: &World) -> Vec<Value> {
-    let mut events = world.journal();
-    let inner = world.text(".drydock/r-step/journal.jsonl");
-    events.extend(inner.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
-    events
+    let journals = ["r", "r-step"].map(|run| world.text(&format!(".drydock/{run}/journal.jsonl")));
+    journals.iter().flat_map(|text| whole_lines(text)).collect()
 }
 
 /// The files of the artifact store as they are now, unfinished ones too.

@@ -19,7 +19,7 @@ fn snapshots_of_two_collections() -> Case {
         "
 targets: { vectors: qdrant }
 steps:
-  step: { uses: qdrant.snapshot, target: vectors, with: { collections: \"agent_*\", max_parallel: 1 } }
+  step: { uses: qdrant.snapshot, target: vectors, with: { collections: \"agent_*\" } }
 ",
     )
 }
@@ -57,7 +57,6 @@ steps:
     needs: [made]
     foreach: steps.made.outputs.collections
     key: item.collection
-    max_parallel: 1
     with: { snapshot: \"{{ item }}\", to: backups }
 ",
     )

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::Sender;
 
 use drydock_machine::{Ended, Failure, Verdict, Work};
@@ -133,6 +134,7 @@ impl Executor {
             attempt_id: attempt.clone(),
             cancel: cancel.clone(),
             inbox: inbox.clone(),
+            noted: AtomicU32::new(0),
         };
         let ctx = Ctx {
             run: self.services.site.run.clone(),
