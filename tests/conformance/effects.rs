@@ -12,7 +12,6 @@ use crate::world::World;
 /// Requests that write and may be made again, by the beginnings of their names. The list is short, and each says why.
 const HARMLESS: &[(&str, &str)] = &[
     ("exec sp_getapplock", "a lock is held by a connection and goes with it"),
-    ("exec sp_releaseapplock", "the end of such a lock"),
     ("commit", "the end of a transaction; what was changed in it is counted by itself"),
 ];
 
@@ -99,6 +98,14 @@ impl Effects {
             }
         }
         assert!(wrong.is_empty(), "{when}, then resumed: not each effect once\n{}", wrong.join("\n"));
+    }
+
+    /// Whether an effect is there more often than in another run.
+    pub(crate) fn has_more(&self, name: &str, than: &Self) -> bool {
+        let count = |of: &Self| {
+            [&of.ledger, &of.store, &of.file].iter().filter_map(|counts| counts.get(name)).sum::<usize>()
+        };
+        count(self) > count(than)
     }
 }
 

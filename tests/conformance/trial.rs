@@ -37,8 +37,11 @@ struct Left {
 /// The case holds: killed at any phase and resumed, its run did what it does uncut, and says what it says uncut.
 pub(crate) fn hold(case: &Case) {
     let uncut = Trial::begin(case, None).uncut();
-    for phase in phases(case, &uncut) {
-        Trial::begin(case, Some(phase)).cut(phase, &uncut);
+    let phases = phases(case, &uncut).into_iter();
+    let cut: Vec<Effects> = phases.map(|phase| Trial::begin(case, Some(phase)).cut(phase, &uncut)).collect();
+    for (name, _) in case.repeats {
+        let repeated = cut.iter().any(|effects| effects.has_more(name, &uncut.effects));
+        assert!(repeated, "{} never did `{name}` again: the case need not allow it", case.kind);
     }
 }
 
@@ -111,7 +114,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The run killed at a phase and resumed, compared with the uncut one.
-    fn cut(self, phase: Phase, uncut: &Left) {
+    fn cut(self, phase: Phase, uncut: &Left) -> Effects {
         self.kill(phase);
         let at_kill = puts(&self.world);
         let done = Effects::of(&self.world).seen(self.case.seen);
