@@ -62,13 +62,16 @@ impl Effects {
         found
     }
 
-    /// How many of them are the step's own, in the place where its case says that they are seen.
-    pub(crate) fn seen(&self, seen: Seen) -> usize {
+    /// How many of them are the step's own, in the place where its case says that they are seen; with a key, those of that instance,
+    /// where the place tells instances apart.
+    pub(crate) fn seen(&self, seen: Seen, key: Option<&str>) -> usize {
         let count = |counts: &Counts, fits: &dyn Fn(&str) -> bool| {
             counts.iter().filter(|(name, _)| fits(name)).map(|(_, times)| times).sum()
         };
         match seen {
-            Seen::Ledger => count(&self.ledger, &|name| is_of_step(name)),
+            Seen::Ledger => count(&self.ledger, &|name| {
+                is_of_step(name) && key.is_none_or(|key| name.starts_with(&format!("step[{key}] ")))
+            }),
             Seen::Store(begins, ends) => {
                 count(&self.store, &|path| path.starts_with(begins) && path.ends_with(ends))
             }
