@@ -2,6 +2,7 @@
 //! the client has gone, and is recorded before its answer leaves. Main types: [`Frame`], [`Serving`].
 
 mod body;
+mod repeats;
 mod wire;
 
 use std::future::pending;
@@ -22,6 +23,7 @@ use crate::faults::{Fault, Faults};
 use crate::ledger::{Ledger, Line};
 
 use body::BodyDigest;
+pub use repeats::Repeats;
 use wire::{Wire, WireListener};
 
 /// The header in which a client names the attempt that a request belongs to.
@@ -40,6 +42,8 @@ pub struct Frame {
     pub writes: fn(&Method, &str) -> bool,
     /// An error as this server words it, for faults that answer one.
     pub refusal: fn(StatusCode, &str) -> Response,
+    /// The answers that it gives again to requests with the same `Idempotency-Key`, where it heeds that header.
+    pub repeats: Option<Repeats>,
 }
 
 /// A server that listens until it is stopped or dropped.
@@ -125,8 +129,11 @@ async fn observe(
     line.held = fault == Some(Fault::Hold);
     // A client that goes away does not stop the work: as with the real servers, it is done and counts.
     let work = tokio::spawn(async move {
-        let response = next.run(request).await;
-        line.writes &= !response.status().is_client_error();
+        let (response, before) = match &frame.repeats {
+            Some(repeats) => repeats.answer(request, |request| next.run(request)).await,
+            None => (next.run(request).await, false),
+        };
+        line.writes &= !response.status().is_client_error() && !before;
         line.sha256 = digest.hex();
         frame.ledger.record(line);
         response

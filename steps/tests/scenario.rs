@@ -83,8 +83,6 @@ async fn captures_go_from_one_request_to_the_next() {
 #[tokio::test]
 async fn after_a_crash_it_goes_on_where_it_was() {
     let (host, asked) = host(requests()).await;
-    let none = reconcile(&Scenario, &host.ctx(Some("t")), with()).await;
-    assert_eq!(none, Ok(Reconciled::NotDone));
     let ctx = Ctx { notes: Arc::new(vec![json!({"done": 1, "captures": {"id": 9}})]), ..host.ctx(Some("t")) };
     let Ok(Reconciled::Partly(from)) = reconcile(&Scenario, &ctx, with()).await else {
         panic!("it was begun")
@@ -92,6 +90,59 @@ async fn after_a_crash_it_goes_on_where_it_was() {
     let ended = Kind::execute(&Scenario, &ctx, given(with()), Some(&from)).await;
     assert_eq!(ended, Ok(Ended::Outputs(json!({ "id": 9, "best": { "score": 0.9 }, "requests": 3 }))));
     assert_eq!(*asked.lock().unwrap(), [r#"ask 9 {"agent":9,"q":"where was Ada?"}"#]);
+}
+
+/// The keys of the requests that an attempt sends to a server that refuses the second of them.
+async fn keys(attempt: &str, notes: Vec<Value>, from: Option<&Value>) -> (Vec<String>, Vec<Value>) {
+    let seen: Asked = Asked::default();
+    let into = seen.clone();
+    let app = Router::new().fallback(move |request: axum::extract::Request| {
+        let key =
+            request.headers().get("idempotency-key").map_or("none", |key| key.to_str().unwrap()).to_owned();
+        let refused = request.uri().path() == "/second";
+        into.lock().unwrap().push(key);
+        async move { if refused { StatusCode::CONFLICT } else { StatusCode::OK } }
+    });
+    let requests = json!([
+        { "method": "POST", "path": "/first" }, { "path": "/look" },
+        { "method": "DELETE", "path": "/own", "headers": { "Idempotency-Key": "own" } }, { "method": "PUT", "path": "/second" },
+    ]);
+    let host = host_of(&served(app).await).await.attempt(attempt).noted(notes);
+    let file = json!({ "drydock": "v1", "vars": ["name"], "requests": requests });
+    let host = Arc::new(host.requests("talk.yaml", file.to_string()));
+    let error = Kind::execute(&Scenario, &host.ctx(Some("t")), given(with()), from).await.unwrap_err();
+    assert_eq!(error.code, "http.status");
+    let seen = seen.lock().unwrap().clone();
+    (seen, host.notes())
+}
+
+async fn left_by(attempt: &str, notes: Vec<Value>) -> Value {
+    let host = TestHost::new("/").attempt(attempt).noted(notes);
+    let Ok(Reconciled::Partly(from)) = reconcile(&Scenario, &Arc::new(host).ctx(Some("t")), with()).await
+    else {
+        panic!("what was under way may have been done")
+    };
+    from
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_been_done_is_sent_again_as_what_it_was() {
+    let (first, notes) = keys("r/s/1", Vec::new(), None).await;
+    assert_eq!((&first[1], &first[2]), (&"none".to_owned(), &"own".to_owned()), "{first:?}");
+    assert!(first[0].len() == 32 && first[3].len() == 32 && first[0] != first[3], "{first:?}");
+    // Lost with nothing noted: the first request is the same one.
+    let (again, _) = keys("r/s/2", Vec::new(), Some(&left_by("r/s/1", Vec::new()).await)).await;
+    assert_eq!(again[0], first[0]);
+    assert_ne!(again[3], first[3], "that one was never under way before");
+    // Lost at the last request, and lost there once more.
+    let from = left_by("r/s/1", notes.clone()).await;
+    let (again, mut all) = keys("r/s/2", notes.clone(), Some(&from)).await;
+    assert_eq!(again, [first[3].clone()]);
+    all.splice(0..0, notes);
+    let from = left_by("r/s/2", all.clone()).await;
+    assert_eq!(keys("r/s/3", all.clone(), Some(&from)).await.0, [first[3].clone()]);
+    // After one that was answered the request is another.
+    assert_ne!(keys("r/s/4", all, Some(&from)).await.0, [first[3].clone()]);
 }
 
 /// Runs `requests` and checks the failure's code, transience and words, with `URL` for the server's.

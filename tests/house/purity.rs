@@ -133,3 +133,17 @@ fn folders_of_steps_never_import_each_other() {
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
+
+/// The kinds whose other side cannot be asked what became of an attempt.
+const UNKNOWING: [&str; 2] = ["steps/src/http/request.rs", "steps/src/process/run.rs"];
+
+#[test]
+fn no_other_kind_can_say_that_nobody_knows() {
+    let says = |source: &&crate::tree::Source| {
+        source.path.starts_with("steps/src/")
+            && code_lines(&source.text).any(|line| line.contains("Reconciled::Unknown"))
+    };
+    let shipped = shipped();
+    let saying: Vec<&str> = shipped.iter().filter(says).map(|source| source.path.as_str()).collect();
+    assert_eq!(saying, UNKNOWING);
+}

@@ -148,9 +148,16 @@ fn as_json(kind: &KindShape) -> Value {
     } else {
         Vec::new()
     };
+    let (effect, effect_input) = match kind.effect {
+        Effect::Reads => ("reads", None),
+        Effect::Writes => ("writes", None),
+        Effect::ByInput(input) => ("by_input", Some(input)),
+    };
     json!({
         "name": kind.name,
         "docs": kind.docs,
+        "effect": effect,
+        "effect_input": effect_input,
         "inputs": kind.inputs.iter().map(field).collect::<Vec<_>>(),
         "outputs": outputs,
         "answers_in_dry_run": kind.answers_in_dry_run,

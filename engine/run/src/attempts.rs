@@ -5,6 +5,7 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::Sender;
 use std::task::{Context, Waker};
 
@@ -146,6 +147,7 @@ impl Executor {
             anew: work.anew,
             cancel: cancel.clone(),
             inbox: inbox.clone(),
+            noted: AtomicU32::new(0),
         };
         let ctx = Ctx {
             run: self.services.site.run.clone(),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
 
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::children::CancelSignal;
 use crate::message::Message;
 use crate::services::Services;
+use crate::world::{KillAt, KillPhase};
 
 /// The engine as one attempt sees it.
 pub(crate) struct AttemptHost {
@@ -25,6 +27,8 @@ pub(crate) struct AttemptHost {
     pub(crate) anew: u32,
     pub(crate) cancel: CancelSignal,
     pub(crate) inbox: Sender<Message>,
+    /// How many notes of it are durable.
+    pub(crate) noted: AtomicU32,
 }
 
 fn gone() -> StepError {
@@ -42,7 +46,13 @@ impl Host for AttemptHost {
         let value = self.services.redact_json(value);
         let message = Message::Note { attempt: self.attempt.clone(), value, done };
         self.inbox.send(message).map_err(|_| gone())?;
-        durable.await.map_err(|_| gone())
+        durable.await.map_err(|_| gone())?;
+        let noted = self.noted.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.attempt.check.is_none() {
+            let kill = self.services.world.kill.as_ref();
+            KillAt::strike(kill, &self.attempt.instance(), self.attempt.n, KillPhase::Noted(noted));
+        }
+        Ok(())
     }
 
     fn sample(&self, sample: Sample) {

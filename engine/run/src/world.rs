@@ -80,6 +80,8 @@ pub struct KillAt {
 pub enum KillPhase {
     /// The attempt is in the journal and nothing of it was done.
     Begun,
+    /// This note of it, counted from 1, is in the journal, and nothing that follows from it was done.
+    Noted(u32),
     /// It was done and nothing of that is in the journal.
     Done,
 }
@@ -90,12 +92,17 @@ impl KillAt {
     /// # Errors
     /// In words, when it is none.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bad = || format!("DRYDOCK_KILL_AT={text}: write STEP:begun or STEP:done");
+        let bad =
+            || format!("DRYDOCK_KILL_AT={text}: write STEP:begun, STEP:noted, STEP:notedN or STEP:done");
         let (step, phase) = text.rsplit_once(':').ok_or_else(bad)?;
         let phase = match phase {
             "begun" => KillPhase::Begun,
             "done" => KillPhase::Done,
-            _ => return Err(bad()),
+            "noted" => KillPhase::Noted(1),
+            _ => match phase.strip_prefix("noted").and_then(|n| n.parse().ok()) {
+                Some(n) if n > 0 => KillPhase::Noted(n),
+                _ => return Err(bad()),
+            },
         };
         if step.is_empty() { Err(bad()) } else { Ok(Self { step: step.to_owned(), phase }) }
     }
@@ -122,4 +129,25 @@ pub struct RunSite {
     pub plan_folder: Arc<PathBuf>,
     /// The folder of the environment file, which its relative paths are relative to.
     pub environment_folder: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_to_die_at_are_read() {
+        for (text, phase) in [
+            ("a:begun", KillPhase::Begun),
+            ("a:noted", KillPhase::Noted(1)),
+            ("a:noted12", KillPhase::Noted(12)),
+            ("a:done", KillPhase::Done),
+        ] {
+            assert_eq!(KillAt::parse(text), Ok(KillAt { step: "a".into(), phase }));
+        }
+        for text in ["a", ":begun", "a:soon", "a:noted0", "a:noted-1", "a:notedx"] {
+            let error = KillAt::parse(text).unwrap_err();
+            assert!(error.starts_with(&format!("DRYDOCK_KILL_AT={text}: write STEP:begun")), "{error}");
+        }
+    }
 }

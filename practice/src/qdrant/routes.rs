@@ -74,6 +74,7 @@ impl Qdrant {
                 faults: options.faults.clone(),
                 writes: changes,
                 refusal: worded,
+                repeats: None,
             };
             let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
             nodes.push(serve(listener, routes(Arc::new(node), keys.clone()), frame)?);

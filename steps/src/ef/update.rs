@@ -180,16 +180,18 @@ impl StepKind for Update {
         &self,
         ctx: &Ctx,
         inputs: &UpdateInputs,
-        _from: Option<&Value>,
+        from: Option<&Value>,
     ) -> Result<Ended, StepError> {
         let database = inputs.database.known()?;
         let way = inputs.way().ok_or_else(|| StepError::internal("an input is not known"))??;
         let expected = inputs.expected.known()?.as_ref();
         let connection = ctx.connection().await?;
         let rows = rows_of(&*connection)?;
-        let before = Schema::ask(rows, database).await?;
-        refuse_newer(&before, expected)?;
-        ctx.note(json!({ "before": before.migrations })).await?;
+        let now = Schema::ask(rows, database).await?;
+        refuse_newer(&now, expected)?;
+        // What a lost attempt applied was applied by this step as well.
+        let before = from.and_then(applied_before).unwrap_or(now.migrations);
+        ctx.note(json!({ "before": before })).await?;
         ctx.or_cancelled(way.run(ctx, &*connection, database)).await?;
         let after = Schema::ask(rows, database).await?;
         refuse_newer(&after, expected)?;
@@ -199,21 +201,31 @@ impl StepKind for Update {
             return Err(StepError::new("ef.pending", message)
                 .help("is the bundle or script of the same release as `expected`?"));
         }
-        Ok(Ended::Outputs(outputs(&after, &before.migrations)))
+        Ok(Ended::Outputs(outputs(&after, &before)))
     }
 
     /// Migrations may be applied again: each is skipped that is there.
     async fn reconcile(&self, ctx: &Ctx, inputs: &UpdateInputs) -> Result<Reconciled, StepError> {
-        let noted = ctx.notes.iter().find_map(|note| note.get("before")).and_then(Value::as_array);
-        let (Some(before), Some(expected)) = (noted, inputs.expected.known()?) else {
+        let Some(before) = ctx.notes.iter().rev().find_map(applied_before) else {
             return Ok(Reconciled::NotDone);
         };
-        let before: Vec<String> = before.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect();
+        let Some(expected) = inputs.expected.known()? else {
+            return Ok(Reconciled::Partly(json!({ "before": before })));
+        };
         let connection = ctx.connection().await?;
         let now = Schema::ask(rows_of(&*connection)?, inputs.database.known()?).await?;
         let done = now.missing(expected).is_empty() && now.beyond(expected).is_empty();
-        Ok(if done { Reconciled::Done(outputs(&now, &before)) } else { Reconciled::NotDone })
+        Ok(if done {
+            Reconciled::Done(outputs(&now, &before))
+        } else {
+            Reconciled::Partly(json!({ "before": before }))
+        })
     }
+}
+
+/// The migrations that were applied before the step began, where a note or an earlier attempt tells them.
+fn applied_before(told: &Value) -> Option<Vec<String>> {
+    serde_json::from_value(told.get("before")?.clone()).ok()
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@ use drydock_step::{
     Access, Action, ActionKind, Ctx, Effect, Ended, Facts, KindShape, PlanPath, Preflight, PreflightFinding,
     Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::blanks::Known;
 use super::planned::Planned;
 use super::target::HttpConnection;
 use crate::described::described;
+use crate::rehash::hex;
 
 inputs! {
     /// Inputs of `http.scenario`.
@@ -26,6 +29,9 @@ inputs! {
 /// that was under way.
 pub struct Scenario;
 
+/// By this header a server knows a request that it has done already, and answers as it did then.
+const KEY_HEADER: &str = "idempotency-key";
+
 #[async_trait]
 impl StepKind for Scenario {
     type Inputs = ScenarioInputs;
@@ -39,7 +45,8 @@ impl StepKind for Scenario {
             ..described(
                 "http.scenario",
                 "Sends the requests of a file in order, checks each answer's status and JSON, and hands values from one to the next. \
-                 Gives what was captured, and `requests`, their number. After a crash the request that was under way is sent again.",
+                 Gives what was captured, and `requests`, their number. After a crash the request that was under way is sent again, with \
+                 the same `Idempotency-Key` if it writes: a server that heeds that header does it once.",
             )
         }
     }
@@ -90,12 +97,17 @@ impl StepKind for Scenario {
         let file = requests_of(ctx, inputs.file.known()?, Some(vars)).await?;
         let connection = ctx.connection().await?;
         let server = HttpConnection::of(&*connection)?;
-        let mut progress = Progress::of(from);
+        let mut progress = Progress::of(from, &ctx.attempt);
+        if progress.sender.is_some() {
+            ctx.note(json!(progress)).await?;
+        }
         let mut known = Known(vars.clone());
         known.0.extend(progress.captures.clone());
         let mut wrote = progress.done > 0;
         for (index, planned) in file.iter().enumerate().skip(progress.done) {
-            send(ctx, server, planned, &mut known).await.map_err(|error| StepError {
+            let sender = progress.sender.take();
+            let key = key(sender.as_deref().unwrap_or(&ctx.attempt), index);
+            send(ctx, server, planned, &mut known, key).await.map_err(|error| StepError {
                 message: format!("{}: {}", planned.title, error.message),
                 // What went before is not sent again unasked.
                 transient: error.transient && !wrote,
@@ -110,7 +122,7 @@ impl StepKind for Scenario {
             }
             ctx.progress(progress.done as u64, Some(file.len() as u64), "requests", planned.title.clone());
             if progress.done < file.len() {
-                ctx.note(progress.note()).await?;
+                ctx.note(json!(progress)).await?;
             }
         }
         let mut outputs = progress.captures;
@@ -118,10 +130,18 @@ impl StepKind for Scenario {
         Ok(Ended::Outputs(Value::Object(outputs)))
     }
 
+    /// What was under way may have been done: it is sent again as what it was.
     async fn reconcile(&self, ctx: &Ctx, _inputs: &ScenarioInputs) -> Result<Reconciled, StepError> {
-        let last = ctx.notes.iter().rev().find(|note| note.get("done").is_some());
-        Ok(last.map_or(Reconciled::NotDone, |note| Reconciled::Partly(note.clone())))
+        let mut progress = ctx.notes.iter().rev().find_map(Progress::read).unwrap_or_default();
+        progress.sender.get_or_insert_with(|| ctx.attempt.to_string());
+        progress.lost = Some(ctx.attempt.to_string());
+        Ok(Reconciled::Partly(json!(progress)))
     }
+}
+
+/// What names a request to its server, for as long as the same one is sent again.
+fn key(sender: &str, index: usize) -> String {
+    hex(&Sha256::digest(format!("{sender}/{index}"))).chars().take(32).collect()
 }
 
 /// The requests of a file, which must be given the values that it wants, and no others.
@@ -151,12 +171,17 @@ async fn send(
     server: &HttpConnection,
     planned: &Planned,
     known: &mut Known,
+    key: String,
 ) -> Result<(), StepError> {
     if ctx.host.is_cancelled() {
         return Err(StepError::cancelled());
     }
     let blank = |why: String| StepError::new("http.file", why);
-    let outgoing = planned.outgoing(known).map_err(blank)?;
+    let mut outgoing = planned.outgoing(known).map_err(blank)?;
+    let named = outgoing.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(KEY_HEADER));
+    if !outgoing.reads() && !named {
+        outgoing.headers.push((KEY_HEADER.to_owned(), key));
+    }
     let sent = server.send(&outgoing, planned.timeout());
     let answer = if outgoing.reads() { ctx.or_cancelled(sent).await? } else { sent.await? };
     answer.judged(&planned.request.status)?;
@@ -170,24 +195,40 @@ async fn send(
     planned.capture(answer.json.as_ref(), known).map_err(|why| missing(&why))
 }
 
-/// How far a scenario is.
-#[derive(Debug, Default)]
+/// How far a scenario is. The notes of a step are such values, and so is what a lost attempt leaves to the next.
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Progress {
     /// The requests that are done.
     done: usize,
     /// What they captured.
     captures: Map<String, Value>,
+    /// The attempt that sent the next request first, where a lost one may have sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sender: Option<String>,
+    /// The attempt that was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<String>,
 }
 
 impl Progress {
-    fn of(note: Option<&Value>) -> Self {
-        let Some(note) = note else { return Self::default() };
-        let done = note.get("done").and_then(Value::as_u64).and_then(|done| usize::try_from(done).ok());
-        let captures = note.get("captures").and_then(Value::as_object).cloned();
-        Self { done: done.unwrap_or(0), captures: captures.unwrap_or_default() }
+    fn read(note: &Value) -> Option<Self> {
+        Self::deserialize(note).ok()
     }
 
-    fn note(&self) -> Value {
-        json!({ "done": self.done, "captures": self.captures })
+    /// Where this attempt goes on.
+    fn of(from: Option<&Value>, attempt: &str) -> Self {
+        let mut progress = from.and_then(Self::read).unwrap_or_default();
+        // Between it and the lost one another may have been answered: what it sent is over, and is sent anew.
+        if !progress.lost.take().is_some_and(|lost| is_next(attempt, &lost)) {
+            progress.sender = None;
+        }
+        progress
     }
+}
+
+/// Whether an attempt of a step is the one after another.
+fn is_next(attempt: &str, former: &str) -> bool {
+    let parts =
+        |id: &str| id.rsplit_once('/').and_then(|(step, n)| Some((step.to_owned(), n.parse::<u32>().ok()?)));
+    parts(attempt).zip(parts(former)).is_some_and(|((step, n), (of, m))| step == of && n == m + 1)
 }

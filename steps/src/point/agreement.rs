@@ -176,16 +176,20 @@ impl Agreement {
     pub(super) fn outputs(&self, taken: &[Taken]) -> Value {
         let orphans = self.orphan_entries(taken);
         let deleted: u64 = orphans.iter().filter(|entry| entry.taken).map(|entry| entry.points).sum();
+        let all: u64 = orphans.iter().map(|entry| entry.points).sum();
+        let here = |entry: &&OrphanEntry| self.scans.iter().any(|scan| scan.collection == entry.collection);
+        let gone = orphans.iter().filter(|entry| entry.whole && !here(entry)).count();
+        let points: u64 = self.scans.iter().map(|scan| scan.points - scan.orphan_points()).sum();
         json!({
             "agents": self.truth.agents.len(),
-            "collections": self.scans.len(),
+            "collections": self.scans.len() + gone,
             "documents": self.truth.documents,
-            "points": self.scans.iter().map(|scan| scan.points).sum::<u64>(),
+            "points": points + all,
             "orphans": orphans.iter().take(LISTED).collect::<Vec<_>>(),
             "missing": self.missing_entries(),
             "stale": self.stale_entries(),
             "counts": {
-                "orphans": orphans.iter().map(|entry| entry.points).sum::<u64>(),
+                "orphans": all,
                 "missing": self.missing(),
                 "missing_collections": self.without.len(),
                 "stale": self.scans.iter().map(|scan| scan.stale.len()).sum::<usize>(),
@@ -206,7 +210,9 @@ impl Agreement {
             });
             // A later attempt finds what an earlier one had left over.
             entry.points = entry.points.max(taken.points);
-            entry.artifacts.extend(taken.artifact.clone());
+            let told = |artifact: &String| entry.artifacts.contains(artifact);
+            let artifact = taken.artifact.clone().filter(|artifact| !told(artifact));
+            entry.artifacts.extend(artifact);
             entry.taken = true;
         }
         entries.into_values().collect()

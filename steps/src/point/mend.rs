@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use drydock_step::target::{Collections, PointPayload};
 use drydock_step::{ArtifactStore, ByteStream, Connection, Ctx, StepError};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -32,6 +32,8 @@ pub(super) struct Mend<'a> {
     pub(super) derived: Arc<dyn Connection>,
     /// The payload's fields that are kept in the store; `None` where nothing is kept.
     pub(super) keep: Option<Vec<String>>,
+    /// Whether an attempt before this one was lost: what it has kept is not kept again.
+    pub(super) goes_on: bool,
 }
 
 /// The collections of a target.
@@ -50,8 +52,21 @@ pub(super) fn noted(ctx: &Ctx) -> Vec<Taken> {
     taken.filter_map(|taken| serde_json::from_value(taken.clone()).ok()).collect()
 }
 
+/// Where attempts have kept orphans of a collection, or were about to, from their notes.
+fn kept_before(ctx: &Ctx, collection: &str) -> Vec<String> {
+    let kept = ctx.notes.iter().filter_map(|note| Keeping::deserialize(note.get("keeping")?).ok());
+    kept.filter(|kept| kept.collection == collection).map(|kept| kept.artifact).collect()
+}
+
+/// What is noted, under `keeping`, before orphans are kept.
+#[derive(Serialize, Deserialize)]
+struct Keeping {
+    collection: String,
+    artifact: String,
+}
+
 impl Mend<'_> {
-    /// Takes the orphans of a collection out. After a crash anywhere the same can be done again: what is left is kept once more,
+    /// Takes the orphans of a collection out. After a crash anywhere the same can be done again: what is left and was not kept is kept
     /// under another name, and nothing that was kept is replaced.
     ///
     /// # Errors
@@ -81,6 +96,13 @@ impl Mend<'_> {
 
     /// Keeps the orphans in the store, a JSON line each; where.
     async fn kept(&self, scan: &Scan, fields: &[String]) -> Result<String, StepError> {
+        if self.goes_on {
+            for path in kept_before(self.ctx, &scan.collection) {
+                if self.store.size(&path).await?.is_some() && self.holds(&path, scan).await? {
+                    return Ok(path);
+                }
+            }
+        }
         let mut n = 1;
         let path = loop {
             let path = layout::quarantine(&self.ctx.run, &scan.collection, n);
@@ -98,8 +120,35 @@ impl Mend<'_> {
             after: None,
             ended: false,
         };
+        let keeping = Keeping { collection: scan.collection.clone(), artifact: path.clone() };
+        self.ctx.note(json!({ "keeping": keeping })).await?;
         Ok(self.store.put(&path, export.lines()).await?.path)
     }
+
+    /// Whether an artifact has every orphan of a collection.
+    async fn holds(&self, path: &str, scan: &Scan) -> Result<bool, StepError> {
+        let mut missing: HashSet<String> = scan.orphans.iter().map(Value::to_string).collect();
+        let (mut bytes, mut rest, mut points) = (self.store.open(path, 0).await?, Vec::new(), 0);
+        while let Some(piece) = bytes.next().await {
+            rest.extend_from_slice(&piece?);
+            // What follows the last end of a line is no whole one yet.
+            let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let lines: Vec<u8> = rest.drain(..whole).collect();
+            for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                let Ok(line) = serde_json::from_slice::<KeptLine>(line) else { return Ok(false) };
+                missing.remove(&line.id.to_string());
+                points += 1;
+            }
+        }
+        // Of a collection that goes as a whole the single points are not told apart; it was kept as a whole as well.
+        Ok(if scan.whole { points == scan.points } else { missing.is_empty() })
+    }
+}
+
+/// A line of an artifact, as far as it is read back.
+#[derive(Deserialize)]
+struct KeptLine {
+    id: Value,
 }
 
 /// The points of a collection on their way into the store.

@@ -187,7 +187,7 @@ impl StepKind for Reconcile {
         &self,
         ctx: &Ctx,
         inputs: &ReconcileInputs,
-        _from: Option<&Value>,
+        from: Option<&Value>,
     ) -> Result<Ended, StepError> {
         let found = ctx.or_cancelled(compared(ctx, inputs)).await?;
         verdict(&found, inputs)?;
@@ -203,6 +203,7 @@ impl StepKind for Reconcile {
                 store: store_of(&*connection)?,
                 derived: ctx.host.connect(inputs.derived.known()?).await?,
                 keep: quarantine.then(|| inputs.keep.known().cloned()).transpose()?,
+                goes_on: from.is_some(),
             };
             for scan in found.scans.iter().filter(|scan| scan.has_orphans()) {
                 taken.push(ctx.or_cancelled(mend.take_out(scan)).await?);
@@ -213,8 +214,8 @@ impl StepKind for Reconcile {
 
     /// Nothing is done twice when it is done again; what was taken out before is told once more from the notes.
     async fn reconcile(&self, ctx: &Ctx, _inputs: &ReconcileInputs) -> Result<Reconciled, StepError> {
-        let taken = noted(ctx);
-        Ok(if taken.is_empty() { Reconciled::NotDone } else { Reconciled::Partly(json!({ "taken": taken })) })
+        let nothing = ctx.notes.is_empty();
+        Ok(if nothing { Reconciled::NotDone } else { Reconciled::Partly(json!({ "taken": noted(ctx) })) })
     }
 }
 

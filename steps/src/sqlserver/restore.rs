@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use drydock_recovery::backup::clock;
+use drydock_recovery::lsn::Lsn;
 use drydock_step::target::LockClass;
 use drydock_step::{
     Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, In, KindShape, Preflight, Reconciled,
@@ -200,7 +201,11 @@ impl StepKind for Restore {
         let done = match (here, from) {
             (Standing::Sets(done), _) => Some(done),
             (Standing::Recovered, Some(_)) => Some(chain.pieces.len()),
-            (Standing::Unclear(why), Some(_)) => return Err(StepError::new("restore.unclear", why)),
+            (Standing::Unclear(why), Some(_)) => {
+                return Err(StepError::new("restore.unclear", why).help(
+                    "look at the database; `drydock resume RUN --redo STEP` restores it from the full backup again",
+                ));
+            }
             _ => None,
         };
         let is_open = done.is_some() && is_online(server, &database).await?;
@@ -216,7 +221,10 @@ impl StepKind for Restore {
         let run = Run { ctx, server, database: &database, chain: &chain, plan: &plan };
         let redo = match done {
             None => run.all_sets(&ready).await?,
-            Some(_) if is_open => noted.applied.and_then(|applied| applied.redo_lsn),
+            Some(_) if is_open => redo_of_all(&noted, &chain),
+            Some(done) if done == chain.pieces.len() => {
+                ready.existing.as_ref().and_then(|facts| Some(facts.redo()?.0))
+            }
             Some(done) => run.sets_from(done).await?,
         };
         run.opened(is_open).await?;
@@ -243,13 +251,15 @@ impl StepKind for Restore {
         if facts.as_ref().is_some_and(|facts| facts.state == State::Recovering) {
             return Ok(Reconciled::Busy(1000));
         }
-        let redo = noted.applied.as_ref().and_then(|applied| applied.redo_lsn).map(|lsn| lsn.to_string());
-        let multi_user = facts.is_some_and(|facts| facts.is_multi_user);
+        let redo = redo_of_all(&noted, &chain).map(|lsn| lsn.to_string());
+        let multi_user = facts.as_ref().is_some_and(|facts| facts.is_multi_user);
+        let was_open = noted.begun.as_ref().is_some_and(|begun| begun.was.as_deref() != Some("OFFLINE"));
+        let closed = was_open && facts.as_ref().is_some_and(|facts| facts.state == State::Offline);
         Ok(match stands(server, &database, &chain, &noted).await? {
-            Standing::Nothing => Reconciled::NotDone,
+            Standing::Nothing if !closed => Reconciled::NotDone,
             Standing::Recovered if multi_user => Reconciled::Done(outputs(&database, &chain, redo)),
-            Standing::Unclear(why) => Reconciled::Unknown(why),
-            partly @ (Standing::Sets(_) | Standing::Recovered) => Reconciled::Partly(json!(partly)),
+            // Where it is unclear the next attempt fails and says why: the server was asked, and a person would know no more than it.
+            partly => Reconciled::Partly(json!(partly)),
         })
     }
 
@@ -260,6 +270,11 @@ impl StepKind for Restore {
 
 fn needed(inputs: &RestoreInputs) -> Result<RestoreChain, StepError> {
     inputs.chain.known()?.needed(*inputs.stop_at.known()?)
+}
+
+/// Where the log stood once every set was restored, as it was noted then.
+fn redo_of_all(noted: &Noted, chain: &RestoreChain) -> Option<Lsn> {
+    noted.applied.as_ref().filter(|applied| applied.sets == chain.pieces.len())?.redo_lsn
 }
 
 async fn is_online(server: &SqlServerConnection, database: &Identifier) -> Result<bool, StepError> {

@@ -1,7 +1,7 @@
 //! `point.reconcile`: every disagreement is found and named, orphans go where they shall, and a lost attempt is gone on with.
 
-use drydock_step::test_host::{actions, touches};
-use drydock_step::{Access, Ended, Reconciled};
+use drydock_step::test_host::{actions, given, touches};
+use drydock_step::{Access, Ended, Kind, Reconciled};
 use drydock_steps::point::reconcile::Reconcile;
 use serde_json::{Value, json};
 
@@ -131,13 +131,36 @@ async fn a_lost_attempt_is_gone_on_with_and_nothing_that_was_kept_is_lost() {
     };
     assert_eq!(progress["taken"][0]["points"], 1200);
     *world.vectors.removals.lock().unwrap() = None;
-    let Ok(Ended::Outputs(found)) = world.execute(&Reconcile, with).await else { panic!("it goes on") };
-    let kept = json!(["quarantine/r1/agent_a.jsonl", "quarantine/r1/agent_a.2.jsonl"]);
+    let ended = Kind::execute(&Reconcile, &world.ctx(), given(with), Some(&progress)).await;
+    let Ok(Ended::Outputs(found)) = ended else { panic!("it goes on") };
+    let kept = json!(["quarantine/r1/agent_a.jsonl"]);
     assert_eq!((&found["orphans"][0]["artifacts"], &found["orphans"][0]["points"]), (&kept, &json!(1200)));
-    assert_eq!(found["deleted"], 1202);
+    assert_eq!(
+        (&found["deleted"], &found["points"], &found["collections"]),
+        (&json!(1202), &json!(1207), &json!(3))
+    );
     assert_eq!(world.read("quarantine/r1/agent_a.jsonl").await.lines().count(), 1200);
-    assert_eq!(world.read("quarantine/r1/agent_a.2.jsonl").await.lines().count(), 200);
+    assert_eq!(world.files().list("quarantine").await.unwrap().len(), 2, "nothing is kept twice");
     assert_eq!(world.vectors.ids("agent_a"), Some(vec![1, 2, 3]));
+}
+
+#[tokio::test]
+async fn what_was_not_kept_whole_is_kept_under_another_name() {
+    let world = torn().await;
+    let with = with(json!({"on_orphans": "quarantine"}));
+    *world.vectors.removals.lock().unwrap() = Some(0);
+    world.error(&Reconcile, with.clone()).await;
+    let Reconciled::Partly(progress) = world.asked(&Reconcile, with.clone()).await else {
+        panic!("a part was done")
+    };
+    // Another orphan has come since.
+    world.vectors.add("agent_a", 9000, 1, "gone", 1);
+    *world.vectors.removals.lock().unwrap() = None;
+    let ended = Kind::execute(&Reconcile, &world.ctx(), given(with), Some(&progress)).await;
+    let Ok(Ended::Outputs(found)) = ended else { panic!("it goes on") };
+    let kept = json!(["quarantine/r1/agent_a.jsonl", "quarantine/r1/agent_a.2.jsonl"]);
+    assert_eq!(found["orphans"][0]["artifacts"], kept);
+    assert_eq!(world.read("quarantine/r1/agent_a.2.jsonl").await.lines().count(), 1201);
 }
 
 #[test]

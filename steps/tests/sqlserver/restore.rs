@@ -118,7 +118,8 @@ async fn a_moment_between_two_changes_is_reached() {
 async fn a_restore_whose_answer_was_lost_goes_on_where_it_was() {
     // Which answer is held back, and what is then found out.
     for (op, nth, expected) in [
-        ("alter database Octopus", 2, Reconciled::NotDone),
+        // Nothing is restored, and the database was closed.
+        ("alter database Octopus", 2, Reconciled::Partly(json!("nothing"))),
         ("restore database Octopus", 1, Reconciled::Partly(json!({ "sets": 1 }))),
         ("restore log Octopus", 1, Reconciled::Partly(json!({ "sets": 2 }))),
         ("restore log Octopus", 2, Reconciled::Partly(json!({ "sets": 3 }))),
@@ -163,12 +164,28 @@ async fn a_restore_that_was_cut_before_it_did_anything_is_done_by_the_next_attem
         let error = Restore.execute(&host.ctx(Some("t")), given(with(&chain)), None).await.unwrap_err();
         assert!(error.unknown && error.code == "sqlserver.lost", "{error}");
         let found = world.settled(&Restore, with(&chain), host.notes()).await;
-        let from = if let Reconciled::Partly(from) = &found { Some(from.clone()) } else { None };
-        assert_eq!(from.is_none(), op.starts_with("restore database"), "{op}: {found:?}");
-        world.again(&Restore, with(&chain), host.notes(), from).await.unwrap();
+        let Reconciled::Partly(from) = found else { panic!("{op}: {found:?}") };
+        assert_eq!(from == "nothing", op.starts_with("restore database"), "{op}: {from}");
+        let outputs = world.again(&Restore, with(&chain), host.notes(), Some(from)).await.unwrap();
+        assert!(outputs["redo_lsn"].is_string(), "{op}: {outputs}");
         check_at_the_mark(&world, "Octopus").await;
         assert_eq!((world.done("restore database *"), world.done("restore log *")), (1, 2), "{op}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_it_is_unclear_what_was_done_the_next_attempt_fails_and_says_why() {
+    let world = World::practice().await;
+    let chain = story(&world).await;
+    // It began on a database that was not there, and now there is one that nothing says was restored.
+    let begun = json!({ "begun": { "was": null, "fork": null, "history": 4_000, "session_id": 51 } });
+    let found = world.settled(&Restore, with(&chain), vec![begun.clone()]).await;
+    let Reconciled::Partly(from) = found else { panic!("{found:?}") };
+    let error = world.again(&Restore, with(&chain), vec![begun], Some(from)).await.unwrap_err();
+    assert_eq!(error.code, "restore.unclear");
+    assert!(error.message.contains("neither msdb nor the run's notes say"), "{error}");
+    assert!(error.help.unwrap().contains("--redo STEP"));
+    assert_eq!(world.one("Octopus", "SELECT MAX(Id) FROM agents").await, json!(5), "nothing was changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

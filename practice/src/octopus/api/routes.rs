@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::faults::Faults;
-use crate::http::{Frame, Serving, empty, serve};
+use crate::http::{Frame, Repeats, Serving, empty, serve};
 use crate::ledger::Ledger;
 use crate::seed::Seed;
 
@@ -48,7 +48,8 @@ impl Api {
     pub async fn start(options: ApiOptions) -> io::Result<Self> {
         let ApiOptions { addresses, seed, clock, ledger, faults } = options;
         let octopus = Octopus::new(addresses, clock, seed).map_err(io::Error::other)?;
-        let frame = Frame { server: "api".into(), ledger, faults, writes, refusal: worded };
+        let repeats = Some(Repeats::default());
+        let frame = Frame { server: "api".into(), ledger, faults, writes, refusal: worded, repeats };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         Ok(Self { serving: serve(listener, routes(Arc::new(octopus)), frame)? })
     }

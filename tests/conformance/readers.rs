@@ -1,0 +1,79 @@
+//! Kinds that only read: an attempt of theirs that was begun is not done, and is simply made again.
+
+use serde_json::{Value, json};
+
+use crate::practice::{Practice, octopus};
+use crate::world::{World, ended};
+
+/// A step of each, named for its kind with `_` for the dot. What comes before gives them something to read. The one that fails stands
+/// last, for a resume tries again what has failed.
+pub(crate) const PLAN: &str = r#"
+drydock: v1
+name: readers
+targets: { sql: sqlserver, vectors: qdrant, backups: artifacts, api: http }
+steps:
+  full: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+  open: { uses: point.open, target: backups, needs: [full] }
+  mark: { uses: sqlserver.mark, target: sql, needs: [open], with: { mark: "{{ steps.open.outputs.mark }}", databases: { octopus: OctopusDB } } }
+  log: { uses: sqlserver.backup, target: sql, needs: [mark], with: { database: OctopusDB, type: log } }
+  seal:
+    uses: point.seal
+    target: backups
+    needs: [log]
+    with: { point: "{{ steps.open.outputs }}", mark: "{{ steps.mark.outputs }}", truth: sql, sqlserver: { octopus: ["{{ steps.full.outputs }}", "{{ steps.log.outputs }}"] } }
+  flow_noop: { uses: flow.noop, needs: [seal] }
+  flow_set: { uses: flow.set, needs: [flow_noop], with: { values: { n: 1 } } }
+  flow_wait: { uses: flow.wait, needs: [flow_set], with: { for: 5ms } }
+  target_ping: { uses: target.ping, target: sql, needs: [flow_wait] }
+  sqlserver_query: { uses: sqlserver.query, target: sql, needs: [target_ping], with: { database: OctopusDB, sql: SELECT Id FROM Octopus_Agents } }
+  http_wait: { uses: http.wait, target: api, needs: [sqlserver_query], with: { path: /agents } }
+  http_request: { uses: http.request, target: api, needs: [http_wait], with: { method: GET, path: /agents } }
+  process_run: { uses: process.run, needs: [http_request], with: { argv: [echo, read], effect: reads } }
+  artifact_verify: { uses: artifact.verify, target: backups, needs: [process_run], with: { prefix: sql } }
+  point_select: { uses: point.select, target: backups, needs: [artifact_verify, seal], with: { to: "{{ steps.seal.outputs.id }}" } }
+  qdrant_count: { uses: qdrant.count, target: vectors, needs: [point_select], with: { collection: agent_aa } }
+  qdrant_query: { uses: qdrant.query, target: vectors, needs: [qdrant_count], with: { collection: agent_aa, point: 1, limit: 1 } }
+  flow_fail: { uses: flow.fail, needs: [qdrant_query], on_failure: ignore, with: { message: as planned } }
+"#;
+
+/// The steps of kinds that read, in their order, each with its kind.
+pub(crate) fn steps() -> Vec<(String, String)> {
+    let step = |line: &str| {
+        let (name, rest) = line.strip_prefix("  ")?.split_once(": { uses: ")?;
+        let kind = rest.split([',', ' ']).next()?;
+        (name == kind.replace('.', "_")).then(|| (name.to_owned(), kind.to_owned()))
+    };
+    PLAN.lines().filter_map(step).collect()
+}
+
+#[test]
+fn killed_when_begun_they_are_not_done_and_made_again() {
+    let world = World::plan(PLAN);
+    let _servers = Practice::start(&world, &json!([]), &octopus());
+    let mut arguments = "run plan.yaml --run-id r --no-progress -e env.yaml";
+    let steps = steps();
+    for (step, _) in &steps {
+        let mut command = world.command(arguments);
+        let killed = ended(command.env("DRYDOCK_KILL_AT", format!("{step}:begun")));
+        assert_eq!(killed.code, None, "{step} was not killed\n{}{}", killed.stdout, killed.stderr);
+        arguments = "resume r --no-progress";
+    }
+    drop(world.drydock(arguments).with_exit(0));
+    let (journal, shown) = (world.journal(), world.shown());
+    for (step, kind) in &steps {
+        let of_step = |event: &&Value| event["step"] == step.as_str();
+        let verdicts: Vec<&Value> = journal
+            .iter()
+            .filter(|event| event["event"] == "reconciled")
+            .filter(of_step)
+            .map(|event| &event["verdict"])
+            .collect();
+        // The machine need not ask about an attempt of a kind that never writes.
+        let not_done = verdicts.iter().all(|verdict| **verdict == json!("not_done"));
+        assert!(not_done, "{kind}: what it says of an attempt that only began: {verdicts:?}");
+        let attempts = shown["steps"][step]["attempts"].as_array().unwrap();
+        let outcomes: Vec<&Value> = attempts.iter().map(|attempt| &attempt["outcome"]).collect();
+        let last = if kind == "flow.fail" { "failed" } else { "succeeded" };
+        assert_eq!(outcomes, [&json!("lost"), &json!(last)], "{kind}");
+    }
+}

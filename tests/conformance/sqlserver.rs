@@ -1,0 +1,188 @@
+//! Cases of the kinds of SQL Server, and of migrations.
+
+use crate::case::{Acting, Case, Seen};
+
+cases! {
+    full_backup
+    log_backup
+    mark
+    restore_into_a_new_database
+    restore_over_a_database
+    migrations_by_a_script
+    migrations_that_are_expected
+    migrations_by_a_command
+}
+
+fn full_backup() -> Case {
+    Case::on_servers(
+        "sqlserver.backup",
+        Seen::Ledger,
+        Acting::Held(&[("backup database *", 1)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  step: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+",
+    )
+}
+
+fn log_backup() -> Case {
+    Case::on_servers(
+        "sqlserver.backup",
+        Seen::Store("sql/OctopusDB_log_", ".trn"),
+        Acting::Held(&[("backup log *", 1)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  full: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+  step: { uses: sqlserver.backup, target: sql, needs: [full], with: { database: OctopusDB, type: log } }
+",
+    )
+}
+
+fn mark() -> Case {
+    Case::on_servers(
+        "sqlserver.mark",
+        Seen::Ledger,
+        Acting::Held(&[("mark *", 1)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  full: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+  step:
+    uses: sqlserver.mark
+    target: sql
+    needs: [full]
+    with: { mark: dd_conformance, databases: { octopus: OctopusDB }, rows: [Octopus_Agents] }
+",
+    )
+}
+
+/// What leads to a mark: a full backup, the mark, a log backup.
+macro_rules! to_a_mark {
+    ($restore:literal) => {
+        concat!(
+            "
+targets: { sql: sqlserver }
+steps:
+  full: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+  mark: { uses: sqlserver.mark, target: sql, needs: [full], with: { mark: dd_conformance, databases: { octopus: OctopusDB } } }
+  log: { uses: sqlserver.backup, target: sql, needs: [mark], with: { database: OctopusDB, type: log } }
+  step:
+    uses: sqlserver.restore
+    target: sql
+    needs: [full, log]
+",
+            $restore
+        )
+    };
+}
+
+fn restore_into_a_new_database() -> Case {
+    Case::on_servers(
+        "sqlserver.restore",
+        Seen::Ledger,
+        Acting::Held(&[("restore database *", 1), ("restore log *", 1), ("recover *", 1)]),
+        to_a_mark!(
+            "    with: { database: OctopusDB, into: Copy, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"] }\n"
+        ),
+    )
+}
+
+fn restore_over_a_database() -> Case {
+    Case::on_servers(
+        "sqlserver.restore",
+        Seen::Ledger,
+        Acting::Held(&[
+            ("alter database *", 1),
+            ("restore database *", 1),
+            ("restore log *", 1),
+            ("recover *", 1),
+        ]),
+        to_a_mark!(
+            "    with: { database: OctopusDB, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"], replace: true }\n"
+        ),
+    )
+}
+
+/// Two migrations in the form that EF Core writes them.
+const SCRIPT: &str = "BEGIN TRANSACTION;
+IF NOT EXISTS (SELECT * FROM [__EFMigrationsHistory] WHERE [MigrationId] = N'20250201000000_Second')
+BEGIN
+    ALTER TABLE [Octopus_Agents] ADD [Colour] nvarchar(20) NULL;
+END;
+
+IF NOT EXISTS (SELECT * FROM [__EFMigrationsHistory] WHERE [MigrationId] = N'20250201000000_Second')
+BEGIN
+    INSERT INTO [__EFMigrationsHistory] ([MigrationId], [ProductVersion]) VALUES (N'20250201000000_Second', N'9.0.0');
+END;
+
+COMMIT;
+GO
+
+BEGIN TRANSACTION;
+IF NOT EXISTS (SELECT * FROM [__EFMigrationsHistory] WHERE [MigrationId] = N'20250301000000_Third')
+BEGIN
+    CREATE TABLE [Octopus_Tools] ([Id] int NOT NULL PRIMARY KEY, [Name] nvarchar(40) NOT NULL);
+END;
+
+IF NOT EXISTS (SELECT * FROM [__EFMigrationsHistory] WHERE [MigrationId] = N'20250301000000_Third')
+BEGIN
+    INSERT INTO [__EFMigrationsHistory] ([MigrationId], [ProductVersion]) VALUES (N'20250301000000_Third', N'9.0.0');
+END;
+
+COMMIT;
+GO
+";
+
+fn migrations_by_a_script() -> Case {
+    Case::on_servers(
+        "ef.update",
+        Seen::Ledger,
+        Acting::Held(&[("commit", 1), ("commit", 2)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  step: { uses: ef.update, target: sql, with: { database: OctopusDB, script: ./migrations.sql } }
+",
+    )
+    .with_file("migrations.sql", SCRIPT)
+}
+
+fn migrations_that_are_expected() -> Case {
+    Case::on_servers(
+        "ef.update",
+        Seen::Ledger,
+        Acting::Held(&[("commit", 1), ("commit", 2)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  step:
+    uses: ef.update
+    target: sql
+    with:
+      database: OctopusDB
+      script: ./migrations.sql
+      expected: [20250101000000_First, 20250201000000_Second, 20250301000000_Third]
+",
+    )
+    .with_file("migrations.sql", SCRIPT)
+}
+
+/// A bundle skips the migrations that are applied; so does this program.
+fn migrations_by_a_command() -> Case {
+    Case::on_servers(
+        "ef.update",
+        Seen::File,
+        Acting::Program,
+        "
+targets: { sql: sqlserver }
+steps:
+  step: { uses: ef.update, target: sql, with: { database: OctopusDB, command: [sh, ./bundle.sh] } }
+",
+    )
+    .with_file(
+        "bundle.sh",
+        "grep -q Second effects 2>/dev/null || echo Second >> effects\nif [ -e patient ] && ! [ -e held ]; then touch held; sleep 600; fi\n",
+    )
+}
