@@ -4,18 +4,17 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use drydock_plan::catalog::Catalog;
 use drydock_plan::check::{CheckInput, Demand, Files, check};
 use drydock_plan::params::GivenParams;
 use drydock_plan::show::{Look, json, text};
 use drydock_plan::source::SourceFile;
-use drydock_step::Registry;
 use libfuzzer_sys::fuzz_target;
 
-static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
-    let mut registry = Registry::new();
-    drydock_steps::register(&mut registry);
-    registry
-});
+#[path = "../../engine/plan/tests/kinds/mod.rs"]
+mod kinds;
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(kinds::catalog);
 
 struct OneFile;
 
@@ -31,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
     let checked = check(&CheckInput {
         file: &file,
         environment: None,
-        catalog: REGISTRY.catalog(),
+        catalog: &CATALOG,
         given: &given,
         variables: &variables,
         files: &OneFile,

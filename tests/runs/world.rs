@@ -89,9 +89,10 @@ impl World {
         steps.iter().map(|(name, step)| (name.clone(), step["status"].as_str().unwrap().to_owned())).collect()
     }
 
-    /// The journal of the run `r` as JSON lines.
+    /// The journal of the run `r` as JSON lines, without the room that a kill has left behind them.
     pub(crate) fn journal(&self) -> Vec<Value> {
         self.text(".drydock/r/journal.jsonl")
+            .trim_end()
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
