@@ -23,7 +23,7 @@ use crate::sqlserver::tds::request::Request;
 use crate::sqlserver::tds::tokens::{Change, Command};
 
 /// What the ledger and the fault rules call this server.
-const SERVER: &str = "sqlserver";
+pub(super) const SERVER: &str = "sqlserver";
 
 /// Where the batch goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
