@@ -5,8 +5,7 @@ use std::sync::PoisonError;
 
 use super::halt::{Done, Halt, sql_error};
 use super::history::note_marks;
-use super::interpreter::SERVER;
-use super::session::Session;
+use super::session::{SERVER, Session};
 use crate::ledger::Line;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::RecoveryModel;
