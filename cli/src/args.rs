@@ -231,7 +231,7 @@ pub(crate) enum Command {
         /// One kind, such as `sqlserver.restore`
         kind: Option<String>,
     },
-    /// Print the JSON Schema of plans or environments
+    /// Print the JSON Schema of plans, environments or requests files
     Schema {
         /// Which
         #[arg(value_enum, default_value_t = SchemaOf::Plan)]
@@ -404,4 +404,6 @@ pub(crate) enum SchemaOf {
     Plan,
     /// Environments
     Environment,
+    /// Files of HTTP requests
+    Requests,
 }
