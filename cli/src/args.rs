@@ -10,6 +10,26 @@ use crate::formats::{Format, chosen, with_formats};
 const EXITS: &str = "Exit codes:\n  0 done · 1 internal · 2 usage · 10 plan invalid · 11 cannot succeed · 12 locked or refused · 13 journal could not be written\n  \
 20 step failed · 21 validation failed · 22 objective missed · 23 interrupted · 24 waits for approval or an answer";
 
+/// How rehearsals are called, and what `--data` holds.
+const REHEARSE: &str = r#"Examples:
+  drydock rehearse
+  drydock rehearse --kill-at restore:restore_sql:acting --keep /tmp/rehearsal --format json
+  drydock rehearse nightly.yaml -e production.yaml --data shop.yaml --kill-at full:done
+
+The targets of a plan of your own are bound to practice servers of their kinds; of the environment it takes the values of parameters alone.
+Without --data the servers hold a whole Octopus; --data FILE says what they hold instead (docs/reference/rehearse-data.md):
+
+  octopus: true              # an Octopus beside the rest; false when it is left out
+  sqlserver:                 # databases, each made by batches of T-SQL
+    SalesDB:
+      - "CREATE TABLE orders (id INT NOT NULL PRIMARY KEY)"
+      - "INSERT INTO orders (id) VALUES (1), (2)"
+  qdrant:                    # collections with their points
+    docs:
+      size: 4
+      distance: Cosine
+      points: [ { id: 1, vector: [1, 0, 0, 0] } ]"#;
+
 /// Back up, restore and rehearse the recovery of systems whose truth lives in several stores.
 #[derive(Debug, Parser)]
 #[command(name = "drydock", version, after_help = EXITS, propagate_version = true, disable_help_subcommand = true)]
@@ -192,7 +212,7 @@ pub(crate) enum Command {
     Practice(PracticeArgs),
     /// Rehearse: the whole Octopus story on practice servers, backup -> disaster -> restore -> proof
     #[command(
-        after_help = "Examples:\n  drydock rehearse\n  drydock rehearse --kill-at restore:restore_sql:acting --keep /tmp/rehearsal --format json"
+        after_help = REHEARSE
     )]
     Rehearse(RehearseArgs),
     /// List and show recovery points
@@ -211,7 +231,7 @@ pub(crate) enum Command {
         /// One kind, such as `sqlserver.restore`
         kind: Option<String>,
     },
-    /// Print the JSON Schema of plans or environments
+    /// Print the JSON Schema of plans, environments or requests files
     Schema {
         /// Which
         #[arg(value_enum, default_value_t = SchemaOf::Plan)]
@@ -384,4 +404,6 @@ pub(crate) enum SchemaOf {
     Plan,
     /// Environments
     Environment,
+    /// Files of HTTP requests
+    Requests,
 }

@@ -181,14 +181,21 @@ pub(crate) fn requests(path: &Path) -> Result<Requests, StepError> {
 /// An environment as plain values.
 pub(crate) fn environment_values(path: &Path) -> Result<serde_json::Value, StepError> {
     strictly("file", path, |node, _, findings| {
-        EnvironmentFile::of(node, findings);
+        match FileKind::of(node, findings) {
+            Some(FileKind::Plan | FileKind::Requests) => {
+                let message = "this is no environment: it has no `environment` at its top";
+                findings.push(Finding::error(codes::NOT_AN_ENVIRONMENT, node.place, message));
+            }
+            Some(FileKind::Environment) => drop(EnvironmentFile::of(node, findings)),
+            None => {}
+        }
         node.json()
     })
 }
 
-/// A YAML file of any kind as plain values, read as strictly as a plan.
-pub(crate) fn values(path: &Path) -> Result<serde_json::Value, StepError> {
-    strictly("file", path, |node, _, _| node.json())
+/// A YAML file of any kind, read as strictly as a plan, with the source that its places point into.
+pub(crate) fn with_places(path: &Path) -> Result<(Node, SourceFile), StepError> {
+    strictly("file", path, |node, source, _| (node.clone(), source.clone()))
 }
 
 /// What is made of a file in which nothing is wrong; else an error of this code with the first thing that is.

@@ -214,11 +214,11 @@ async fn a_wait_ends_with_the_expected_answer_or_says_the_last_one() {
             .unwrap();
     let Ended::Outputs(outputs) = ended else { panic!("{ended:?}") };
     assert_eq!((&outputs["status"], &outputs["text"]), (&json!(200), &json!("up")));
-    let error = execute(&Wait, &ctx, json!({"path": "/status/500", "within": "5ms", "every": "3ms"}))
+    let error = execute(&Wait, &ctx, json!({"path": "/status/500", "within": "20s", "every": "30s"}))
         .await
         .unwrap_err();
     assert_eq!((error.code.as_str(), error.transient), ("http.wait", true));
-    assert!(error.message.starts_with("the wait of 5ms is over: GET "), "{error}");
+    assert!(error.message.starts_with("the wait of 20s is over: GET "), "{error}");
     assert!(error.message.contains("answered 500 Internal Server Error, expected 2xx"), "{error}");
 }
 

@@ -29,6 +29,11 @@ fn the_schema_of_environments_is_up_to_date() {
 }
 
 #[test]
+fn the_schema_of_requests_files_is_up_to_date() {
+    check("schemas/requests.schema.json", &["schema", "requests"]);
+}
+
+#[test]
 fn the_reference_of_kinds_is_up_to_date() {
     check("docs/reference/kinds.md", &["kinds", "--format", "markdown"]);
 }

@@ -12,6 +12,7 @@ mod disk;
 mod secrets;
 mod signals;
 mod shipped;
+mod rehearsing;
 mod points;
 mod inner_plans;
 mod keywords;

@@ -1,4 +1,4 @@
-//! `drydock schema`: the JSON Schema of plans or environments.
+//! `drydock schema`: the JSON Schema of plans, environments or requests files.
 
 use drydock_machine::Exit;
 use drydock_plan::schema;
@@ -13,6 +13,7 @@ pub(crate) fn schema(of: SchemaOf) -> Result<Exit, Refusal> {
     let schema = match of {
         SchemaOf::Plan => schema::plan_schema(&catalog),
         SchemaOf::Environment => schema::environment_schema(&catalog),
+        SchemaOf::Requests => schema::requests_schema(),
     };
     print(&format!("{schema:#}\n"));
     Ok(Exit::Done)

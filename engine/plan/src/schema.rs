@@ -1,12 +1,13 @@
-//! JSON Schemas (draft 2020-12) of plans and environments, for editors: [`plan_schema`], [`environment_schema`]. They are made from the
-//! key tables and the catalog, so they say what `check` says, as far as a schema can.
+//! JSON Schemas (draft 2020-12) of plans, environments and requests files, for editors: [`plan_schema`], [`environment_schema`],
+//! [`requests_schema`]. They are made from the key tables and the catalog, so they say what `check` says, as far as a schema can.
 
 use serde_json::{Map, Value, json};
 
 use crate::catalog::{Catalog, KindShape, TargetNeed};
 use crate::shape::{Field, Shape};
 use crate::syntax::keys::{
-    ENVIRONMENT, Key, OBJECTIVES, PARAM, PLAN, RETRY, STEP, TARGET, Table, VALIDATION, Wanted,
+    CLAIM, ENVIRONMENT, EXPECT, Key, OBJECTIVES, PARAM, PLAN, REQUEST, REQUESTS, RETRY, STEP, TARGET, Table,
+    VALIDATION, Wanted,
 };
 
 /// The schema of a plan, with the inputs of every kind of the catalog.
@@ -39,6 +40,17 @@ pub fn environment_schema(catalog: &Catalog) -> Value {
         definitions.insert(format!("target.{}", kind.name), settings);
     }
     whole("Drydock environment", writer.table(&ENVIRONMENT), definitions)
+}
+
+/// The schema of a requests file.
+pub fn requests_schema() -> Value {
+    let writer = Writer { catalog: &Catalog::default() };
+    let mut definitions = Map::new();
+    definitions.insert("name".to_owned(), name());
+    for table in [&REQUEST, &EXPECT, &CLAIM] {
+        definitions.insert(table.name.to_owned(), writer.table(table));
+    }
+    whole("Drydock requests file", writer.table(&REQUESTS), definitions)
 }
 
 fn whole(title: &str, mut schema: Value, definitions: Map<String, Value>) -> Value {

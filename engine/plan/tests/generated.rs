@@ -5,8 +5,8 @@ mod kinds;
 
 use drydock_plan::codes;
 use drydock_plan::reference::keywords;
-use drydock_plan::schema::{environment_schema, plan_schema};
-use drydock_plan::syntax::keys::{PLAN, STEP};
+use drydock_plan::schema::{environment_schema, plan_schema, requests_schema};
+use drydock_plan::syntax::keys::{CLAIM, EXPECT, PLAN, REQUEST, REQUESTS, STEP};
 use serde_json::{Value, json};
 
 #[test]
@@ -48,6 +48,19 @@ fn a_schema_has_every_key_and_every_kind() {
         branches.iter().find(|branch| branch["if"]["properties"]["uses"]["const"] == "flow.noop").unwrap();
     assert_eq!(noop["then"]["properties"]["target"], json!(false));
     assert_eq!(schema, plan_schema(&kinds::catalog()), "the same each time");
+}
+
+#[test]
+fn a_schema_of_requests_has_every_key() {
+    let schema = requests_schema();
+    let keys = |schema: &Value| schema["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&schema), REQUESTS.names().collect::<Vec<_>>());
+    assert_eq!(schema["properties"]["requests"]["items"]["$ref"], "#/$defs/request");
+    for table in [&REQUEST, &EXPECT, &CLAIM] {
+        assert_eq!(keys(&schema["$defs"][table.name]), table.names().collect::<Vec<_>>());
+    }
+    assert_eq!(schema["$defs"]["request"]["properties"]["method"]["enum"][0], "GET");
+    assert_eq!(schema["$defs"]["claim"]["required"], json!(["path"]));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 /// Why a store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum OctopusError {
-    /// A document of data is not of the shape that `fill_from` reads.
-    #[error("the data: {0}")]
+    /// What of given data could not be put into a store.
+    #[error("{0}")]
     Data(String),
     /// The SQL Server answered an error, or could not be reached.
     #[error("SQL Server: {0}")]

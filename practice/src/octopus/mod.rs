@@ -26,7 +26,7 @@ mod data;
 pub mod api;
 
 pub use addresses::{Addresses, QdrantAddress, SqlServerAddress};
-pub use data::fill_from;
+pub use data::{Data, NoData, fill_from};
 pub use error::OctopusError;
 pub use life::{disaster, fill, live_on};
 pub use schema::DATABASE;

@@ -35,7 +35,8 @@ impl StepKind for PlanRun {
             ..described(
                 "plan.run",
                 "Runs another plan, with the same environment, as a part of this run; its outputs are the step's. After a crash the \
-                 other run goes on where it was.",
+                 other run goes on where it was. A plan cannot run itself. What the other one destroys in a protected environment is \
+                 confirmed with the rest; where only the run knows which plan it is, every server of the environment is.",
             )
         }
     }

@@ -7,7 +7,7 @@ use drydock_machine::Exit;
 use crate::session::{Refusal, Session};
 
 /// The plans that ship, with the files that they name.
-const PLANS: &[(&str, &str)] = &[
+pub(super) const SHIPPED: &[(&str, &str)] = &[
     ("backup.yaml", include_str!("../../../../plans/octopus/backup.yaml")),
     ("restore.yaml", include_str!("../../../../plans/octopus/restore.yaml")),
     ("conversation.yaml", include_str!("../../../../plans/octopus/conversation.yaml")),
@@ -21,8 +21,12 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The folder that was asked for, which must be empty or new, or one of our own that goes with us.
-    pub(super) fn new(session: &Session, keep: Option<&Path>) -> Result<Self, Refusal> {
+    /// The folder that was asked for, which must be empty or new, or one of our own that goes with us; with these plans in it.
+    pub(super) fn new(
+        session: &Session,
+        keep: Option<&Path>,
+        plans: &[(&str, &str)],
+    ) -> Result<Self, Refusal> {
         let (root, kept) = match keep {
             Some(path) => (session.outside.folder().join(path), true),
             None => (
@@ -39,7 +43,7 @@ impl Folder {
         for path in [folder.plans(), folder.artifacts()] {
             std::fs::create_dir_all(&path).map_err(|error| failed(&path, &error))?;
         }
-        for (name, text) in PLANS {
+        for (name, text) in plans {
             let path = folder.plans().join(name);
             std::fs::write(&path, text).map_err(|error| failed(&path, &error))?;
         }

@@ -24,10 +24,14 @@ pub(super) struct Kill {
     pub(super) phase: Phase,
 }
 
-/// What practice servers call the work of the kinds that change something.
+/// What practice servers call the work of the kinds that change something. A question before it is none.
 const WORK: &[&str] = &[
-    "backup *",
-    "restore *",
+    "backup database *",
+    "backup log *",
+    "restore database *",
+    "restore log *",
+    // The long work of a seal: the server reads a whole backup.
+    "restore verifyonly",
     "recover *",
     "mark *",
     "insert*",

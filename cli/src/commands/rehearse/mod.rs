@@ -1,5 +1,6 @@
 //! `drydock rehearse`: the whole Octopus story on practice servers, or a plan of one's own, with every process a real one.
 
+mod data;
 mod folder;
 mod kill;
 mod servers;

@@ -108,8 +108,10 @@ impl<'a> Drydock<'a> {
         let status = child.wait().map_err(|error| cannot(&error))?;
         if status.code().is_some() {
             let message = format!("the run ended by itself before it could be killed at {}", kill.step);
-            return Err(Refusal::new(Exit::Internal, message)
-                .help("the step may do nothing at a server: kill it when begun or done"));
+            return Err(Refusal::new(Exit::CannotSucceed, message).help(match kill.phase {
+                Phase::Acting => "the step may do nothing at a server: kill it when begun or done",
+                Phase::Begun | Phase::Done => "the step may not run with these parameters",
+            }));
         }
         Ok(())
     }

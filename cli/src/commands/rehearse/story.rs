@@ -10,7 +10,7 @@ use crate::commands::print;
 use crate::formats::Format;
 use crate::session::{Refusal, Session, runtime};
 
-use super::folder::Folder;
+use super::folder::{Folder, SHIPPED};
 use super::kill::Kill;
 use super::process::{Drydock, Went};
 use super::servers::Servers;
@@ -21,7 +21,7 @@ const LIFE: u64 = 2;
 
 /// Tells the story and its end.
 pub(super) fn story(session: &Session, args: &RehearseArgs, kill: Option<Kill>) -> Result<Exit, Refusal> {
-    let mut folder = Folder::new(session, args.keep.as_deref())?;
+    let mut folder = Folder::new(session, args.keep.as_deref(), SHIPPED)?;
     let result = Story { session, args, folder: &folder, kill }.tell();
     match &result {
         Ok((told, _)) if told.ok => {}
@@ -34,7 +34,7 @@ pub(super) fn story(session: &Session, args: &RehearseArgs, kill: Option<Kill>) 
             serde_json::to_string(&told).map_err(|error| Refusal::new(Exit::Internal, error.to_string()))?;
         print(&format!("{text}\n"));
     } else {
-        print(&format!("\n{}\n{NOT_SHOWN}\n", told.table(folder.root())));
+        print(&format!("\n{}\n{NOT_SHOWN}\n", told.table(folder.root(), None)));
     }
     Ok(exit)
 }

@@ -66,8 +66,8 @@ fn text(value: &Value) -> String {
 }
 
 impl Told {
-    /// For people.
-    pub(super) fn table(&self, dir: &Path) -> String {
+    /// For people. A plan of one's own `took` so many seconds; what the whole story reached is told by RPO and RTO.
+    pub(super) fn table(&self, dir: &Path, took: Option<f64>) -> String {
         let width = self.steps.iter().map(|step| step.plan.len() + step.step.len() + 1).max().unwrap_or(0);
         let mut out = format!("{:<width$}  {:<10} {:>9}  proof\n", "step", "status", "time");
         for step in &self.steps {
@@ -81,11 +81,14 @@ impl Told {
         }
         let seconds =
             |value: Option<f64>| value.map_or("unknown".to_owned(), |value| format!("{value:.1} s"));
-        out.push_str(&format!(
-            "\nRPO reached: {} of work lost, what came after the point\n",
-            seconds(self.rpo_s)
-        ));
-        out.push_str(&format!("RTO reached: {} from the disaster to the last proof\n", seconds(self.rto_s)));
+        out.push_str(&match took {
+            Some(took) => format!("\nit took {took:.1} s\n"),
+            None => format!(
+                "\nRPO reached: {} of work lost, what came after the point\nRTO reached: {} from the disaster to the last proof\n",
+                seconds(self.rpo_s),
+                seconds(self.rto_s)
+            ),
+        });
         match &self.dir {
             Some(_) => out.push_str(&format!(
                 "everything lies in {}: environment.yaml, artifacts, state, ledger.jsonl\n",

@@ -30,18 +30,18 @@ pub fn requests_of(node: &Node, source: &SourceFile, findings: &mut Findings) ->
         vars.into_iter().filter(|var| named(var.value, var.place, findings).is_some()).collect();
     let mut reader = Reader { source, vars, captured: Vec::new(), titles: Vec::new(), blanks: Vec::new() };
     let items = fields.items("requests", findings);
-    if let (Some(entry), true) = (fields.entry("requests"), items.is_empty()) {
-        if matches!(entry.value.value, Value::List(_)) {
-            findings.push(
-                Finding::error(
-                    codes::WRONG_TYPE,
-                    entry.value_place(),
-                    "a requests file needs at least one request",
-                )
-                .label("has none")
-                .help("write for example `- { path: /health, expect: { status: 200 } }`"),
-            );
-        }
+    if let Some(entry) = fields.entry("requests")
+        && matches!(&entry.value.value, Value::List(items) if items.is_empty())
+    {
+        findings.push(
+            Finding::error(
+                codes::WRONG_TYPE,
+                entry.value_place(),
+                "a requests file needs at least one request",
+            )
+            .label("has none")
+            .help("write for example `- { path: /health, expect: { status: 200 } }`"),
+        );
     }
     let requests = items.iter().enumerate().filter_map(|(at, item)| reader.request(at, item, top, findings));
     let requests = requests.collect();
