@@ -120,6 +120,12 @@ fn changes_that_destroy_are_asked_about_when_they_are_accepted() {
         .drydock("resume r --accept-changes --confirm 127.0.0.1")
         .with_exit(20)
         .says("destroys failed at gate");
+    // What the run was started without is no part of it.
+    let steps = "  all: { uses: plan.run, with: { plan: destroys.yaml } }\n  two: { uses: flow.fail, with: { message: no } }\n";
+    let world = world.write("plan.yaml", &outer(steps));
+    world.drydock("run plan.yaml --run-id s -e env.yaml --skip all").with_exit(20);
+    let world = world.write("plan.yaml", &outer(&steps.replace("message: no", "message: still no")));
+    world.drydock("resume s --accept-changes").with_exit(20).says("still no");
 }
 
 #[test]

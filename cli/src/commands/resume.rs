@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use drydock_machine::{Assume, Exit, RunStatus, Sitting as Begin, TooLate};
+use drydock_machine::{Assume, Exit, RunEvent, RunStatus, Sitting as Begin, TooLate};
 use drydock_plan::check::Demand;
 use drydock_plan::model::Plan;
 use drydock_plan::show::Look;
@@ -12,7 +12,7 @@ use drydock_run::state::Start;
 
 use crate::findings::written;
 use crate::load::{Loaded, load};
-use crate::session::{Above, At, Refusal, Session, registry};
+use crate::session::{Above, At, Folded, Refusal, Session, registry};
 
 use super::plan_of::selected;
 use super::told::told;
@@ -53,7 +53,7 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
             let changed = session.fold(&id, plan.clone())?.machine;
             allowed(&id, &folded.machine.too_late(&changed, &begin))?;
             let above = Above::outermost(&start.plan);
-            session.confirm(loaded, plan, &DryOptions::default(), &above)?;
+            session.confirm(loaded, plan, &chosen(&folded), &above)?;
             session.accept(&id, plan, loaded)?;
             (changed, Begin { accepted: Some(plan.digest.clone()), ..begin })
         }
@@ -119,6 +119,16 @@ fn as_it_is_now(session: &Session, id: &str, start: &Start, accept: bool) -> Res
 fn changed(id: &str, diff: &str) -> Refusal {
     Refusal::new(Exit::Locked, format!("what run {id} was started with has changed since:\n{diff}"))
         .help("undo the change, or allow it for every step that has not succeeded with --accept-changes")
+}
+
+/// The steps that the run was started with.
+fn chosen(folded: &Folded) -> DryOptions {
+    match folded.journaled.events.first() {
+        Some((_, RunEvent::RunStarted { only, skip, .. })) => {
+            DryOptions { only: only.clone(), skip: skip.clone(), ..DryOptions::default() }
+        }
+        _ => DryOptions::default(),
+    }
 }
 
 /// Refused, where a change comes too late for what was done already.
