@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use drydock_practice::octopus::fill_from;
+use drydock_practice::octopus::{Data, fill_from};
+use drydock_practice::seed::Seed;
 use drydock_practice::server::Ports;
 use serde_json::{Value, json};
 
@@ -68,7 +69,8 @@ fn fill(ports: &Ports, data: &Value) {
     // Another test of this process may have installed it.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(fill_from(&ports.addresses(), data)).unwrap();
+    let data = Data::parse(data).unwrap();
+    runtime.block_on(fill_from(&ports.addresses(), Seed(1), &data)).unwrap();
 }
 
 /// A document of an agent, whose id ends like this.
