@@ -18,7 +18,8 @@ pub enum Fault {
         /// The error's text.
         message: String,
     },
-    /// The work is done and recorded as held; no answer comes until the peer goes away.
+    /// The work is done and recorded as held; no answer comes until the peer goes away. A statement in a transaction is only done at the
+    /// end of that, which is held then.
     Hold,
     /// The request waits this long, then proceeds.
     Slow {

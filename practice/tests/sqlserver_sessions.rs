@@ -123,6 +123,37 @@ async fn application_locks_exclude_one_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_within_a_transaction_is_held_back_at_its_end() {
+    let faults = r#"[{"server": "sqlserver", "op": "insert", "attempt": "r/*", "do": "hold"}]"#;
+    let world = World::made(Making { faults, ..Making::default() }).await;
+    let mut conn = world.connect().await;
+    run(&mut conn, "CREATE DATABASE shop; CREATE TABLE shop.dbo.t (id int)").await;
+    let mut config = world.config();
+    config.application_name("drydock r/step/1");
+    let mut held = connect(config).await.unwrap();
+    run(&mut held, "BEGIN TRAN; INSERT INTO shop.dbo.t VALUES (1); ROLLBACK").await;
+    run(&mut held, "BEGIN TRAN; INSERT INTO shop.dbo.t VALUES (2); COMMIT").await;
+    assert_eq!(one(&mut conn, "SELECT id FROM shop.dbo.t").await, "2", "the first was met, and rolled back");
+    let faults = r#"[{"server": "sqlserver", "op": "insert", "do": "hold"}]"#;
+    let world = World::made(Making { faults, ..Making::default() }).await;
+    let mut conn = world.connect().await;
+    run(&mut conn, "CREATE DATABASE shop; CREATE TABLE shop.dbo.t (id int)").await;
+    let mut held = world.connect().await;
+    tokio::select! {
+        answer = held.simple_query("BEGIN TRAN; INSERT INTO shop.dbo.t VALUES (1); COMMIT") => panic!("answered: {}", answer.is_ok()),
+        () = async { while !world.ledger.lines().iter().any(|line| line.held) { tokio::task::yield_now().await } } => {}
+    }
+    drop(held);
+    assert_eq!(one(&mut conn, "SELECT COUNT(*) FROM shop.dbo.t").await, "1", "what is held back is done");
+    let lines: Vec<(String, bool)> =
+        world.ledger.lines().into_iter().map(|line| (line.op, line.held)).collect();
+    assert!(
+        lines.contains(&("insert".into(), false)) && lines.contains(&("commit".into(), true)),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn faults_do_what_they_say_and_the_ledger_tells() {
     let faults = r#"[
         {"server": "sqlserver", "op": "backup log shop", "do": "cut_before"},

@@ -12,7 +12,6 @@ use crate::world::World;
 /// Requests that write and may be made again, by the beginnings of their names. The list is short, and each says why.
 const HARMLESS: &[(&str, &str)] = &[
     ("exec sp_getapplock", "a lock is held by a connection and goes with it"),
-    ("exec sp_releaseapplock", "the end of such a lock"),
     ("commit", "the end of a transaction; what was changed in it is counted by itself"),
 ];
 
@@ -63,13 +62,16 @@ impl Effects {
         found
     }
 
-    /// How many of them are the step's own, in the place where its case says that they are seen.
-    pub(crate) fn seen(&self, seen: Seen) -> usize {
+    /// How many of them are the step's own, in the place where its case says that they are seen; with a key, those of that instance,
+    /// where the place tells instances apart.
+    pub(crate) fn seen(&self, seen: Seen, key: Option<&str>) -> usize {
         let count = |counts: &Counts, fits: &dyn Fn(&str) -> bool| {
             counts.iter().filter(|(name, _)| fits(name)).map(|(_, times)| times).sum()
         };
         match seen {
-            Seen::Ledger => count(&self.ledger, &|name| is_of_step(name)),
+            Seen::Ledger => count(&self.ledger, &|name| {
+                is_of_step(name) && key.is_none_or(|key| name.starts_with(&format!("step[{key}] ")))
+            }),
             Seen::Store(begins, ends) => {
                 count(&self.store, &|path| path.starts_with(begins) && path.ends_with(ends))
             }
@@ -99,6 +101,14 @@ impl Effects {
             }
         }
         assert!(wrong.is_empty(), "{when}, then resumed: not each effect once\n{}", wrong.join("\n"));
+    }
+
+    /// Whether an effect is there more often than in another run.
+    pub(crate) fn has_more(&self, name: &str, than: &Self) -> bool {
+        let count = |of: &Self| {
+            [&of.ledger, &of.store, &of.file].iter().filter_map(|counts| counts.get(name)).sum::<usize>()
+        };
+        count(self) > count(than)
     }
 }
 

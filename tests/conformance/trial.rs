@@ -37,8 +37,11 @@ struct Left {
 /// The case holds: killed at any phase and resumed, its run did what it does uncut, and says what it says uncut.
 pub(crate) fn hold(case: &Case) {
     let uncut = Trial::begin(case, None).uncut();
-    for phase in phases(case, &uncut) {
-        Trial::begin(case, Some(phase)).cut(phase, &uncut);
+    let phases = phases(case, &uncut).into_iter();
+    let cut: Vec<Effects> = phases.map(|phase| Trial::begin(case, Some(phase)).cut(phase, &uncut)).collect();
+    for (name, _) in case.repeats {
+        let repeated = cut.iter().any(|effects| effects.has_more(name, &uncut.effects));
+        assert!(repeated, "{} never did `{name}` again: the case need not allow it", case.kind);
     }
 }
 
@@ -95,7 +98,7 @@ impl<'a> Trial<'a> {
         let first = self.world.drydock(&self.run());
         self.to_the_end(first, None);
         let left = self.left();
-        let seen = left.effects.seen(self.case.seen);
+        let seen = left.effects.seen(self.case.seen, None);
         let when = &self.when;
         assert!(seen > 0, "{when}: no effect is seen in {:?}; the case could not fail", self.case.seen);
         match self.case.acting {
@@ -111,15 +114,15 @@ impl<'a> Trial<'a> {
     }
 
     /// The run killed at a phase and resumed, compared with the uncut one.
-    fn cut(self, phase: Phase, uncut: &Left) {
+    fn cut(self, phase: Phase, uncut: &Left) -> Effects {
         self.kill(phase);
         let at_kill = puts(&self.world);
-        let done = Effects::of(&self.world).seen(self.case.seen);
+        let done = Effects::of(&self.world);
         let resumed = self.world.drydock("resume r --no-progress");
         self.to_the_end(resumed, Some(phase));
         assert_put_once(&at_kill, &puts(&self.world), &self.when);
         let left = self.left();
-        self.assert_true(done, &left.journal);
+        self.assert_true(&done, &left.journal);
         left.effects.assert_same(&uncut.effects, self.case, &self.when);
         // Nobody knows the outputs of what is only taken to be done.
         let lost = self.case.may_be_unknown() && phase.assumed() == "done";
@@ -132,13 +135,15 @@ impl<'a> Trial<'a> {
             "{when}, then resumed: it says something else than uncut\n{}",
             wrong.join("\n")
         );
+        left.effects
     }
 
     /// What it says of the lost attempt is true: not NotDone where that has done something, and not Done where it has done nothing.
-    fn assert_true(&self, done: usize, journal: &[Value]) {
+    fn assert_true(&self, done: &Effects, journal: &[Value]) {
         let verdicts =
             journal.iter().filter(|event| event["event"] == "reconciled" && event["step"] == "step");
-        for verdict in verdicts.map(|event| &event["verdict"]) {
+        for event in verdicts {
+            let (verdict, done) = (&event["verdict"], done.seen(self.case.seen, event["key"].as_str()));
             let (when, denies) = (&self.when, *verdict == "not_done" && self.case.not_done.is_none());
             assert!(
                 !(denies && done > 0),

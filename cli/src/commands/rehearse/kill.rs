@@ -37,6 +37,7 @@ const WORK: &[&str] = &[
     "alter*",
     "POST */snapshots",
     "POST */snapshots/upload",
+    "POST */points/delete",
     "PUT *",
     "DELETE *",
     "POST /maintenance",

@@ -123,6 +123,7 @@ impl Session {
     fn end_transaction(&mut self) {
         self.transaction.depth = 0;
         self.transaction.mark = None;
+        self.transaction.held = false;
         let mut catalog = self.instance.catalog();
         catalog.locks.retain(|lock| !(lock.of_transaction && lock.session == self.id));
         if let Some(entry) = catalog.sessions.get_mut(&self.id) {

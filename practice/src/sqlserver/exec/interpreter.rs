@@ -161,7 +161,8 @@ impl Session {
         let named = self.request_digest.as_ref().and_then(|_| operation(self, body));
         let Some((op, writes)) = named else { return self.execute(body, out) };
         let attempt = self.attempt().map(str::to_owned);
-        let fault = self.instance.faults.hit(SERVER, attempt.as_deref(), &op);
+        let hit = self.instance.faults.hit(SERVER, attempt.as_deref(), &op);
+        let fault = self.due(hit, body, writes);
         match &fault {
             Some(Fault::CutBefore) => return Err(Halt::Cut),
             Some(Fault::Error { code, message }) => {
@@ -204,6 +205,19 @@ impl Session {
             Some(Fault::Hold) => Err(Halt::Hold),
             _ => done,
         }
+    }
+
+    /// The fault that is due now: what is done in a transaction is only done at its end, and its answer is held back then.
+    fn due(&mut self, hit: Option<Fault>, body: &Body, writes: bool) -> Option<Fault> {
+        let ends = matches!(body, Body::Commit) && self.transaction.depth == 1;
+        if ends && self.transaction.held {
+            return Some(Fault::Hold);
+        }
+        if hit == Some(Fault::Hold) && writes && !ends && self.transaction.depth > 0 {
+            self.transaction.held = true;
+            return None;
+        }
+        hit
     }
 
     fn execute(&mut self, body: &Body, out: &mut Output) -> Done<Flow> {

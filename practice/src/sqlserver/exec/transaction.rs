@@ -54,6 +54,8 @@ pub struct Transaction {
     pub mark: Option<Mark>,
     /// Whether SQLite has one open.
     pub open: bool,
+    /// A fault: the answer to its end is held back.
+    pub held: bool,
     /// The databases that it has locked for writing.
     pub locked: BTreeSet<u32>,
     changes: BTreeMap<u32, Vec<Change>>,
