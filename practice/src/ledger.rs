@@ -19,7 +19,8 @@ pub struct Line {
     pub attempt: Option<String>,
     /// `METHOD /path` of an HTTP request; the statement's kind and object for SQL.
     pub op: String,
-    /// Whether the request could change something and was not refused.
+    /// Whether the request could change something and was not refused. What a transaction changed is undone again by a later line of the
+    /// same attempt, `rollback`, which stands also where the client went away.
     pub writes: bool,
     /// SHA-256 of the request's body in lower-case hex, when it had one and was read to its end.
     pub sha256: Option<String>,

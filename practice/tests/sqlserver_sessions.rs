@@ -134,6 +134,11 @@ async fn an_answer_within_a_transaction_is_held_back_at_its_end() {
     run(&mut held, "BEGIN TRAN; INSERT INTO shop.dbo.t VALUES (1); ROLLBACK").await;
     run(&mut held, "BEGIN TRAN; INSERT INTO shop.dbo.t VALUES (2); COMMIT").await;
     assert_eq!(one(&mut conn, "SELECT id FROM shop.dbo.t").await, "2", "the first was met, and rolled back");
+    run(&mut held, "BEGIN TRAN; SELECT id FROM shop.dbo.t; ROLLBACK").await;
+    let ops =
+        |of: &World| of.ledger.lines().into_iter().map(|line| (line.op, line.writes)).collect::<Vec<_>>();
+    let undone = ops(&world).into_iter().filter(|(op, _)| op == "rollback").collect::<Vec<_>>();
+    assert_eq!(undone, [("rollback".to_owned(), false)], "nothing was changed by the other");
     let faults = r#"[{"server": "sqlserver", "op": "insert", "do": "hold"}]"#;
     let world = World::made(Making { faults, ..Making::default() }).await;
     let mut conn = world.connect().await;

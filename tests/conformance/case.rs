@@ -24,6 +24,9 @@ pub(crate) enum Acting {
     Held(&'static [(&'static str, u64)]),
     /// The step's program waits when it has worked, where there is a file `patient` and no file `held`, which it makes then.
     Program,
+    /// The same, and also in the middle of a transaction: while this request, and which of that name it is, is still to be done, this
+    /// one before it is. The server takes back what it has done of it.
+    HeldAndWithin(&'static [(&'static str, u64)], (&'static str, u64), &'static str),
     /// Never, for this reason: the step asks nothing of a server, so that no answer can be held back. The ledger must say the same.
     Never(&'static str),
 }
@@ -97,6 +100,8 @@ pub(crate) enum Phase {
     Noted(usize),
     /// The server has done this, and its answer is held back.
     Held(&'static str, u64),
+    /// The server has not done this yet, and has done that, which it takes back.
+    Within(&'static str, u64, &'static str),
     /// Its program has worked, and has not ended.
     Working,
     /// The work is done, and nothing of its end is in the journal.
@@ -107,7 +112,7 @@ impl Phase {
     /// What is to be assumed of an attempt that nobody can know about: what the kill makes true.
     pub(crate) fn assumed(self) -> &'static str {
         match self {
-            Self::Begun | Self::Noted(_) => "redo",
+            Self::Begun | Self::Noted(_) | Self::Within(..) => "redo",
             Self::Held(..) | Self::Working | Self::Done => "done",
         }
     }

@@ -40,15 +40,7 @@ pub(crate) type Puts = BTreeMap<String, Put>;
 impl Effects {
     /// Of the run `r`.
     pub(crate) fn of(world: &World) -> Self {
-        let mut found = Self::default();
-        for line in ledger(world) {
-            let (Some(attempt), Some(op)) = (line["attempt"].as_str(), line["op"].as_str()) else { continue };
-            let op = masked::text(op);
-            if line["writes"] == true && !HARMLESS.iter().any(|(begins, _)| op.starts_with(begins)) {
-                let server = line["server"].as_str().unwrap_or("?");
-                add(&mut found.ledger, format!("{} {server} {op}", step_of(attempt)));
-            }
-        }
+        let mut found = Self { ledger: written(ledger(world)), ..Self::default() };
         puts(world).keys().for_each(|path| add(&mut found.store, masked::text(path)));
         world.text("effects").lines().for_each(|line| add(&mut found.file, line.to_owned()));
         for event in journals(world) {
@@ -60,6 +52,15 @@ impl Effects {
             }
         }
         found
+    }
+
+    /// The same, of the ledger only what first attempts wrote: an attempt that was killed may go on at the server for a while, and what it
+    /// did there is only to be known at the end.
+    pub(crate) fn with_ledger_of_first_attempts(mut self, world: &World) -> Self {
+        let mut lines = ledger(world);
+        lines.retain(|line| line["attempt"].as_str().is_some_and(|attempt| attempt.ends_with("/1")));
+        self.ledger = written(lines);
+        self
     }
 
     /// How many of them are the step's own, in the place where its case says that they are seen; with a key, those of that instance,
@@ -114,6 +115,44 @@ impl Effects {
 
 fn add(counts: &mut Counts, name: String) {
     *counts.entry(name).or_default() += 1;
+}
+
+/// Counts of what was written and is no harmless repetition.
+fn written(lines: Vec<Value>) -> Counts {
+    let mut counts = Counts::new();
+    for (attempt, server, op) in lasting(lines) {
+        let op = masked::text(&op);
+        if !HARMLESS.iter().any(|(begins, _)| op.starts_with(begins)) {
+            add(&mut counts, format!("{} {server} {op}", step_of(&attempt)));
+        }
+    }
+    counts
+}
+
+/// What was written and not taken back, each with its attempt and its server. What an attempt changed since the last end of a transaction
+/// is undone by its `rollback`.
+fn lasting(lines: Vec<Value>) -> Vec<(String, String, String)> {
+    let mut written: Vec<(String, String, String)> = Vec::new();
+    for line in lines {
+        let text = |key: &str| line[key].as_str().map(str::to_owned);
+        let (Some(attempt), Some(server), Some(op)) = (text("attempt"), text("server"), text("op")) else {
+            continue;
+        };
+        let ends = |op: &str| op == "commit" || op.starts_with("mark ");
+        if op == "rollback" {
+            let own = |(of, at, _): &(String, String, String)| *of == attempt && *at == server;
+            let last = written.iter().rposition(|one| own(one) && ends(&one.2)).map_or(0, |last| last + 1);
+            let mut at = 0;
+            written.retain(|one| {
+                at += 1;
+                // A lock is no change, and nothing of it comes back.
+                at <= last || !own(one) || one.2.starts_with("exec ")
+            });
+        } else if line["writes"] == true {
+            written.push((attempt, server, op));
+        }
+    }
+    written
 }
 
 /// The step of an attempt's id `run/step[key]/n`; below it, the step of a run inside the run, whose id ends with the outer step.

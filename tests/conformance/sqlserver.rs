@@ -44,7 +44,7 @@ fn mark() -> Case {
     Case::on_servers(
         "sqlserver.mark",
         Seen::Ledger,
-        Acting::Held(&[("mark *", 1)]),
+        Acting::HeldAndWithin(&[("mark *", 1)], ("mark *", 1), "insert"),
         "
 targets: { sql: sqlserver }
 steps:
@@ -139,7 +139,7 @@ fn migrations_by_a_script() -> Case {
     Case::on_servers(
         "ef.update",
         Seen::Ledger,
-        Acting::Held(&[("commit", 1), ("commit", 2)]),
+        Acting::HeldAndWithin(&[("commit", 1), ("commit", 2)], ("commit", 2), "create table Octopus_Tools"),
         "
 targets: { sql: sqlserver }
 steps:
@@ -153,7 +153,7 @@ fn migrations_that_are_expected() -> Case {
     Case::on_servers(
         "ef.update",
         Seen::Ledger,
-        Acting::Held(&[("commit", 1), ("commit", 2)]),
+        Acting::HeldAndWithin(&[("commit", 1), ("commit", 2)], ("commit", 2), "create table Octopus_Tools"),
         "
 targets: { sql: sqlserver }
 steps:

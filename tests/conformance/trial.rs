@@ -54,6 +54,10 @@ fn phases(case: &Case, uncut: &Left) -> Vec<Phase> {
     phases.extend((notes > 1).then_some(Phase::Noted(notes)));
     match case.acting {
         Acting::Held(requests) => phases.extend(requests.iter().map(|(op, nth)| Phase::Held(op, *nth))),
+        Acting::HeldAndWithin(requests, (op, nth), done) => {
+            phases.extend(requests.iter().map(|(op, nth)| Phase::Held(op, *nth)));
+            phases.push(Phase::Within(op, nth, done));
+        }
         Acting::Program => phases.push(Phase::Working),
         Acting::Never(_) => {}
     }
@@ -76,6 +80,10 @@ impl<'a> Trial<'a> {
             Some(Phase::Held(op, nth)) => {
                 let of = |attempt: &str| json!({ "attempt": attempt, "op": op, "nth": nth, "do": "hold" });
                 Value::from(vec![of("r/step/1"), of("r/step[*]/1"), of("r-step/*/1")])
+            }
+            // Longer than anybody waits.
+            Some(Phase::Within(op, nth, _)) => {
+                json!([{ "attempt": "r/step/1", "op": op, "nth": nth, "do": "slow", "ms": 600_000 }])
             }
             _ => json!([]),
         };
@@ -108,7 +116,7 @@ impl<'a> Trial<'a> {
                     "{when}: it asks a server, so that an answer can be held back, although {why}"
                 )
             }
-            Acting::Held(_) | Acting::Program => {}
+            Acting::Held(_) | Acting::HeldAndWithin(..) | Acting::Program => {}
         }
         left
     }
@@ -118,11 +126,15 @@ impl<'a> Trial<'a> {
         self.kill(phase);
         let at_kill = puts(&self.world);
         let done = Effects::of(&self.world);
+        if phase == Phase::Begun {
+            let seen = done.seen(self.case.seen, None);
+            assert_eq!(seen, 0, "{}: it had done something before it was begun", self.when);
+        }
         let resumed = self.world.drydock("resume r --no-progress");
         self.to_the_end(resumed, Some(phase));
         assert_put_once(&at_kill, &puts(&self.world), &self.when);
         let left = self.left();
-        self.assert_true(&done, &left.journal);
+        self.assert_true(&done.with_ledger_of_first_attempts(&self.world), &left.journal);
         left.effects.assert_same(&uncut.effects, self.case, &self.when);
         // Nobody knows the outputs of what is only taken to be done.
         let lost = self.case.may_be_unknown() && phase.assumed() == "done";
@@ -164,7 +176,7 @@ impl<'a> Trial<'a> {
             Phase::Begun => Some("begun".to_owned()),
             Phase::Noted(n) => Some(format!("noted{n}")),
             Phase::Done => Some("done".to_owned()),
-            Phase::Held(..) | Phase::Working => None,
+            Phase::Held(..) | Phase::Within(..) | Phase::Working => None,
         };
         if let Some(place) = place {
             command.env("DRYDOCK_KILL_AT", format!("step:{place}"));
@@ -172,6 +184,9 @@ impl<'a> Trial<'a> {
         let ended = match phase {
             Phase::Held(..) => self.killed_when(command, "an answer was held back", |trial| {
                 ledger(&trial.world).iter().any(|line| line["held"] == true)
+            }),
+            Phase::Within(_, _, done) => self.killed_when(command, "it was within a transaction", |trial| {
+                ledger(&trial.world).iter().any(|line| line["op"] == done && line["attempt"] == "r/step/1")
             }),
             Phase::Working => {
                 self.killed_when(command, "its program worked", |trial| trial.world.path("held").exists())

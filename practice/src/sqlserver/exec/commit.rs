@@ -5,7 +5,8 @@ use std::sync::PoisonError;
 
 use super::halt::{Done, Halt, sql_error};
 use super::history::note_marks;
-use super::session::Session;
+use super::session::{SERVER, Session};
+use crate::ledger::Line;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::RecoveryModel;
 use crate::sqlserver::store::log::{Entry, Log};
@@ -114,10 +115,15 @@ impl Session {
         self.instance.wake();
     }
 
-    /// Rolls everything back; locks of the transaction are freed.
+    /// Rolls everything back; locks of the transaction are freed. That what was changed is undone is a line of the ledger.
     pub fn rollback(&mut self) {
+        let undone = self.transaction.depth > 0 && self.transaction.open;
         self.roll_back_rows();
         self.end_transaction();
+        if undone {
+            let (server, attempt) = (SERVER.to_owned(), self.attempt().map(str::to_owned));
+            self.instance.ledger.record(Line { server, attempt, op: "rollback".into(), ..Line::default() });
+        }
     }
 
     fn end_transaction(&mut self) {

@@ -10,7 +10,7 @@ use super::halt::{Done, Halt};
 use super::operation::{command, operation, request_command};
 use super::output::{Ending, Output};
 use super::procedures::Given;
-use super::session::Session;
+use super::session::{SERVER, Session};
 use super::{backup, columns, databases, ddl, indexes, keys, procedures, read_media, restore, rows, tables};
 use crate::faults::Fault;
 use crate::ledger::Line;
@@ -21,9 +21,6 @@ use crate::sqlserver::query::change::{compile_delete, compile_insert, compile_up
 use crate::sqlserver::store::sessions::Reason;
 use crate::sqlserver::tds::request::Request;
 use crate::sqlserver::tds::tokens::{Change, Command};
-
-/// What the ledger and the fault rules call this server.
-const SERVER: &str = "sqlserver";
 
 /// Where the batch goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

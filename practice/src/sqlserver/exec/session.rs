@@ -18,6 +18,9 @@ use crate::sqlserver::store::sessions::{SessionEntry, Stop, Work};
 use crate::sqlserver::store::{files, functions};
 use crate::sqlserver::value::Value;
 
+/// What the ledger and the fault rules call this server.
+pub(super) const SERVER: &str = "sqlserver";
+
 /// How long a lock is waited for when the session says nothing about it.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How many databases SQLite holds open at once.
