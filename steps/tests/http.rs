@@ -34,12 +34,19 @@ async fn echo(method: axum::http::Method, uri: Uri, headers: HeaderMap, body: By
     }))
 }
 
-/// The server's URL. `/starting` answers 503 twice, then 200.
+/// The server's URL. `/starting` answers 503 twice, then 200; `/once` answers 503 once, then never.
 async fn server() -> String {
     let asked = Arc::new(AtomicU64::new(0));
     let starting = move || async move {
         let ready = asked.fetch_add(1, Ordering::SeqCst) >= 2;
         if ready { (StatusCode::OK, "up") } else { (StatusCode::SERVICE_UNAVAILABLE, "not yet") }
+    };
+    let met = Arc::new(AtomicU64::new(0));
+    let once = move || async move {
+        if met.fetch_add(1, Ordering::SeqCst) > 0 {
+            std::future::pending::<()>().await;
+        }
+        StatusCode::SERVICE_UNAVAILABLE
     };
     let status = |request: Wire| async move {
         let status =
@@ -53,7 +60,8 @@ async fn server() -> String {
         .route("/large", get(|| async { "x".repeat(1024 * 1024 + 1) }))
         .route("/full", get(|| async { "x".repeat(1000 * 1024) }))
         .route("/moved", get(|| async { (StatusCode::FOUND, [("location", "/text")], "") }))
-        .route("/starting", get(starting));
+        .route("/starting", get(starting))
+        .route("/once", get(once));
     served(app).await
 }
 
@@ -220,6 +228,10 @@ async fn a_wait_ends_with_the_expected_answer_or_says_the_last_one() {
     assert_eq!((error.code.as_str(), error.transient), ("http.wait", true));
     assert!(error.message.starts_with("the wait of 20s is over: GET "), "{error}");
     assert!(error.message.contains("answered 500 Internal Server Error, expected 2xx"), "{error}");
+    // The first question is answered, the second is still open when the time is over.
+    let error =
+        execute(&Wait, &ctx, json!({"path": "/once", "within": "1s", "every": "900ms"})).await.unwrap_err();
+    assert!(error.message.contains("answered 503 Service Unavailable, expected 2xx"), "{error}");
 }
 
 /// A server that says when a request has come, and answers when it is told to.

@@ -80,7 +80,7 @@ async fn asked_until(ctx: &Ctx, server: &HttpConnection, inputs: &WaitInputs) ->
     let every = Duration::from_millis(inputs.every.known()?.0);
     let outgoing = Outgoing { path: inputs.path.known()?.clone(), ..Outgoing::default() };
     let end = Instant::now() + Duration::from_millis(within.0);
-    let mut asked: u64 = 0;
+    let (mut asked, mut answered): (u64, Option<StepError>) = (0, None);
     loop {
         let begun = Instant::now();
         // A server that is just starting may take a request and never answer it.
@@ -89,9 +89,10 @@ async fn asked_until(ctx: &Ctx, server: &HttpConnection, inputs: &WaitInputs) ->
         let why = match server.send(&outgoing, Some(left.min(Duration::from_secs(10)))).await {
             Ok(answer) => match answer.judged(status) {
                 Ok(()) => return answer.outputs().map(Ended::Outputs),
-                Err(error) => error,
+                Err(error) => answered.insert(error).clone(),
             },
-            Err(error) => error,
+            // A question that the end of the wait cut short tells less than the answer before it.
+            Err(error) => answered.clone().filter(|_| Instant::now() >= end).unwrap_or(error),
         };
         ctx.progress(asked, None, "questions", why.message.clone());
         let next = begun + every;
