@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
@@ -102,6 +103,15 @@ fn marked_processes(_mark: &Mark) -> Vec<u32> {
 #[cfg(not(target_os = "linux"))]
 fn kill_if_marked(_id: u32, _mark: &Mark) -> bool {
     false
+}
+
+/// Returns when the other end of this pipe is closed, at the latest after `at_most`.
+pub(super) fn rest(pipe: &std::io::Stdin, at_most: Duration) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    // Without a wish the system tells of the end alone. When it cannot be asked, there is no rest.
+    let Ok(at_most) = Timespec::try_from(at_most) else { return };
+    let _ = poll(&mut [PollFd::new(pipe, PollFlags::empty())], Some(&at_most));
 }
 
 /// The search path of an environment without `PATH`.

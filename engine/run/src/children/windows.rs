@@ -59,3 +59,8 @@ pub(super) fn default_path() -> OsString {
 pub(super) fn ignore_signals() -> std::io::Result<impl Sized> {
     Ok(())
 }
+
+/// Returns after `at_most`: nothing tells of the end of a pipe before it is read.
+pub(super) fn rest(_pipe: &std::io::Stdin, at_most: std::time::Duration) {
+    std::thread::sleep(at_most);
+}
