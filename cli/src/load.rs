@@ -165,6 +165,20 @@ pub(crate) fn kept_plan(
     check_texts(&texts, &start.given, &Kept(named), Demand::Run, outside).plan
 }
 
+/// Whether every file that a run was started with has the bytes that the run has kept of it.
+pub(crate) fn is_as_kept(start: &Start, sources: &[(String, Vec<u8>)]) -> bool {
+    let beside = start.plan.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let mut paths = vec![start.plan.clone()];
+    paths.extend(start.environment.clone());
+    let own = paths.len();
+    paths.extend(sources.iter().skip(own).map(|(name, _)| beside.join(name)));
+    paths.len() == sources.len()
+        && paths
+            .iter()
+            .zip(sources)
+            .all(|(path, (_, kept))| std::fs::read(path).is_ok_and(|bytes| bytes == *kept))
+}
+
 /// A requests file, as `check` reads it.
 pub(crate) fn requests(path: &Path) -> Result<Requests, StepError> {
     let read = |node: &Node, source: &SourceFile, findings: &mut Findings| {

@@ -11,7 +11,7 @@ use drydock_run::dry_run::DryOptions;
 use drydock_run::state::Start;
 
 use crate::findings::written;
-use crate::load::{Loaded, load};
+use crate::load::{Loaded, is_as_kept, load};
 use crate::session::{Above, At, Folded, Refusal, Session, registry};
 
 use super::plan_of::selected;
@@ -81,6 +81,9 @@ enum Now {
 
 fn as_it_is_now(session: &Session, id: &str, start: &Start, accept: bool) -> Result<Now, Refusal> {
     let kept = session.state.sources(id)?;
+    if is_as_kept(start, &kept) {
+        return Ok(Now::Same);
+    }
     let environment = start.environment.as_deref();
     let loaded = load(
         &start.plan,
