@@ -66,6 +66,21 @@ fn no_byte_of_a_secret_is_written_or_said() {
 }
 
 #[test]
+fn what_an_environment_names_lies_beside_the_environment() {
+    let plan = "drydock: v1\nname: p\nparams:\n  filed: { type: secret, required: true }\n  asked: { type: secret, required: true }\n  own: { type: secret, default: { file: secret.txt } }\nsteps:\n  a: { uses: process.run, with: { argv: [sh, -c, 'test \"$1$2$3\" = theirstheirsours', x, \"{{ params.filed }}\", \"{{ params.asked }}\", \"{{ params.own }}\"] } }\n";
+    let world = World::plan(plan).write("secret.txt", "ours\n");
+    std::fs::create_dir(world.path("env")).unwrap();
+    let world = world.write("env/secret.txt", "theirs\n").write(
+        "env/here.yaml",
+        "drydock: v1\nenvironment: here\ntargets: {}\nparams:\n  filed: { file: secret.txt }\n  asked: { command: [cat, secret.txt] }\n",
+    );
+    world.drydock("run plan.yaml -e env/here.yaml --run-id r").with_exit(0);
+    std::fs::remove_file(world.path("env/secret.txt")).unwrap();
+    let missing = world.drydock("run plan.yaml -e env/here.yaml --run-id r2").with_exit(11);
+    missing.says("params.filed cannot be read").says("env/secret.txt");
+}
+
+#[test]
 fn a_child_does_not_inherit_what_secrets_are_read_from() {
     let plan = "drydock: v1\nname: p\nparams: { token: { type: secret, default: { env: CANARY } } }\nsteps:\n  a: { uses: process.run, with: { argv: [sh, -c, 'echo ${CANARY:-nothing} ${OTHER:-nothing}'] } }\n  b: { uses: process.run, with: { argv: [sh, -c, 'test \"$T\" = \"$(cat secret.txt)\"'], env: { T: '{{ params.token }}' } } }\n";
     let world = World::plan(plan).write("secret.txt", CANARY).with("CANARY", CANARY).with("OTHER", "here");

@@ -1,5 +1,6 @@
 //! The plan, resolved and typed: [`Plan`]. It cannot be wrong: `check` is the only place that makes one, and every name in it exists.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -42,6 +43,8 @@ pub struct Plan {
     pub params: IndexMap<Name, Value>,
     /// Where the value of each secret parameter comes from.
     pub secrets: IndexMap<Name, SecretSource>,
+    /// Those of them whose sources the environment file names, so that their files are relative to its folder.
+    pub environment_secrets: BTreeSet<Name>,
     /// The targets by the plan's names, bound by the environment; `None` where no environment was given.
     pub targets: IndexMap<Name, Target>,
     /// All steps: the body's in written order, then those of `finally` in written order.

@@ -17,7 +17,7 @@ pub struct Services {
     pub(crate) world: Arc<World>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) site: RunSite,
-    /// Secrets of parameters; files are relative to the plan's folder.
+    /// Secrets of parameters; files are relative to the folder of the file that names them.
     params: Secrets,
     /// Secrets of targets' settings; files are relative to the environment's folder.
     settings: Secrets,
@@ -39,7 +39,9 @@ impl Services {
             Secrets::new(sources, folder.to_owned(), world.variable.clone())
                 .with_programs(children.clone(), inherited.clone())
         };
-        let params = secrets(sources, &site.plan_folder);
+        let of_environment = plan.environment_secrets.iter().map(|name| format!("params.{name}"));
+        let params =
+            secrets(sources, &site.plan_folder).relative_to(&site.environment_folder, of_environment);
         let settings = secrets(settings_of(&plan), &site.environment_folder);
         Arc::new(Self { params, settings, plan, site, children, inherited, world })
     }

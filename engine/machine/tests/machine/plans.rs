@@ -1,6 +1,6 @@
 //! Plans made by hand: [`plan`] of [`step`]s, with expressions compiled as the checker would.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use drydock_plan::catalog::Effect;
@@ -213,6 +213,7 @@ pub(crate) fn plan(steps: impl IntoIterator<Item = StepBuilder>) -> PlanBuilder 
         on_unfinished: None,
         params: IndexMap::new(),
         secrets: IndexMap::new(),
+        environment_secrets: BTreeSet::new(),
         targets: IndexMap::new(),
         steps,
         outputs: IndexMap::new(),

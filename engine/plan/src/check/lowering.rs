@@ -100,6 +100,7 @@ pub(super) fn lower(
             on_unfinished: file.on_unfinished,
             params: in_order(params, &params.values),
             secrets: in_order(params, &params.secrets),
+            environment_secrets: params.environment_secrets.clone(),
             targets: bound,
             steps,
             outputs,

@@ -4,7 +4,7 @@
 mod bounds;
 mod declaration;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use indexmap::IndexMap;
 use serde_json::Value as Json;
@@ -49,6 +49,8 @@ pub struct Params {
     pub values: IndexMap<Name, Json>,
     /// The sources of secrets.
     pub secrets: IndexMap<Name, SecretSource>,
+    /// Those of them that the environment file names.
+    pub environment_secrets: BTreeSet<Name>,
     /// Those that were given a value that does not fit, which is found already.
     misfits: HashSet<Name>,
 }
@@ -95,6 +97,9 @@ impl Params {
             if let Some((name, _)) = self.declared.get_key_value(&*entry.key) {
                 let name = name.clone();
                 self.give(&name, Raw::Node(&entry.value, entry.value_place()), findings);
+                if self.is_secret(name.as_str()) {
+                    self.environment_secrets.insert(name);
+                }
             }
         }
     }
@@ -122,6 +127,7 @@ impl Params {
             let variable = format!("{VARIABLE_PREFIX}{}", name.as_str().to_uppercase());
             let Some(text) = given.variables.get(&variable) else { continue };
             if self.is_secret(name.as_str()) {
+                self.environment_secrets.remove(&name);
                 self.secrets.insert(name, SecretSource::Env(variable));
                 continue;
             }
@@ -227,6 +233,7 @@ impl Params {
             if let Raw::Node(node, at) = raw
                 && let Some(source) = secret::source_of(node, at, &format!("`{name}`"), findings)
             {
+                self.environment_secrets.remove(name);
                 self.secrets.insert(name.clone(), source);
             }
             return;

@@ -4,7 +4,7 @@ mod encoded;
 mod redactor;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 pub struct Secrets {
     sources: BTreeMap<String, SecretSource>,
     folder: PathBuf,
+    /// The folders of those that another file names.
+    folders: BTreeMap<String, PathBuf>,
     environment: Environment,
     programs: Option<(Arc<Children>, ChildEnv)>,
     redactor: RwLock<Arc<Redactor>>,
@@ -56,7 +58,15 @@ impl std::fmt::Debug for SecretValues {
 impl Secrets {
     /// The secrets of these names, as holes name them (`params.token`). Relative paths are relative to `folder`.
     pub fn new(sources: BTreeMap<String, SecretSource>, folder: PathBuf, environment: Environment) -> Self {
-        Self { sources, folder, environment, programs: None, redactor: RwLock::default() }
+        let (folders, redactor) = (BTreeMap::new(), RwLock::default());
+        Self { sources, folder, folders, environment, programs: None, redactor }
+    }
+
+    /// The same, but what these secrets' sources name is relative to another folder.
+    #[must_use]
+    pub fn relative_to(mut self, folder: &Path, names: impl IntoIterator<Item = String>) -> Self {
+        self.folders.extend(names.into_iter().map(|name| (name, folder.to_owned())));
+        self
     }
 
     /// The same, and programs that give secrets are started as children of the run.
@@ -79,7 +89,8 @@ impl Secrets {
             let source = self.sources.get(name);
             let source =
                 source.ok_or_else(|| StepError::internal(format!("the secret {name} has no source")))?;
-            let value = self.value_of(source).await.map_err(|error| {
+            let folder = self.folders.get(name).unwrap_or(&self.folder);
+            let value = self.value_in(source, folder).await.map_err(|error| {
                 let message = format!("the secret {name} cannot be read: {}", error.message);
                 StepError { message, ..error }
             })?;
@@ -93,10 +104,14 @@ impl Secrets {
     /// # Errors
     /// `secret`, when it cannot be read.
     pub async fn value_of(&self, source: &SecretSource) -> Result<String, StepError> {
+        self.value_in(source, &self.folder).await
+    }
+
+    async fn value_in(&self, source: &SecretSource, folder: &Path) -> Result<String, StepError> {
         let value = match source {
             SecretSource::Env(name) => self.variable_value(name)?,
-            SecretSource::File(path) => self.file_value(path).await?,
-            SecretSource::Command(argv) => self.command_value(argv).await?,
+            SecretSource::File(path) => file_value(&folder.join(path)).await?,
+            SecretSource::Command(argv) => self.command_value(argv, folder).await?,
         };
         if value.is_empty() {
             return Err(refused(format!("{} is empty", source_words(source))));
@@ -137,22 +152,14 @@ impl Secrets {
         })
     }
 
-    async fn file_value(&self, path: &str) -> Result<String, StepError> {
-        let path = self.folder.join(path);
-        let failed = |why: &str| refused(format!("the file {} {why}", path.display()));
-        let bytes =
-            tokio::fs::read(&path).await.map_err(|error| failed(&format!("cannot be read: {error}")))?;
-        value_in(bytes).map_err(failed)
-    }
-
-    async fn command_value(&self, argv: &[String]) -> Result<String, StepError> {
+    async fn command_value(&self, argv: &[String], folder: &Path) -> Result<String, StepError> {
         let program = argv.first().map_or("", String::as_str);
         let failed = |why: &str| refused(format!("the program `{program}` {why}"));
         let (children, env) = self.programs.as_ref().ok_or_else(|| failed("cannot be started here"))?;
         let spec = ChildSpec {
             argv: argv.to_vec(),
             env: Vec::new(),
-            cwd: self.folder.clone(),
+            cwd: folder.to_owned(),
             stdin: Vec::new(),
             stdout: ChildOutput::Kept { limit: LIMIT + 1 },
         };
@@ -162,12 +169,18 @@ impl Secrets {
             Err(_) => return Err(failed("took longer than 30s")),
         };
         match (end.code, end.stderr.lines().last()) {
-            (Some(0), _) => value_in(end.stdout).map_err(failed),
+            (Some(0), _) => text_of(end.stdout).map_err(failed),
             (Some(code), Some(words)) => Err(failed(&format!("ended with exit code {code}: {words}"))),
             (Some(code), None) => Err(failed(&format!("ended with exit code {code}"))),
             (None, _) => Err(failed("was ended by a signal")),
         }
     }
+}
+
+async fn file_value(path: &Path) -> Result<String, StepError> {
+    let failed = |why: &str| refused(format!("the file {} {why}", path.display()));
+    let bytes = tokio::fs::read(path).await.map_err(|error| failed(&format!("cannot be read: {error}")))?;
+    text_of(bytes).map_err(failed)
 }
 
 fn refused(message: String) -> StepError {
@@ -183,7 +196,7 @@ fn source_words(source: &SecretSource) -> String {
 }
 
 /// The text of these bytes without one newline at its end.
-fn value_in(bytes: Vec<u8>) -> Result<String, &'static str> {
+fn text_of(bytes: Vec<u8>) -> Result<String, &'static str> {
     if bytes.len() > LIMIT {
         return Err("gives more than 64 KiB");
     }
