@@ -206,6 +206,13 @@ impl StateDir {
     /// The folder with what a run goes on with: its own, or that of the changes which its journal says were accepted last.
     fn given_folder(&self, id: &str) -> Result<PathBuf, StateError> {
         let folder = self.run_folder(id)?;
+        // The journal is not read only to learn that nothing ever was.
+        let none_accepted = std::fs::read_dir(&folder).is_ok_and(|entries| {
+            entries.flatten().all(|entry| !entry.file_name().to_string_lossy().starts_with(ACCEPTED))
+        });
+        if none_accepted {
+            return Ok(folder);
+        }
         let Ok((journaled, _)) = self.journal(id) else { return Ok(folder) };
         let digest = journaled.events.iter().rev().find_map(|(_, event)| match event {
             RunEvent::SittingStarted { digest, .. } => digest.as_ref(),
@@ -367,9 +374,12 @@ fn keep(disk: &dyn Disk, folder: &Path, start: &Start, sources: &[Vec<u8>]) -> R
     disk.sync_dir(&kept).map_err(io("cannot sync", &kept))
 }
 
+/// How the folders begin of changes that were accepted.
+const ACCEPTED: &str = "accepted-";
+
 /// The folder, in that of the run, of what was accepted.
 fn accepted(digest: &Digest) -> String {
-    format!("accepted-{}", digest.0.get(..16).unwrap_or(&digest.0))
+    format!("{ACCEPTED}{}", digest.0.get(..16).unwrap_or(&digest.0))
 }
 
 /// The name under `sources/`: its number, and the last part of its own name.
