@@ -10,18 +10,17 @@ use super::print;
 /// Say how a sitting ended, and how to go on.
 pub(crate) fn told(session: &Session, machine: &Machine, id: &str, exit: Exit) -> Exit {
     let text = session.common.format != Format::Json;
-    let report = machine.report();
     if text {
-        match &report.summary {
+        match machine.summary() {
             Some(summary) if !session.common.quiet || exit != Exit::Done => eprintln!("{summary}"),
             _ => {}
         }
-        if !report.outputs.is_empty() && exit == Exit::Done {
-            print(&format!("{:#}\n", serde_json::json!(report.outputs)));
+        if !machine.outputs().is_empty() && exit == Exit::Done {
+            print(&format!("{:#}\n", serde_json::json!(machine.outputs())));
         }
     }
     if (20..=24).contains(&exit.code()) {
-        for (step, shown) in report.steps.iter().filter(|(_, shown)| shown.status == "waiting") {
+        for (step, shown) in machine.report().steps.iter().filter(|(_, shown)| shown.status == "waiting") {
             let why = shown.why.as_deref().unwrap_or_default();
             if shown.uses == "flow.approve" {
                 eprintln!(

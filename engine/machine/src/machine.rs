@@ -201,6 +201,16 @@ impl Machine {
         self.exit
     }
 
+    /// What the run came to in one line, once it has ended.
+    pub fn summary(&self) -> Option<&str> {
+        self.summary.as_deref()
+    }
+
+    /// What the plan gives, once the run has succeeded.
+    pub fn outputs(&self) -> &indexmap::IndexMap<Name, Value> {
+        &self.outputs
+    }
+
     /// Whether the run's last process left it in the middle: neither ended nor waiting.
     pub fn died(&self) -> bool {
         self.sittings.last().is_some_and(|sitting| sitting.ended_at.is_none())
