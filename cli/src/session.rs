@@ -119,11 +119,16 @@ impl Session {
         }
         let mut newest: Option<(drydock_machine::Moment, String)> = None;
         for id in self.state.run_ids()? {
-            if let Ok((journaled, _)) = self.state.journal(&id)
-                && let Some((at, _)) = journaled.events.first()
-                && newest.as_ref().is_none_or(|(newest, _)| at >= newest)
+            let began = match self.state.ends(&id) {
+                Ok(Some(ends)) => Some(ends.first.0),
+                _ => {
+                    self.state.journal(&id).ok().and_then(|(read, _)| read.events.first().map(|(at, _)| *at))
+                }
+            };
+            if let Some(at) = began
+                && newest.as_ref().is_none_or(|(newest, _)| at >= *newest)
             {
-                newest = Some((*at, id));
+                newest = Some((at, id));
             }
         }
         let none =

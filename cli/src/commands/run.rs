@@ -111,7 +111,7 @@ fn glance(session: &Session, id: &str) -> Option<Glance> {
     if let Some(ends) = session.state.ends(id).ok().flatten()
         && matches!(ends.last, RunEvent::SittingEnded { exit } if exit != Exit::Waits)
     {
-        return of(&ends.first, None);
+        return of(&ends.first.1, None);
     }
     let (journaled, _) = session.state.journal(id).ok()?;
     let first = journaled.events.first().map(|(_, event)| event)?;

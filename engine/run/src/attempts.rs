@@ -49,7 +49,7 @@ impl Executor {
                 return;
             }
         }
-        // One that waits after all, for a secret, goes on here: it is asked again from the start of its wait.
+        // The others, and one that waits after all, for a secret, go on on a worker.
         self.runtime.spawn(executed);
     }
 

@@ -438,8 +438,8 @@ fn the_ends_tell_of_a_whole_journal_alone() {
         std::fs::write(&path, bytes).unwrap();
         Ends::of(&path).unwrap()
     };
-    assert_eq!(ends_of(&bytes), Some(Ends { first: event(1), last: event(5) }));
-    let first_batch = Some(Ends { first: event(1), last: event(1) });
+    assert_eq!(ends_of(&bytes), Some(Ends { first: (Moment(1_000), event(1)), last: event(5) }));
+    let first_batch = Some(Ends { first: (Moment(1_000), event(1)), last: event(1) });
     assert_eq!(ends_of(&bytes[..ends[0]]), first_batch);
     for cut in 0..bytes.len() {
         if !ends.contains(&cut) {
@@ -456,7 +456,7 @@ fn the_ends_tell_of_a_whole_journal_alone() {
     let long: Vec<Vec<RunEvent>> = (1..1_000).map(|number| vec![event(number)]).collect();
     write_all(&disk, &long).unwrap();
     let ends = ends_of(&disk.file(&folder().join("journal.jsonl")).bytes);
-    assert_eq!(ends, Some(Ends { first: event(1), last: event(999) }));
+    assert_eq!(ends, Some(Ends { first: (Moment(1_000), event(1)), last: event(999) }));
 }
 
 #[test]

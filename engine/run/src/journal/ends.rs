@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use drydock_machine::RunEvent;
+use drydock_machine::{Moment, RunEvent};
 
 use super::line::{self, Content};
 
@@ -14,8 +14,8 @@ const REACH: u64 = 16 * 1024;
 /// The first and the last event of a journal whose end is whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ends {
-    /// The first event.
-    pub first: RunEvent,
+    /// The first event, and when it happened.
+    pub first: (Moment, RunEvent),
     /// The last event; its line ends the file.
     pub last: RunEvent,
 }
@@ -46,8 +46,11 @@ impl Ends {
             return None;
         }
         let last = line::parse(last).ok().filter(|line| line.batch.is_some())?;
-        match (line::parse(first.strip_suffix(b"\n")?).ok()?.content, last.content) {
-            (Content::Event(first), Content::Event(last)) => Some(Self { first: *first, last: *last }),
+        let first = line::parse(first.strip_suffix(b"\n")?).ok()?;
+        match (first.content, last.content) {
+            (Content::Event(event), Content::Event(last)) => {
+                Some(Self { first: (first.at, *event), last: *last })
+            }
             _ => None,
         }
     }
