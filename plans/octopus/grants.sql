@@ -13,11 +13,19 @@ CREATE TABLE [drydock].[marks] (
     [run] nvarchar(64) NULL
 );
 GO
+IF OBJECT_ID(N'[drydock].[scripts]', N'U') IS NULL
+CREATE TABLE [drydock].[scripts] (
+    [attempt] nvarchar(128) NOT NULL CONSTRAINT [PK_scripts] PRIMARY KEY,
+    [at] datetime2 NOT NULL,
+    [outputs] nvarchar(max) NOT NULL
+);
+GO
 IF DATABASE_PRINCIPAL_ID(N'drydock') IS NULL CREATE USER [drydock] FOR LOGIN [drydock];
 GO
 ALTER ROLE [db_backupoperator] ADD MEMBER [drydock];
 ALTER ROLE [db_datareader] ADD MEMBER [drydock];
 GRANT INSERT ON [drydock].[marks] TO [drydock];
+GRANT INSERT ON [drydock].[scripts] TO [drydock];
 GO
 USE [msdb];
 GO

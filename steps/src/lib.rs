@@ -30,6 +30,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(process::run::Run);
     registry.kind(target::ping::Ping);
     registry.kind(sqlserver::query::Query);
+    registry.kind(sqlserver::script::Script);
     registry.kind(sqlserver::mark::Mark);
     registry.kind(sqlserver::backup::Backup);
     registry.kind(sqlserver::restore::Restore);

@@ -98,6 +98,7 @@ pub(crate) fn octopus() -> Value {
         CREATE TABLE [Octopus_Episodes] ([Id] bigint IDENTITY(1,1) NOT NULL PRIMARY KEY, [AgentId] nvarchar(32) NOT NULL, [StartedAt] datetime2 NOT NULL, [Summary] nvarchar(max) NOT NULL, [Outcome] nvarchar(20) NOT NULL);
         CREATE TABLE [Octopus_Documents] ([Id] uniqueidentifier NOT NULL PRIMARY KEY, [AgentId] nvarchar(32) NOT NULL, [Title] nvarchar(200) NOT NULL, [Version] int NOT NULL, [UpdatedAt] datetime2 NOT NULL);
         CREATE TABLE [drydock].[marks] ([mark] nvarchar(32) NOT NULL PRIMARY KEY, [at] datetime2 NOT NULL, [run] nvarchar(64) NULL);
+        CREATE TABLE [drydock].[scripts] ([attempt] nvarchar(128) NOT NULL PRIMARY KEY, [at] datetime2 NOT NULL, [outputs] nvarchar(max) NOT NULL);
         CREATE TABLE [__EFMigrationsHistory] ([MigrationId] nvarchar(150) NOT NULL PRIMARY KEY, [ProductVersion] nvarchar(32) NOT NULL);
         INSERT INTO [__EFMigrationsHistory] VALUES (N'20250101000000_First', N'9.0.0');
         INSERT INTO [Octopus_Agents] VALUES (N'aa', N'Ada', N'small', N'embed', '2026-01-01T00:00:00'), (N'bb', N'Bo', N'small', N'embed', '2026-01-01T00:00:00');

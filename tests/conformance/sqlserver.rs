@@ -6,6 +6,8 @@ cases! {
     full_backup
     log_backup
     mark
+    script_once
+    script_that_may_run_twice
     restore_into_a_new_database
     restore_over_a_database
     migrations_by_a_script
@@ -54,6 +56,43 @@ steps:
     target: sql
     needs: [full]
     with: { mark: dd_conformance, databases: { octopus: OctopusDB }, rows: [Octopus_Agents] }
+",
+    )
+}
+
+/// All batches are one transaction, which leaves a record.
+fn script_once() -> Case {
+    Case::on_servers(
+        "sqlserver.script",
+        Seen::Ledger,
+        Acting::HeldAndWithin(&[("commit", 1)], ("commit", 1), "insert"),
+        "
+targets: { sql: sqlserver }
+steps:
+  step:
+    uses: sqlserver.script
+    target: sql
+    with: { database: OctopusDB, file: ./tidy.sql, parameters: { outcome: completed } }
+",
+    )
+    .with_file(
+        "tidy.sql",
+        "UPDATE [Octopus_Episodes] SET [Outcome] = N'kept' WHERE [Outcome] = @outcome\nGO\nINSERT INTO [Octopus_Agents] VALUES (N'cc', N'Cy', N'small', N'embed', '2026-01-01T00:00:00')\nGO\nSELECT [Id], [Outcome] FROM [Octopus_Episodes] ORDER BY [Id]\n",
+    )
+}
+
+fn script_that_may_run_twice() -> Case {
+    Case::on_servers(
+        "sqlserver.script",
+        Seen::Ledger,
+        Acting::Held(&[("create table *", 1)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  step:
+    uses: sqlserver.script
+    target: sql
+    with: { database: OctopusDB, idempotent: true, sql: \"IF OBJECT_ID(N'[dbo].[Octopus_Tools]', N'U') IS NULL CREATE TABLE [Octopus_Tools] ([Id] int NOT NULL PRIMARY KEY)\" }
 ",
     )
 }

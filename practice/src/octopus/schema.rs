@@ -41,6 +41,11 @@ CREATE TABLE [drydock].[marks] (
     [at] datetime2 NOT NULL,
     [run] nvarchar(64) NULL
 );
+CREATE TABLE [drydock].[scripts] (
+    [attempt] nvarchar(128) NOT NULL CONSTRAINT [PK_scripts] PRIMARY KEY,
+    [at] datetime2 NOT NULL,
+    [outputs] nvarchar(max) NOT NULL
+);
 CREATE TABLE [__EFMigrationsHistory] (
     [MigrationId] nvarchar(150) NOT NULL CONSTRAINT [PK___EFMigrationsHistory] PRIMARY KEY,
     [ProductVersion] nvarchar(32) NOT NULL

@@ -8,25 +8,53 @@ use drydock_recovery::lsn::Lsn;
 use drydock_step::StepError;
 use drydock_step::target::RowSet;
 use serde_json::{Map, Value, json};
-use tiberius::ColumnData;
+use tiberius::{ColumnData, ColumnType};
 
-/// The first result set of an answer.
+/// A column of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    /// Its name; may be empty.
+    name: String,
+    /// Whether it is `money` or `smallmoney`, which the library reads as a floating-point number.
+    is_money: bool,
+}
+
+impl Column {
+    /// As the server describes it.
+    pub(super) fn of(column: &tiberius::Column) -> Self {
+        let is_money = matches!(column.column_type(), ColumnType::Money | ColumnType::Money4);
+        Self { name: column.name().to_owned(), is_money }
+    }
+}
+
+#[cfg(test)]
+impl Column {
+    /// Of this name, and of any type but money.
+    pub(super) fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), is_money: false }
+    }
+}
+
+/// The amount from which a floating-point number does not hold all ten-thousandths: 2^51 of them.
+const LARGEST_MONEY: f64 = 225_179_981_368.524;
+
+/// One result set of an answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answer {
-    columns: Arc<Vec<String>>,
+    columns: Arc<Vec<Column>>,
     rows: Vec<Vec<ColumnData<'static>>>,
 }
 
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row<'a> {
-    columns: &'a [String],
+    columns: &'a [Column],
     cells: &'a [ColumnData<'static>],
 }
 
 impl Answer {
     /// With these columns and no rows yet.
-    pub(super) fn new(columns: Vec<String>) -> Self {
+    pub(super) fn new(columns: Vec<Column>) -> Self {
         Self { columns: Arc::new(columns), rows: Vec::new() }
     }
 
@@ -53,21 +81,41 @@ impl Answer {
         self.rows().next().ok_or_else(|| StepError::new("sqlserver.answer", "the server answered no row"))
     }
 
-    /// As plain data: times in RFC 3339 (those without a zone as UTC), decimals as text, binary as `0x…`.
-    pub(super) fn row_set(&self) -> RowSet {
+    /// As plain data: times in RFC 3339 (those without a zone as UTC), decimals and money as text, binary as `0x…`.
+    ///
+    /// # Errors
+    /// `query.money`, for an amount that was read with less than all its digits.
+    pub(super) fn row_set(&self) -> Result<RowSet, StepError> {
         let columns = distinct(&self.columns);
-        let row = |cells: &Vec<ColumnData<'static>>| -> Map<String, Value> {
-            columns.iter().cloned().zip(cells.iter().map(as_json)).collect()
+        let row = |cells: &Vec<ColumnData<'static>>| -> Result<Map<String, Value>, StepError> {
+            let described = self.columns.iter().zip(cells);
+            let values = described.map(|(column, cell)| match cell {
+                ColumnData::F64(Some(amount)) if column.is_money => money(&column.name, *amount),
+                cell => Ok(as_json(cell)),
+            });
+            columns.iter().cloned().zip(values).map(|(name, value)| Ok((name, value?))).collect()
         };
-        RowSet { rows: self.rows.iter().map(row).collect(), columns }
+        Ok(RowSet { rows: self.rows.iter().map(row).collect::<Result<_, _>>()?, columns })
     }
 }
 
+/// An amount with its four places. The library has divided it by 10,000, which can be undone up to a size.
+fn money(column: &str, amount: f64) -> Result<Value, StepError> {
+    if amount.abs() >= LARGEST_MONEY {
+        let message = format!("an amount of `{column}` has more digits than can be read of `money`");
+        return Err(StepError::new("query.money", message)
+            .help(format!("ask for CAST({column} AS decimal(19, 4)), which is read digit by digit")));
+    }
+    // Below 2^51 ten-thousandths the error of the division is less than a half of one.
+    let scaled = (amount * 10_000.0).round() as i128;
+    Ok(decimal(scaled, 4).into())
+}
+
 /// Names for columns that have none, and second names for those that share one.
-fn distinct(columns: &[String]) -> Vec<String> {
+fn distinct(columns: &[Column]) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(columns.len());
     for (at, column) in columns.iter().enumerate() {
-        let base = if column.is_empty() { format!("column_{}", at + 1) } else { column.clone() };
+        let base = if column.name.is_empty() { format!("column_{}", at + 1) } else { column.name.clone() };
         let mut name = base.clone();
         let mut n = 1;
         while names.contains(&name) {
@@ -82,7 +130,7 @@ fn distinct(columns: &[String]) -> Vec<String> {
 impl<'a> Row<'a> {
     /// The cell of this column; names count in any case. An absent column is as NULL: older servers have fewer.
     fn cell(&self, column: &str) -> Option<&'a ColumnData<'static>> {
-        let at = self.columns.iter().position(|name| name.eq_ignore_ascii_case(column))?;
+        let at = self.columns.iter().position(|known| known.name.eq_ignore_ascii_case(column))?;
         self.cells.get(at)
     }
 
@@ -303,8 +351,8 @@ mod tests {
     use super::*;
 
     fn answer(cells: Vec<(&str, ColumnData<'static>)>) -> Answer {
-        let (names, cells): (Vec<_>, Vec<_>) = cells.into_iter().map(|(n, c)| (n.to_owned(), c)).unzip();
-        let mut answer = Answer::new(names);
+        let (columns, cells) = cells.into_iter().map(|(name, cell)| (Column::named(name), cell)).unzip();
+        let mut answer = Answer::new(columns);
         answer.push(cells);
         answer
     }
@@ -387,15 +435,36 @@ mod tests {
             (ColumnData::DateTime2(Some(DateTime2::new(day, Time::new(u64::MAX, 7)))), Value::Null),
             (ColumnData::String(None), Value::Null),
         ] {
-            let found = answer(vec![("x", cell.clone())]).row_set();
+            let found = answer(vec![("x", cell.clone())]).row_set().unwrap();
             assert_eq!(found.rows[0]["x"], expected, "{cell:?}");
         }
     }
 
     #[test]
+    fn money_keeps_its_places_or_is_refused() {
+        let set = |amount| {
+            let mut answer = Answer::new(vec![Column { name: "fee".into(), is_money: true }]);
+            answer.push(vec![ColumnData::F64(amount)]);
+            answer.row_set()
+        };
+        for (ten_thousandths, text) in [
+            (1_i64, "0.0001"),
+            (-12_345, "-1.2345"),
+            (2_251_799_813_685_239, "225179981368.5239"),
+            (-2_251_799_813_685_237, "-225179981368.5237"),
+        ] {
+            let read = ten_thousandths as f64 / 1e4;
+            assert_eq!(set(Some(read)).unwrap().rows[0]["fee"], json!(text));
+        }
+        assert_eq!(set(None).unwrap().rows[0]["fee"], Value::Null);
+        let error = set(Some(922_337_203_685_477.6)).unwrap_err();
+        assert!(error.code == "query.money" && error.help.unwrap().contains("CAST(fee AS decimal(19, 4))"));
+    }
+
+    #[test]
     fn every_column_has_a_name_of_its_own() {
         let one = || ColumnData::I32(Some(1));
-        let found = answer(vec![("", one()), ("n", one()), ("n", one())]).row_set();
+        let found = answer(vec![("", one()), ("n", one()), ("n", one())]).row_set().unwrap();
         assert_eq!(found.columns, ["column_1", "n", "n_2"]);
         assert_eq!(found.rows[0].len(), 3);
     }

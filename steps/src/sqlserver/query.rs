@@ -8,6 +8,7 @@ use drydock_step::{
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use super::parameters::values;
 use super::reading::ReadingQuery;
 use super::session::Parameter;
 use super::sql::Identifier;
@@ -22,7 +23,7 @@ inputs! {
         /// One SELECT, or EXEC of a procedure that only tells.
         sql: String = known(Shape::Text),
         /// Values of the query's parameters by name: `agent` is `@agent` in the query. They are bound, never pasted into it.
-        params: IndexMap<String, Value> = maybe(Shape::Map(&Shape::Any)).or("{}"),
+        parameters: IndexMap<String, Value> = maybe(Shape::Map(&Shape::Any)).or("{}"),
         /// The most rows; more fail the step.
         max_rows: usize = maybe(Shape::Integer).or("1000"),
     }
@@ -32,7 +33,7 @@ const OUTPUTS: &[Field] = &[
     Field::required(
         "rows",
         Shape::List(&Shape::Map(&Shape::Any)),
-        "The rows: values by column. Decimals are text, times are RFC 3339 (those without a zone as UTC), binary is `0x…`.",
+        "The rows: values by column. Decimals and money are text, times are RFC 3339 (those without a zone as UTC), binary is `0x…`.",
     ),
     Field::required("columns", Shape::List(&Shape::Text), "The names of the columns, in order."),
     Field::required("count", Shape::Integer, "How many rows there are."),
@@ -44,32 +45,12 @@ pub struct Query;
 impl QueryInputs {
     /// The query with its values in the order of their numbers.
     fn bound(&self) -> Result<(ReadingQuery, Vec<Parameter>), StepError> {
-        let params = self.params.known()?;
-        let names: Vec<&str> = params.keys().map(String::as_str).collect();
+        let mut values = values(self.parameters.known()?)?;
+        let names: Vec<&str> = values.keys().map(String::as_str).collect();
         let query = ReadingQuery::parse(self.sql.known()?, &names)?;
-        let values = query.parameters.iter().map(|name| parameter(name, params.get(name)));
-        let values = values.collect::<Result<_, _>>()?;
+        let values = query.parameters.iter().filter_map(|name| values.swap_remove(name));
+        let values = values.collect();
         Ok((query, values))
-    }
-}
-
-fn parameter(name: &str, value: Option<&Value>) -> Result<Parameter, StepError> {
-    let bad = |what: &str| {
-        let message =
-            format!("parameter `{name}` is {what}, and a parameter is one text, number, boolean or null");
-        Err(StepError::new("query.parameter", message))
-    };
-    match value {
-        None | Some(Value::Null) => Ok(Parameter::Null),
-        Some(Value::Bool(flag)) => Ok(Parameter::Flag(*flag)),
-        Some(Value::String(text)) => Ok(Parameter::Text(text.clone())),
-        Some(Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => Ok(Parameter::Whole(whole)),
-            (None, Some(real)) if number.is_f64() => Ok(Parameter::Real(real)),
-            _ => bad("a number of more than 64 bits"),
-        },
-        Some(Value::Array(_)) => bad("a list"),
-        Some(Value::Object(_)) => bad("a mapping"),
     }
 }
 
@@ -82,7 +63,7 @@ impl StepKind for Query {
             target: TargetNeed::OneOf(&["sqlserver"]),
             outputs: Shape::Record(OUTPUTS),
             permissions: &["SELECT on what the query reads"],
-            example: "agents:\n  uses: sqlserver.query\n  target: sql\n  with:\n    database: OctopusDB\n    sql: SELECT Id, Name FROM Octopus_Agents WHERE Model = @model\n    params: { model: small }\n",
+            example: "agents:\n  uses: sqlserver.query\n  target: sql\n  with:\n    database: OctopusDB\n    sql: SELECT Id, Name FROM Octopus_Agents WHERE Model = @model\n    parameters: { model: small }\n",
             ..described(
                 "sqlserver.query",
                 "Gives the rows of one query that only reads. It runs in a transaction that is rolled back.",
@@ -155,7 +136,7 @@ mod tests {
         let ctx = Arc::new(TestHost::new("/")).ctx(Some("t"));
         for (with, code, words) in [
             (json!({ "sql": "DROP TABLE t" }), "query.writes", "begins with `DROP`"),
-            (json!({ "sql": "SELECT @a", "params": { "a": [1] } }), "query.parameter", "`a` is a list"),
+            (json!({ "sql": "SELECT @a", "parameters": { "a": [1] } }), "query.parameter", "`a` is a list"),
             (
                 json!({ "sql": "SELECT 1", "database": "" }),
                 "input",

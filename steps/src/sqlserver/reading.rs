@@ -4,6 +4,7 @@
 use drydock_step::StepError;
 
 use super::lexer::{Token, TokenKind, tokens};
+use super::parameters::{numbered, variables};
 
 /// Procedures that only tell.
 const TELLING: &[&str] = &[
@@ -80,7 +81,7 @@ impl ReadingQuery {
         let tokens: Vec<_> =
             tokens(text).into_iter().filter(|token| token.kind != TokenKind::Comment).collect();
         judge(&tokens)?;
-        numbered(text, &tokens, given)
+        bound(text, &tokens, given)
     }
 }
 
@@ -119,32 +120,16 @@ fn judge(tokens: &[Token<'_>]) -> Result<(), StepError> {
 }
 
 /// The query with its parameters numbered, as the server takes them.
-fn numbered(text: &str, tokens: &[Token<'_>], given: &[&str]) -> Result<ReadingQuery, StepError> {
+fn bound(text: &str, tokens: &[Token<'_>], given: &[&str]) -> Result<ReadingQuery, StepError> {
     let bad = |message: String| Err(StepError::new("query.parameter", message));
-    let mut parameters: Vec<String> = Vec::new();
-    let mut out = String::with_capacity(text.len());
-    let mut copied = 0;
-    for token in tokens.iter().filter(|token| token.kind == TokenKind::Variable) {
-        let name = token.text.trim_start_matches('@');
-        if token.text.starts_with("@@") {
-            continue;
-        }
-        if !given.contains(&name) {
-            return bad(format!("`{}` has no value: `params` does not give `{name}`", token.text));
-        }
-        let number = parameters.iter().position(|known| known == name).unwrap_or_else(|| {
-            parameters.push(name.to_owned());
-            parameters.len() - 1
-        });
-        out.push_str(&text[copied..token.at]);
-        out.push_str(&format!("@P{}", number + 1));
-        copied = token.at + token.text.len();
+    if let Some((token, name)) = variables(tokens).find(|(_, name)| !given.contains(name)) {
+        return bad(format!("`{}` has no value: `parameters` does not give `{name}`", token.text));
     }
-    out.push_str(&text[copied..]);
+    let (text, parameters) = numbered(text, tokens, given);
     if let Some(unused) = given.iter().find(|name| !parameters.iter().any(|used| used == *name)) {
-        return bad(format!("`params` gives `{unused}`, and the query has no `@{unused}`"));
+        return bad(format!("`parameters` gives `{unused}`, and the query has no `@{unused}`"));
     }
-    Ok(ReadingQuery { text: out, parameters })
+    Ok(ReadingQuery { text, parameters })
 }
 
 #[cfg(test)]
@@ -197,8 +182,8 @@ mod tests {
         assert_eq!(read.parameters, ["b", "a"]);
         let missing = ReadingQuery::parse("SELECT @a", &[]).unwrap_err();
         assert_eq!(missing.code, "query.parameter");
-        assert_eq!(missing.message, "`@a` has no value: `params` does not give `a`");
+        assert_eq!(missing.message, "`@a` has no value: `parameters` does not give `a`");
         let unused = ReadingQuery::parse("SELECT 1", &["a"]).unwrap_err();
-        assert_eq!(unused.message, "`params` gives `a`, and the query has no `@a`");
+        assert_eq!(unused.message, "`parameters` gives `a`, and the query has no `@a`");
     }
 }

@@ -102,7 +102,7 @@ mod tests {
     use tiberius::time::{Date, DateTime2, DateTimeOffset, Time};
 
     use super::*;
-    use crate::sqlserver::answer::Answer;
+    use crate::sqlserver::answer::{Answer, Column};
 
     fn text(text: &'static str) -> ColumnData<'static> {
         ColumnData::String(Some(Cow::Borrowed(text)))
@@ -111,7 +111,7 @@ mod tests {
     fn facts(version: &'static str, separator: ColumnData<'static>) -> Result<ServerFacts, StepError> {
         let names = ["name", "session_id", "version", "edition", "separator", "clock"];
         let clock = DateTimeOffset::new(DateTime2::new(Date::new(739_810), Time::new(0, 7)), 120);
-        let mut answer = Answer::new(names.map(str::to_owned).into());
+        let mut answer = Answer::new(names.map(Column::named).into());
         answer.push(vec![
             text("SQL01"),
             ColumnData::I16(Some(51)),

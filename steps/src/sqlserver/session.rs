@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
-use super::answer::Answer;
+use super::answer::{Answer, Column};
 use super::failure::{Effect, Failure};
 use super::settings::SqlServerSettings;
 use super::sql::bracketed;
@@ -45,7 +45,7 @@ pub(super) struct Request<'a> {
     pub(super) database: Option<&'a str>,
     /// Values for `@P1`, `@P2` …
     pub(super) parameters: &'a [Parameter],
-    /// The most rows that are kept; one more is an error of the caller's.
+    /// The most rows that are kept of all its result sets; one more is an error of the caller's.
     pub(super) rows: usize,
     /// The longest that it may take.
     pub(super) limit: Option<Duration>,
@@ -137,6 +137,21 @@ impl Session {
     /// # Errors
     /// The cause, not yet in words.
     pub(super) async fn answer(&self, request: Request<'_>) -> Result<Answer, Failure> {
+        Ok(self.answers(request).await?.into_iter().next().unwrap_or_default())
+    }
+
+    /// What follows is asked in the database that it names, wherever a script's USE has led the session.
+    pub(super) async fn forget_database(&self) {
+        if let Some(wire) = self.wire.lock().await.as_mut() {
+            wire.database.clear();
+        }
+    }
+
+    /// Every result set of the answer to a request.
+    ///
+    /// # Errors
+    /// The cause, not yet in words.
+    pub(super) async fn answers(&self, request: Request<'_>) -> Result<Vec<Answer>, Failure> {
         let mut kept = self.wire.lock().await;
         // Taken out for the time of the question: when this future is dropped in the middle, so is the connection.
         let mut wire = kept.take().ok_or_else(|| Failure::Lost("the connection was lost before".into()))?;
@@ -159,7 +174,10 @@ impl Session {
     }
 }
 
-async fn asked(client: &mut Client<Compat<TcpStream>>, request: &Request<'_>) -> Result<Answer, Failure> {
+async fn asked(
+    client: &mut Client<Compat<TcpStream>>,
+    request: &Request<'_>,
+) -> Result<Vec<Answer>, Failure> {
     let mut stream = if request.parameters.is_empty() {
         client.simple_query(request.sql).await?
     } else {
@@ -175,21 +193,22 @@ async fn asked(client: &mut Client<Compat<TcpStream>>, request: &Request<'_>) ->
         }
         query.query(client).await?
     };
-    let mut answer: Option<Answer> = None;
+    let mut answers: Vec<Answer> = Vec::new();
+    let mut room = request.rows;
     // What follows is read to its end even when it is not kept: errors may stand behind the rows.
     while let Some(item) = stream.try_next().await? {
         match item {
-            QueryItem::Metadata(metadata) if answer.is_none() => {
-                let columns = metadata.columns().iter().map(|column| column.name().to_owned());
-                answer = Some(Answer::new(columns.collect()));
+            QueryItem::Metadata(metadata) => {
+                answers.push(Answer::new(metadata.columns().iter().map(Column::of).collect()));
             }
-            QueryItem::Row(row) if row.result_index() == 0 => {
-                if let Some(answer) = answer.as_mut().filter(|answer| answer.len() < request.rows) {
+            QueryItem::Row(row) if room > 0 => {
+                if let Some(answer) = answers.last_mut() {
                     answer.push(row.into_iter().collect());
+                    room -= 1;
                 }
             }
-            QueryItem::Metadata(_) | QueryItem::Row(_) => {}
+            QueryItem::Row(_) => {}
         }
     }
-    Ok(answer.unwrap_or_default())
+    Ok(answers)
 }

@@ -6,19 +6,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use drydock_step::target::{LockClass, Locks, Proves, RowSet, Rows, Script};
 use drydock_step::{Connection, Identity, Settings, StepError, TargetKind, TargetKindShape};
+use indexmap::IndexMap;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::batches::batches;
 use super::failure::{Effect, Failure};
 use super::history::Recorded;
 use super::locks::{self, Patience};
 use super::media::verify_only;
 use super::paths::{Sees, ServerPath};
 use super::reading::ReadingQuery;
+use super::script_run::ScriptRun;
+use super::script_text::{ScriptText, SqlcmdVariables};
 use super::server::{SERVER, ServerFacts, TIME_ZONE};
 use super::session::{Parameter, Request, Session};
 use super::settings::{FIELDS, SqlServerSettings};
+use super::sql::Identifier;
 
 /// The target kind `sqlserver`.
 pub struct SqlServer;
@@ -112,7 +115,7 @@ impl SqlServerConnection {
             answer
         };
         let answer = run.await.map_err(|failure: Failure| failure.while_doing("the query", Effect::Reads))?;
-        Ok(answer.row_set())
+        answer.row_set()
     }
 }
 
@@ -167,26 +170,12 @@ impl Rows for SqlServerConnection {
 #[async_trait]
 impl Script for SqlServerConnection {
     async fn run_script(&self, database: &str, script: &str) -> Result<u64, StepError> {
-        let run = |sql| self.session.answer(Request { database: Some(database), ..Request::of(sql) });
-        let entering = format!("entering database {database}");
-        // An error in the middle of a batch must not let what follows it commit.
-        run("SET XACT_ABORT ON").await.map_err(|failure| failure.while_doing(&entering, Effect::Reads))?;
-        let mut ran = 0;
-        for (at, batch) in batches(script).iter().enumerate() {
-            for _ in 0..batch.times {
-                if let Err(failure) = run(batch.text).await {
-                    if failure.leaves_connection() {
-                        // Only the first error is told; a transaction that stayed open would hold its locks.
-                        let _ = run("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION").await;
-                    }
-                    let doing =
-                        format!("batch {} of the script, which begins on line {}", at + 1, batch.line);
-                    return Err(failure.while_doing(&doing, Effect::Writes));
-                }
-                ran += 1;
-            }
-        }
-        Ok(ran)
+        let script = ScriptText::parse(script, &IndexMap::new(), SqlcmdVariables::Refused)?;
+        let database = Identifier::parse(database)?;
+        ScriptRun { session: &self.session, script: &script, database: &database, max_rows: usize::MAX }
+            .plain()
+            .await
+            .map(|ran| ran.get("batches").and_then(Value::as_u64).unwrap_or_default())
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod world;
 mod query;
+mod script;
 mod mark;
 mod backup;
 mod restore;

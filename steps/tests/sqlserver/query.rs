@@ -25,7 +25,7 @@ async fn rows_come_with_their_types() {
         "database": "Octopus",
         "sql": "SELECT Id, Name, CAST(1234567890123456789012345 AS numeric(25,0)) AS lsn, CAST(NULL AS int) AS nothing \
                 FROM agents WHERE Name = @name AND Id > @least",
-        "params": { "name": "Bo's", "least": 1 },
+        "parameters": { "name": "Bo's", "least": 1 },
     });
     let found = world.outputs(&Query, with).await.unwrap();
     assert_eq!(found["columns"], json!(["Id", "Name", "lsn", "nothing"]));

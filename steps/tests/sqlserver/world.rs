@@ -220,6 +220,7 @@ pub(crate) async fn octopus(world: &World) {
             "Octopus",
             "CREATE SCHEMA [drydock]\nGO\n\
              CREATE TABLE [drydock].[marks] ([mark] nvarchar(32) NOT NULL PRIMARY KEY, [at] datetime2 NOT NULL, [run] nvarchar(64) NULL)\nGO\n\
+             CREATE TABLE [drydock].[scripts] ([attempt] nvarchar(128) NOT NULL PRIMARY KEY, [at] datetime2 NOT NULL, [outputs] nvarchar(max) NOT NULL)\nGO\n\
              CREATE TABLE [agents] ([Id] int NOT NULL PRIMARY KEY, [Name] nvarchar(40) NOT NULL)\nGO\n\
              INSERT INTO [agents] VALUES (1, N'Ada'), (2, N'Bo''s')\nGO\n\
              CREATE TABLE [__EFMigrationsHistory] ([MigrationId] nvarchar(150) NOT NULL PRIMARY KEY, [ProductVersion] nvarchar(32) NOT NULL)\nGO\n\
