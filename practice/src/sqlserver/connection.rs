@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use super::Attention;
 use super::error::SqlError;
@@ -27,6 +28,9 @@ use crate::tls::Identity;
 /// A statement may nest deeply; the stack is only reserved, not used, until one does.
 const STACK: usize = 128 << 20;
 
+/// The first byte of a TLS handshake; PRELOGIN begins with another.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// Anything that bytes can be read from and written to.
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
@@ -42,18 +46,42 @@ pub(super) async fn serve(
     mut tcp: TcpStream,
 ) -> Result<(), ReadError> {
     tcp.set_nodelay(true)?;
-    let Some(hello) = next_message(&mut tcp).await? else { return Ok(()) };
-    if hello.kind != Kind::Prelogin {
-        return Ok(());
-    }
-    let asked = prelogin::parse(&hello.body)?;
-    let mut writer = Writer::new(DEFAULT_SIZE);
-    writer.put(&mut tcp, &prelogin::reply(VERSION, asked), false).await?;
-    writer.end(&mut tcp).await?;
-    let (login, wire) = secured(tcp, &identity, asked).await?;
+    let mut first = [0];
+    let is_strict = tcp.peek(&mut first).await? == 1 && first == [TLS_HANDSHAKE];
+    let (login, wire) = if is_strict {
+        // TDS 8: TLS from the first byte on, and everything else inside of it.
+        let mut tls = TlsAcceptor::from(strict(&identity)).accept(tcp).await?;
+        if greeted(&mut tls).await?.is_none() {
+            return Ok(());
+        }
+        (login_message(&mut tls).await?, Box::new(tls) as Box<dyn Wire>)
+    } else {
+        let Some(asked) = greeted(&mut tcp).await? else { return Ok(()) };
+        secured(tcp, &identity, asked).await?
+    };
     let Some((login, mut wire)) = login.map(|login| (login, wire)) else { return Ok(()) };
     let Some(session) = logged_in(&instance, &login, &mut wire).await? else { return Ok(()) };
     requests(session, attention, wire, packet_size(&login)).await
+}
+
+/// Answers PRELOGIN; nothing when something else came.
+async fn greeted(wire: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<Option<Encryption>, ReadError> {
+    let Some(hello) = next_message(wire).await? else { return Ok(None) };
+    if hello.kind != Kind::Prelogin {
+        return Ok(None);
+    }
+    let asked = prelogin::parse(&hello.body)?;
+    let mut writer = Writer::new(DEFAULT_SIZE);
+    writer.put(wire, &prelogin::reply(VERSION, asked), false).await?;
+    writer.end(wire).await?;
+    Ok(Some(asked))
+}
+
+/// The server's side of the TLS stack for TDS 8.
+fn strict(identity: &Identity) -> Arc<ServerConfig> {
+    let mut config = (*identity.server_config()).clone();
+    config.alpn_protocols = vec![b"tds/8.0".to_vec()];
+    Arc::new(config)
 }
 
 fn packet_size(login: &Login) -> usize {

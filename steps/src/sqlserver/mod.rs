@@ -6,6 +6,7 @@ mod batches;
 mod paths;
 mod failure;
 mod answer;
+mod login;
 mod settings;
 mod session;
 mod parameters;

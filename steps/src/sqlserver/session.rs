@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use drydock_step::StepError;
 use futures_util::TryStreamExt;
-use tiberius::{Client, QueryItem};
+use tiberius::error::Error;
+use tiberius::{Client, QueryItem, SqlBrowser};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
@@ -20,6 +21,9 @@ const QUESTION: Duration = Duration::from_secs(60);
 
 /// When a silent connection is probed, and how often: before a firewall in between forgets it.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// How often one server may lead on to another.
+const REDIRECTIONS: usize = 3;
 
 /// A value of a query's parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,34 +78,44 @@ impl Session {
     /// # Errors
     /// `sqlserver.connect` (transient), or what the server says to the login.
     pub(super) async fn open(settings: &SqlServerSettings) -> Result<Self, StepError> {
-        let doing = format!("connecting to {}:{}", settings.host, settings.port);
+        let doing = format!("connecting to {}", settings.place());
         let unreachable = |why: String| {
-            StepError::transient("sqlserver.connect", format!("{doing}: {why}"))
-                .help("is it the right host and port, and does the server listen on TCP?")
-        };
-        let config = settings.config();
-        let connected = async {
-            let stream = TcpStream::connect(config.get_addr()).await?;
-            stream.set_nodelay(true)?;
-            let (time, interval) = KEEPALIVE;
-            let keepalive = socket2::TcpKeepalive::new().with_time(time).with_interval(interval);
-            socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-            Ok(stream)
-        };
-        let stream = match tokio::time::timeout(settings.connect_timeout(), connected).await {
-            Ok(connected) => connected.map_err(|error: std::io::Error| unreachable(error.to_string()))?,
-            Err(_) => {
-                let limit = settings.connect_timeout().as_secs();
-                return Err(unreachable(format!("nobody answered within {limit} s")));
+            let error = StepError::transient("sqlserver.connect", format!("{doing}: {why}"));
+            // A certificate does not mend itself.
+            if why.contains("certificate") {
+                return StepError { transient: false, ..error }.help(
+                    "give the authority that signed it in `ca`, or its name in `certificate_host`; the server's own is made anew at each start unless it was given one",
+                );
             }
+            error.help("is it the right host and port or instance, and does the server listen on TCP?")
         };
-        let client = Client::connect(config, stream.compat_write()).await;
-        let client = client.map_err(|error| match Failure::from(error) {
+        let refused = |error: Error| match Failure::from(error) {
             refused @ Failure::Refused(_) => refused.while_doing(&doing, Effect::Reads),
             Failure::Lost(why) | Failure::Garbled(why) => unreachable(why),
             Failure::TimedOut(limit) => unreachable(format!("no answer within {} s", limit.as_secs())),
-        })?;
-        Ok(Self { wire: Mutex::new(Some(Wire { client, database: String::new() })) })
+        };
+        let limit = settings.connect_timeout();
+        let mut config = settings.config()?;
+        let mut stream = stream_to(TcpStream::connect_named(&config), limit).await.map_err(unreachable)?;
+        for _ in 0..=REDIRECTIONS {
+            match Client::connect(config.clone(), stream.compat_write()).await {
+                Ok(client) => {
+                    return Ok(Self { wire: Mutex::new(Some(Wire { client, database: String::new() })) });
+                }
+                // An availability group's listener and Azure's gateway name the server that has the database.
+                Err(Error::Routing { host, port }) => {
+                    let address = (host.clone(), port);
+                    stream =
+                        stream_to(async { Ok(TcpStream::connect(address).await?) }, limit).await.map_err(
+                            |why| unreachable(format!("it leads on to {host}:{port}, and there {why}")),
+                        )?;
+                    config.host(host);
+                    config.port(port);
+                }
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        Err(unreachable(format!("it leads on to another server more than {REDIRECTIONS} times")))
     }
 
     /// The answer to one of our own questions, asked in `master`.
@@ -171,6 +185,31 @@ impl Session {
             *kept = Some(wire);
         }
         answer
+    }
+}
+
+/// A connection that is watched for silence, once it is made.
+///
+/// # Errors
+/// In words.
+async fn stream_to(
+    connecting: impl Future<Output = tiberius::Result<TcpStream>>,
+    limit: Duration,
+) -> Result<TcpStream, String> {
+    let connected = async {
+        let stream = connecting.await?;
+        stream.set_nodelay(true)?;
+        let (time, interval) = KEEPALIVE;
+        let keepalive = socket2::TcpKeepalive::new().with_time(time).with_interval(interval);
+        socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        Ok(stream)
+    };
+    match tokio::time::timeout(limit, connected).await {
+        Ok(connected) => connected.map_err(|error: Error| match Failure::from(error) {
+            Failure::Lost(why) | Failure::Garbled(why) => why,
+            other => format!("{other:?}"),
+        }),
+        Err(_) => Err(format!("nobody answered within {} s", limit.as_secs())),
     }
 }
 

@@ -31,7 +31,7 @@ impl TargetKind for SqlServer {
     fn shape(&self) -> TargetKindShape {
         TargetKindShape {
             name: "sqlserver",
-            docs: "An instance of SQL Server 2014 or newer, reached over TCP with a SQL login.",
+            docs: "An instance of SQL Server 2014 or newer, reached over TCP with a SQL login, a domain user or a token.",
             fields: FIELDS,
         }
     }
@@ -155,7 +155,7 @@ impl Connection for SqlServerConnection {
     }
 
     fn connection_string(&self, database: &str) -> Option<String> {
-        Some(self.settings.ado_net(database))
+        self.settings.ado_net(database)
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 mod world;
+mod connecting;
 mod query;
 mod script;
 mod mark;

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 /// A server, and where its files lie.
 pub(crate) struct World {
     pub(crate) dir: TempDir,
-    settings: Map<String, Value>,
+    pub(crate) settings: Map<String, Value>,
     practice: Option<(Server, Ledger)>,
 }
 
