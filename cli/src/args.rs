@@ -194,6 +194,20 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Option<RunsCommand>,
     },
+    /// Print the rights that a plan needs, as scripts for the people who give them
+    #[command(
+        after_help = "Examples:\n  drydock grants backup.yaml -e production.yaml > grants.sql\n  drydock grants restore.yaml -e drill.yaml --restore-login dr_restore --format json"
+    )]
+    Grants {
+        #[command(flatten)]
+        plan: PlanArgs,
+        /// The login that takes backups
+        #[arg(long, value_name = "LOGIN")]
+        backup_login: Option<String>,
+        /// The login that restores
+        #[arg(long, value_name = "LOGIN")]
+        restore_login: Option<String>,
+    },
     /// Draw a plan
     #[command(after_help = "Example:\n  drydock graph restore.yaml --format svg > restore.svg")]
     Graph {

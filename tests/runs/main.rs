@@ -14,6 +14,7 @@ mod signals;
 mod shipped;
 mod rehearsing;
 mod points;
+mod grants;
 mod inner_plans;
 mod keywords;
 mod formats;

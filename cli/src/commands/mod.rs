@@ -10,6 +10,7 @@ mod run;
 mod approve;
 mod runs;
 mod graph;
+mod grants;
 mod chain;
 mod practice;
 mod rehearse;
@@ -44,6 +45,9 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
             RunsCommand::Show { run } => runs::show(&session, run),
             RunsCommand::Check { run } => runs::check(&session, run),
         },
+        Command::Grants { plan, backup_login, restore_login } => {
+            grants::grants(&session, &plan, &grants::Logins { backup: backup_login, restore: restore_login })
+        }
         Command::Graph { plan } => graph::graph(&session, &plan),
         Command::Chain(args) => chain::chain(&session, &args),
         Command::Practice(args) => practice::practice(&session, &args),

@@ -45,6 +45,8 @@ pub struct Plan {
     pub secrets: IndexMap<Name, SecretSource>,
     /// Those of them whose sources the environment file names, so that their files are relative to its folder.
     pub environment_secrets: BTreeSet<Name>,
+    /// The parameters that have no value; none where everything was demanded that a run needs.
+    pub unset: Vec<Name>,
     /// The targets by the plan's names, bound by the environment; `None` where no environment was given.
     pub targets: IndexMap<Name, Target>,
     /// All steps: the body's in written order, then those of `finally` in written order.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::dry_host::DryHost;
 use crate::services::Services;
-pub use crate::shown::{Destroys, DryFinding, DryRun, DryStep, Runs, Unseen, VERSION};
+pub use crate::shown::{Destroys, DryFinding, DryRun, DryStep, Needed, Runs, Unseen, VERSION};
 
 /// What stands for the run itself among the names of steps that something is known after.
 const THE_RUN: &str = "run";
@@ -35,6 +35,8 @@ pub struct DryOptions {
     pub skip: Vec<Name>,
     /// Parameters whose values only the run knows that this plan is a part of.
     pub unknown: Vec<Name>,
+    /// Ask nobody: what kinds would answer in a dry run is not known either.
+    pub offline: bool,
 }
 
 /// Show what a run would do.
@@ -47,6 +49,7 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         entries: HashMap::new(),
         destroys: Vec::new(),
         unseen: Vec::new(),
+        grants: Vec::new(),
         findings: Vec::new(),
     };
     for ix in order_of(&services.plan.steps) {
@@ -61,6 +64,7 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         steps,
         destroys: work.destroys,
         unseen: work.unseen,
+        grants: work.grants,
         findings: work.findings,
     }
 }
@@ -108,6 +112,7 @@ struct Work<'a> {
     entries: HashMap<StepIx, Vec<DryStep>>,
     destroys: Vec<Destroys>,
     unseen: Vec<Unseen>,
+    grants: Vec<Needed>,
     findings: Vec<DryFinding>,
 }
 
@@ -203,6 +208,7 @@ impl Work<'_> {
             let Some(call) = &validation.call else { continue };
             let own = outputs.as_ref().unwrap_or(&unknown_outputs);
             if let Ok(with) = self.inputs(call, item, Some(own)) {
+                self.note_grants(&shown.id, call, &with);
                 let actions = self.actions_of(call, &with, &Facts::Null);
                 shown.actions.extend(actions.unwrap_or_default());
             }
@@ -232,11 +238,13 @@ impl Work<'_> {
             Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
         }
         self.note_destroyed(shown, kind, call, &with);
+        self.note_grants(&shown.id, call, &with);
         if let Some(runs) = kind.shape().runs_plan {
             self.inner_plan(shown, runs, &with).await;
         }
+        let may = kind.shape().answers_in_dry_run && !self.options.offline;
         let plain = shown.unknown.is_empty() && with.values().all(|value| value.secrets().is_empty());
-        if !(kind.shape().answers_in_dry_run && plain && shown.runs == Runs::Yes) {
+        if !(may && plain && shown.runs == Runs::Yes) {
             return None;
         }
         self.answer(shown, step, kind, call, with).await
@@ -324,6 +332,8 @@ impl Work<'_> {
                 let destroys = inner.destroys.into_iter();
                 self.destroys.extend(destroys.map(|one| Destroys { step: name(&one.step), ..one }));
                 self.unseen.extend(inner.unseen.into_iter().map(|one| Unseen { step: name(&one.step) }));
+                let grants = inner.grants.into_iter();
+                self.grants.extend(grants.map(|one| Needed { step: name(&one.step), ..one }));
                 let findings = inner.findings.into_iter();
                 self.findings.extend(findings.map(|one| DryFinding { step: name(&one.step), ..one }));
             }
@@ -345,6 +355,19 @@ impl Work<'_> {
         {
             self.destroys.push(Destroys { step: shown.id.clone(), target, resource });
         }
+    }
+
+    /// The rights that a call needs; where its target gives none by statements, the words of its kind.
+    fn note_grants(&mut self, step: &str, call: &Call, with: &IndexMap<String, Rendered>) {
+        let Some(kind) = self.services.world.registry.kind_named(call.kind) else { return };
+        let grants = kind.grants(&Given { with, fill: None }).unwrap_or_default();
+        self.grants.push(Needed {
+            step: step.to_owned(),
+            uses: call.kind,
+            target: call.target.clone(),
+            grants,
+            words: kind.shape().permissions,
+        });
     }
 
     fn actions_of(

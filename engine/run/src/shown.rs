@@ -1,7 +1,7 @@
 //! What a dry run shows: [`DryRun`].
 
 use drydock_plan::name::{Digest, Name};
-use drydock_step::{Action, PreflightFinding};
+use drydock_step::{Action, Grant, PreflightFinding};
 use serde::Serialize;
 
 /// Whether a step would run.
@@ -58,6 +58,21 @@ pub struct Unseen {
     pub step: String,
 }
 
+/// The rights that a step needs, or one of its validations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Needed {
+    /// The step; through inner plans with theirs, `outer/inner`.
+    pub step: String,
+    /// The kind.
+    pub uses: &'static str,
+    /// The target.
+    pub target: Option<Name>,
+    /// As statements.
+    pub grants: Vec<Grant>,
+    /// In words.
+    pub words: &'static [&'static str],
+}
+
 /// What a probe found about a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DryFinding {
@@ -87,6 +102,9 @@ pub struct DryRun {
     /// Steps that run a plan which only the run knows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Unseen>,
+    /// The rights that it needs; no part of what is written down.
+    #[serde(skip)]
+    pub grants: Vec<Needed>,
     /// What speaks against it.
     pub findings: Vec<DryFinding>,
 }

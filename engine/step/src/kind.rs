@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::context::Ctx;
 use crate::error::StepError;
+use crate::grant::Grant;
 use crate::inputs::{Given, Inputs};
 use crate::touch::{Action, Touch};
 
@@ -83,6 +84,11 @@ pub trait StepKind: Send + Sync + 'static {
     /// What it does, as a dry run shows it. Pure.
     fn actions(&self, target: Option<&str>, inputs: &Self::Inputs, facts: &Facts) -> Vec<Action>;
 
+    /// The rights that it needs, as statements for an administrator. Pure; empty where its target gives rights in another way.
+    fn grants(&self, _inputs: &Self::Inputs) -> Vec<Grant> {
+        Vec::new()
+    }
+
     /// Whether it can work: reads only.
     ///
     /// # Errors
@@ -142,6 +148,12 @@ pub trait Kind: Send + Sync {
         given: &Given<'_>,
         facts: &Facts,
     ) -> Result<Vec<Action>, StepError>;
+
+    /// The rights that it needs.
+    ///
+    /// # Errors
+    /// When the inputs do not fit.
+    fn grants(&self, given: &Given<'_>) -> Result<Vec<Grant>, StepError>;
 
     /// Whether it can work.
     ///
@@ -213,6 +225,10 @@ impl<K: StepKind> Kind for K {
         facts: &Facts,
     ) -> Result<Vec<Action>, StepError> {
         Ok(StepKind::actions(self, target, &K::Inputs::read(given)?, facts))
+    }
+
+    fn grants(&self, given: &Given<'_>) -> Result<Vec<Grant>, StepError> {
+        Ok(StepKind::grants(self, &K::Inputs::read(given)?))
     }
 
     async fn preflight(&self, ctx: &Ctx, given: OwnedGiven) -> Result<Preflight, StepError> {

@@ -4,6 +4,7 @@
 pub mod error;
 pub mod child;
 pub mod touch;
+pub mod grant;
 pub mod artifact;
 pub mod target;
 pub mod inputs;
@@ -23,6 +24,7 @@ pub use crate::artifact::{ArtifactStore, ByteStream, Stored};
 pub use crate::child::{ChildEnd, ChildOutput, ChildSpec};
 pub use crate::context::{Ctx, Host, Sample};
 pub use crate::error::StepError;
+pub use crate::grant::{Duty, Grant, GrantPlace, LOGIN};
 pub use crate::inputs::{Given, In, Inputs, PlanPath, known, maybe};
 pub use crate::kind::{Ended, Facts, Kind, Preflight, PreflightFinding, Reconciled, StepKind};
 pub use crate::registry::Registry;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::artifact::ArtifactStore;
 use crate::error::StepError;
+use crate::grant::Grant;
 
 /// A target's settings with every secret filled in; lives only while a connection is made, and never prints.
 pub struct Settings {
@@ -64,6 +65,11 @@ pub trait TargetKind: Send + Sync {
     /// # Errors
     /// Transient ones where a later try may do better.
     async fn connect(&self, settings: Settings) -> Result<Arc<dyn Connection>, StepError>;
+
+    /// A script by which an administrator gives an identity these rights; nothing where rights are not given by a script.
+    fn grant_script(&self, _login: &str, _grants: &[&Grant]) -> Option<String> {
+        None
+    }
 }
 
 /// A connection to a target. Kinds of its own folder downcast it; others use the capabilities.

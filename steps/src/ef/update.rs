@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, In, KindShape, PlanPath, Preflight,
-    PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, GrantPlace, In, KindShape,
+    PlanPath, Preflight, PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs,
+    known, maybe,
 };
 use serde_json::{Value, json};
 
@@ -131,6 +132,16 @@ impl StepKind for Update {
             }
             None => vec![Action::writes(ActionKind::Process, target, format!("migrate database {database}"))],
         }
+    }
+
+    fn grants(&self, inputs: &UpdateInputs) -> Vec<Grant> {
+        // What a migration needs is its own secret: it may change anything in the database.
+        let statement = "ALTER ROLE [db_owner] ADD MEMBER {login};".to_owned();
+        let place = match &inputs.database {
+            In::Known(database) => GrantPlace::Database(database.clone()),
+            unknown @ In::After(_) => GrantPlace::Unknown(unknown.or_after(|_| String::new())),
+        };
+        vec![Grant { duty: Duty::Plan, place, statement }]
     }
 
     async fn preflight(&self, ctx: &Ctx, inputs: &UpdateInputs) -> Result<Preflight, StepError> {

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use drydock_step::target::LockClass;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, In, KindShape, Preflight, Reconciled,
-    Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, In, KindShape, Preflight,
+    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use super::finding::found;
 use super::history::Recorded;
 use super::locks::{self, Patience};
 use super::paths::{LONGEST_DEVICE, ServerPath};
+use super::rights::{BACKUP_OPERATOR, msdb, watching, within};
 use super::settings::marked;
 use super::sql::{Identifier, quoted};
 use super::target::SqlServerConnection;
@@ -184,6 +185,13 @@ impl StepKind for Backup {
         let disk = format!("{folder}/{}_{kind}_(time)_(attempt)", inputs.database);
         let text = inputs.statement(quoted(&disk), quoted(&inputs.set_name("(attempt)"))).to_string();
         vec![Action::writes(ActionKind::Sql, target, text)]
+    }
+
+    fn grants(&self, inputs: &BackupInputs) -> Vec<Grant> {
+        let mut grants = watching(Duty::Backup);
+        grants.extend(msdb(Duty::Backup, &["backupset", "backupmediafamily"]));
+        grants.push(within(Duty::Backup, &inputs.database, BACKUP_OPERATOR));
+        grants
     }
 
     async fn preflight(&self, ctx: &Ctx, inputs: &BackupInputs) -> Result<Preflight, StepError> {

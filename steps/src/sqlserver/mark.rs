@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use drydock_recovery::backup::clock;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, In, KindShape, Preflight, PreflightFinding,
-    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, In, KindShape, Preflight,
+    PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use super::database::{DatabaseFacts, State};
 use super::failure::after_the_work;
 use super::finding::{fatal, found, warning};
 use super::marking::{Counted, MARKS, Marking, Place, bands, checked_mark, counts, places, transaction};
+use super::rights::{READER, marks, msdb, watching, within};
 use super::sql::{Identifier, table_below};
 use super::target::SqlServerConnection;
 use super::watch::{Work, running, stop};
@@ -135,6 +136,19 @@ impl StepKind for Mark {
         actions.push(Action::writes(ActionKind::Sql, target, batch));
         actions.push(Action::reads(ActionKind::Sql, target, places(&mark)));
         actions
+    }
+
+    fn grants(&self, inputs: &MarkInputs) -> Vec<Grant> {
+        let mut grants = watching(Duty::Backup);
+        grants.extend(msdb(Duty::Backup, &["logmarkhistory"]));
+        let databases: Vec<In<Identifier>> = match &inputs.databases {
+            In::Known(databases) => databases.values().cloned().map(In::Known).collect(),
+            In::After(steps) => vec![In::After(steps.clone())],
+        };
+        for database in &databases {
+            grants.extend([marks(Duty::Backup, database), within(Duty::Backup, database, READER)]);
+        }
+        grants
     }
 
     async fn preflight(&self, ctx: &Ctx, inputs: &MarkInputs) -> Result<Preflight, StepError> {

@@ -2,6 +2,7 @@
 
 mod lexer;
 mod sql;
+mod rights;
 mod batches;
 mod paths;
 mod failure;

@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Ended, Facts, Field, KindShape, Reconciled, Shape, StepError, StepKind,
-    TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Duty, Ended, Facts, Field, Grant, In, KindShape, Reconciled, Shape,
+    StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::parameters::values;
 use super::reading::ReadingQuery;
+use super::rights::{READER, within};
 use super::session::Parameter;
 use super::sql::Identifier;
 use super::target::SqlServerConnection;
@@ -81,6 +82,15 @@ impl StepKind for Query {
 
     fn actions(&self, target: Option<&str>, inputs: &QueryInputs, _facts: &Facts) -> Vec<Action> {
         vec![Action::reads(ActionKind::Sql, target, inputs.sql.to_string())]
+    }
+
+    fn grants(&self, inputs: &QueryInputs) -> Vec<Grant> {
+        let database = match &inputs.database {
+            In::Known(Some(database)) => In::Known(database.clone()),
+            In::Known(None) => return Vec::new(),
+            In::After(steps) => In::After(steps.clone()),
+        };
+        vec![within(Duty::Plan, &database, READER)]
     }
 
     async fn execute(

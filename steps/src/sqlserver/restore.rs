@@ -6,8 +6,8 @@ use drydock_recovery::backup::clock;
 use drydock_recovery::lsn::Lsn;
 use drydock_step::target::LockClass;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, In, KindShape, Preflight, Reconciled,
-    Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, In, KindShape, Preflight,
+    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -22,6 +22,7 @@ use super::restore_ready::{Ready, Shown};
 use super::restore_run::Run;
 use super::restore_standing::{Noted, Restored, Standing, standing};
 use super::restore_statement::{Part, Plan, stages};
+use super::rights::{msdb, restoring, watching};
 use super::sql::{Identifier, quoted};
 use super::target::SqlServerConnection;
 use super::watch::{Work, running, stop};
@@ -159,6 +160,13 @@ impl StepKind for Restore {
         let stages = stages(&inputs.plan(shown, inputs.replaces()), &chain, fenced);
         // Whether somebody has to be let in again is only seen at the end.
         stages.into_iter().filter(|stage| stage.part != Part::Admit).map(|stage| write(stage.sql)).collect()
+    }
+
+    fn grants(&self, _inputs: &RestoreInputs) -> Vec<Grant> {
+        let mut grants = restoring();
+        grants.extend(watching(Duty::Restore));
+        grants.extend(msdb(Duty::Restore, &["restorehistory", "backupset", "backupmediafamily"]));
+        grants
     }
 
     async fn preflight(&self, ctx: &Ctx, inputs: &RestoreInputs) -> Result<Preflight, StepError> {

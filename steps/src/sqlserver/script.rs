@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, In, KindShape, PlanPath, Preflight,
-    PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, In, KindShape, PlanPath,
+    Preflight, PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known,
+    maybe,
 };
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::database::{DatabaseFacts, State};
 use super::finding::{found, warning};
 use super::parameters::values;
+use super::rights::{READER, WRITER, scripts, watching, within};
 use super::script_record::{Record, SCRIPTS};
 use super::script_run::ScriptRun;
 use super::script_text::{ScriptText, SqlcmdVariables};
@@ -165,6 +167,15 @@ impl StepKind for Script {
         }
         texts.extend(once.then(|| record.or_after(|record| record.commit("(outputs)"))));
         texts.into_iter().map(write).collect()
+    }
+
+    fn grants(&self, inputs: &ScriptInputs) -> Vec<Grant> {
+        let mut grants = watching(Duty::Plan);
+        grants.extend([READER, WRITER].map(|right| within(Duty::Plan, &inputs.database, right)));
+        if inputs.idempotent.value() != Some(&true) {
+            grants.push(scripts(Duty::Plan, &inputs.database));
+        }
+        grants
     }
 
     async fn preflight(&self, ctx: &Ctx, inputs: &ScriptInputs) -> Result<Preflight, StepError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use drydock_step::target::{LockClass, Locks, Proves, RowSet, Rows, Script};
-use drydock_step::{Connection, Identity, Settings, StepError, TargetKind, TargetKindShape};
+use drydock_step::{Connection, Grant, Identity, Settings, StepError, TargetKind, TargetKindShape};
 use indexmap::IndexMap;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -16,6 +16,7 @@ use super::locks::{self, Patience};
 use super::media::verify_only;
 use super::paths::{Sees, ServerPath};
 use super::reading::ReadingQuery;
+use super::rights;
 use super::script_run::ScriptRun;
 use super::script_text::{ScriptText, SqlcmdVariables};
 use super::server::{SERVER, ServerFacts, TIME_ZONE};
@@ -40,6 +41,10 @@ impl TargetKind for SqlServer {
         let settings = SqlServerSettings::of(&settings)?;
         let session = Session::open(&settings).await?;
         Ok(Arc::new(SqlServerConnection { settings, session, facts: OnceCell::new() }))
+    }
+
+    fn grant_script(&self, login: &str, grants: &[&Grant]) -> Option<String> {
+        Some(rights::script(login, grants))
     }
 }
 

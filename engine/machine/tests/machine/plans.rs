@@ -214,6 +214,7 @@ pub(crate) fn plan(steps: impl IntoIterator<Item = StepBuilder>) -> PlanBuilder 
         params: IndexMap::new(),
         secrets: IndexMap::new(),
         environment_secrets: BTreeSet::new(),
+        unset: Vec::new(),
         targets: IndexMap::new(),
         steps,
         outputs: IndexMap::new(),

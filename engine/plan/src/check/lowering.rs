@@ -101,6 +101,7 @@ pub(super) fn lower(
             params: in_order(params, &params.values),
             secrets: in_order(params, &params.secrets),
             environment_secrets: params.environment_secrets.clone(),
+            unset: params.unset(),
             targets: bound,
             steps,
             outputs,

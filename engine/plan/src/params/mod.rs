@@ -91,6 +91,11 @@ impl Params {
         self.values.contains_key(name) || self.secrets.contains_key(name) || self.misfits.contains(name)
     }
 
+    /// Those that have no value and no source.
+    pub fn unset(&self) -> Vec<Name> {
+        self.declared.keys().filter(|name| !self.is_given(name.as_str())).cloned().collect()
+    }
+
     /// Take the values of an environment file. Those for parameters of other plans are passed over.
     pub fn take_environment(&mut self, entries: &[Entry], findings: &mut Findings) {
         for entry in entries {
