@@ -199,6 +199,64 @@ fn reading() {
     report("dry run of 1,000 steps", format!("{:.0} ms", median(all)), "< 50 ms");
 }
 
+/// A history of logs every quarter of an hour, differentials every four hours, a full a day; as JSON.
+fn history(backups: usize) -> String {
+    let mut entries: Vec<String> = Vec::with_capacity(backups);
+    let (mut lsn, mut last_log, mut full) = (1_000_000_000_u64, 1_000_000_000_u64, (0, 0));
+    let mut quarter = 0;
+    while entries.len() < backups {
+        let kinds: &[&str] = match quarter % 96 {
+            0 => &["full", "log"],
+            at if at % 16 == 0 => &["differential", "log"],
+            _ => &["log"],
+        };
+        for kind in kinds {
+            let (first, number) = (if *kind == "log" { last_log } else { lsn }, entries.len());
+            lsn += 500;
+            if *kind == "full" {
+                full = (number, first);
+            }
+            let base = if *kind == "differential" {
+                format!(
+                    "\"differential_base_lsn\":\"{}\",\"differential_base_guid\":\"{:08x}-0000-4000-8000-000000000000\",",
+                    full.1, full.0
+                )
+            } else {
+                String::new()
+            };
+            let at = chrono::DateTime::from_timestamp(1_672_531_200 + quarter * 900, 0).expect("a time");
+            let at = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            entries.push(format!(
+                "{{\"server\":\"sql01\",\"database\":\"OctopusDB\",\"type\":\"{kind}\",\"copy_only\":false,\"position\":1,\"backup_set_guid\":\"{number:08x}-0000-4000-8000-000000000000\",\"first_lsn\":\"{first}\",\"last_lsn\":\"{lsn}\",\"checkpoint_lsn\":\"{first}\",{base}\"recovery_fork_id\":\"f0000000-0000-4000-8000-000000000001\",\"family_guid\":\"fa000000-0000-4000-8000-000000000001\",\"started_at\":\"{at}\",\"finished_at\":\"{at}\",\"media\":[\"D:\\\\Backups\\\\{number}.bak\"]}}"
+            ));
+            if *kind == "log" {
+                last_log = lsn;
+            }
+        }
+        quarter += 1;
+    }
+    format!("[{}]", entries.join(","))
+}
+
+/// The choice of a chain in a long history.
+fn histories() {
+    let dir = folder();
+    let text = history(100_000);
+    let read = drydock_recovery::history::History::parse(&text).expect("a history");
+    let request = drydock_recovery::chain::ChainRequest::default();
+    let all = (0..ROUNDS).map(|_| {
+        let begin = Instant::now();
+        drydock_recovery::chain::choose(&read, &request).expect("a chain");
+        ms(begin.elapsed())
+    });
+    report("a chain out of 100,000 backups", format!("{:.0} ms", median(all.collect())), "< 200 ms");
+    std::fs::write(dir.path().join("history.json"), &text).expect("written");
+    let arguments = ["chain", "--history", "history.json", "--format", "json"];
+    let all = (0..ROUNDS).map(|_| ms(timed(&mut drydock(dir.path(), &arguments)))).collect();
+    let size = text.len() >> 20;
+    report("the same as a command, reading its JSON", format!("{:.0} ms ({size} MiB)", median(all)), "");
+}
+
 fn resuming() {
     let dir = folder();
     std::fs::write(dir.path().join("chain.yaml"), chain(1_000, "uses: flow.noop")).expect("written");
@@ -265,6 +323,7 @@ fn main() {
     durable_chain();
     fan();
     reading();
+    histories();
     resuming();
     processes();
 }

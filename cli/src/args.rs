@@ -278,6 +278,9 @@ pub(crate) struct ChainArgs {
     /// The moment to get back to (RFC 3339); as far as the backups lead when left out
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<String>,
+    /// The mark to get back to, by its place in the log
+    #[arg(long, value_name = "LSN", conflicts_with = "at")]
+    pub(crate) mark: Option<String>,
     /// The database, where the history has several
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Option<String>,
@@ -290,6 +293,9 @@ pub(crate) struct ChainArgs {
     /// Go on with a half-done restore from here (redo_start_lsn)
     #[arg(long, value_name = "LSN")]
     pub(crate) continue_from: Option<String>,
+    /// Say of every backup why it is used or not
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 /// How practice servers are started.

@@ -14,8 +14,10 @@ mod base;
 mod route;
 mod remarks;
 pub mod choice;
+pub mod explained;
 
 pub use choice::choose;
+pub use explained::{Explained, Why, explain};
 pub use line::Lineage;
 pub use problem::Problem;
 pub use reason::{Gap, Reason};

@@ -10,7 +10,7 @@ use drydock_recovery::history::History;
 const HISTORIES: u64 = 2_000;
 
 /// A server with a past, and the media that are left of it.
-fn world(seed: u64) -> (Server, Vec<Medium>) {
+pub(crate) fn world(seed: u64) -> (Server, Vec<Medium>) {
     let mut server = Server::new(seed);
     for _ in 0..6 + server.dice.roll(18) {
         match server.dice.roll(20) {
