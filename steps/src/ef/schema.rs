@@ -8,6 +8,7 @@ const STATES: &str = "SELECT name, state_desc FROM sys.databases";
 const HISTORY_ID: &str = "SELECT OBJECT_ID(N'[__EFMigrationsHistory]', N'U') AS id";
 const HISTORY: &str = "SELECT MigrationId FROM [__EFMigrationsHistory] ORDER BY MigrationId";
 const TABLES: &str = "SELECT COUNT_BIG(*) AS n FROM sys.tables";
+const NAMES: &str = "SELECT s.name AS [schema], t.name AS [table] FROM sys.tables AS t JOIN sys.schemas AS s ON s.schema_id = t.schema_id";
 
 /// The rows that a target can be asked for.
 ///
@@ -15,6 +16,30 @@ const TABLES: &str = "SELECT COUNT_BIG(*) AS n FROM sys.tables";
 /// `internal`, when it has none: the check let a plan pass that it should not have.
 pub(super) fn rows_of(connection: &dyn Connection) -> Result<&dyn Rows, StepError> {
     connection.rows().ok_or_else(|| StepError::internal("the target of an EF step gives no rows"))
+}
+
+/// Those of these tables, `Octopus_Agents` or `drydock.marks`, that a database has not.
+///
+/// # Errors
+/// What the server says.
+pub(super) async fn missing_tables(
+    rows: &dyn Rows,
+    database: &str,
+    tables: &[String],
+) -> Result<Vec<String>, StepError> {
+    if tables.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = rows.rows(Some(database), NAMES).await?;
+    let is = |row: &serde_json::Map<String, Value>, column: &str, wanted: &str| {
+        let name = row.get(column).and_then(Value::as_str).unwrap_or_default();
+        name.to_lowercase() == wanted.to_lowercase()
+    };
+    let lacks = |table: &&String| {
+        let (schema, table) = table.split_once('.').unwrap_or(("dbo", table));
+        !found.rows.iter().any(|row| is(row, "schema", schema) && is(row, "table", table))
+    };
+    Ok(tables.iter().filter(lacks).cloned().collect())
 }
 
 /// A database's migrations and tables.
@@ -61,12 +86,6 @@ impl Schema {
         let tables = rows.rows(Some(database), TABLES).await?;
         let tables = tables.rows.first().and_then(|row| row.get("n")).and_then(Value::as_i64).unwrap_or(0);
         Ok(Self { migrations, tables })
-    }
-
-    /// Those of these migrations that were not applied.
-    pub(super) fn missing<'a>(&self, expected: &'a [String]) -> Vec<&'a str> {
-        let missing = expected.iter().filter(|id| !self.migrations.contains(id));
-        missing.map(String::as_str).collect()
     }
 
     /// The migrations that were applied and are not among these.

@@ -1,6 +1,7 @@
 //! `ef.update`: [`Update`] brings a database's schema to what the application expects.
 
 use async_trait::async_trait;
+use drydock_step::target::Rows;
 use drydock_step::{
     Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, GrantPlace, In, KindShape,
     PlanPath, Preflight, PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs,
@@ -8,8 +9,10 @@ use drydock_step::{
 };
 use serde_json::{Value, json};
 
-use super::schema::{Schema, rows_of};
-use super::way::Way;
+use super::dotnet::{Dotnet, FIELDS as DOTNET, listed};
+use super::release::Release;
+use super::schema::{Schema, missing_tables, rows_of};
+use super::way::{Way, asked, script_text};
 use crate::described::described;
 use crate::word::{WORD, Word};
 
@@ -24,13 +27,20 @@ inputs! {
         script: Option<PlanPath> = maybe(Shape::Path).naming_a_source(),
         /// A command such as `[dotnet, ef, database, update]`.
         command: Option<Vec<Word>> = maybe(Shape::List(&WORD)),
-        /// Further arguments of bundle or command.
+        /// `dotnet ef database update` with these options, where the runner has the project and the SDK.
+        dotnet: Option<Dotnet> = maybe(Shape::Record(DOTNET)),
+        /// The migration to stop at, an id or the name in it; all where it is left out. One that the database is beyond is refused.
+        migration: Option<String> = maybe(Shape::Text),
+        /// Further arguments of bundle, command or `dotnet`.
         args: Vec<Word> = maybe(Shape::List(&WORD)).or("[]"),
         /// The variable that bundle or command read their connection string from, such as `ConnectionStrings__Octopus`. Without it they
         /// get it as the argument `--connection`, where everybody on the runner can see it.
         connection_env: Option<String> = maybe(Shape::Text),
-        /// The ids of all migrations that the application knows. A database that has others is refused, and all must be there afterwards.
+        /// The ids of all migrations that the application knows. A database that has others is refused, and all must be there afterwards. A
+        /// script and `dotnet` tell them by themselves; a bundle cannot.
         expected: Option<Vec<String>> = maybe(Shape::List(&Shape::Text)),
+        /// Tables that must be there afterwards, `Octopus_Agents` or `drydock.marks`.
+        tables: Vec<String> = maybe(Shape::List(&Shape::Text)).or("[]"),
     }
 }
 
@@ -39,6 +49,11 @@ const OUTPUTS: &[Field] = &[
         "applied",
         Shape::List(&Shape::Text),
         "The ids of the migrations that this step applied.",
+    ),
+    Field::optional(
+        "pending",
+        Shape::List(&Shape::Text),
+        "The ids of those that were pending before, where the application's are known.",
     ),
     Field::required(
         "migrations",
@@ -55,19 +70,64 @@ impl UpdateInputs {
     /// How the migrations are run; nothing while that is not known.
     fn way(&self) -> Option<Result<Way, StepError>> {
         let (bundle, script) = (self.bundle.value()?, self.script.value()?);
-        let (command, args) = (self.command.value()?, self.args.value()?);
+        let (command, dotnet) = (self.command.value()?, self.dotnet.value()?);
+        let (args, migration) = (self.args.value()?, self.migration.value()?);
         let program = |argv: Vec<String>| {
             let argv = argv.into_iter().chain(args.iter().map(|word| word.0.clone())).collect();
             Some(Ok(Way::Program { argv, variable: self.connection_env.value()?.clone() }))
         };
-        match (bundle, script, command) {
-            (Some(bundle), None, None) => program(vec![in_folder(&bundle.0)]),
-            (None, Some(script), None) if args.is_empty() => Some(Ok(Way::Script(script.clone()))),
-            (None, Some(_), None) => Some(Err(StepError::new("input", "a script takes no `args`"))),
-            (None, None, Some(command)) if !command.is_empty() => {
+        let refused = |why: &str| Some(Err(StepError::new("input", why)));
+        match (bundle, script, command, dotnet) {
+            (Some(bundle), None, None, None) => {
+                let migration = migration.iter().cloned();
+                let flags = ["--no-color", "--prefix-output"].map(str::to_owned);
+                program([in_folder(&bundle.0)].into_iter().chain(migration).chain(flags).collect())
+            }
+            (None, Some(_), None, None) if migration.is_some() => refused("a script takes no `migration`"),
+            (None, Some(script), None, None) if args.is_empty() => Some(Ok(Way::Script(script.clone()))),
+            (None, Some(_), None, None) => refused("a script takes no `args`"),
+            (None, None, Some(_), None) if migration.is_some() => {
+                refused("a command takes no `migration`; write it where the command wants it")
+            }
+            (None, None, Some(command), None) if !command.is_empty() => {
                 program(command.iter().map(|word| word.0.clone()).collect())
             }
-            _ => Some(Err(StepError::new("input", "give one of `bundle`, `script` and `command`"))),
+            (None, None, None, Some(dotnet)) => {
+                let mut words = vec!["database", "update"];
+                words.extend(migration.as_deref());
+                program(dotnet.argv(&words))
+            }
+            _ => refused("give one of `bundle`, `script`, `command` and `dotnet`"),
+        }
+    }
+
+    /// What the application knows, as far as it is told without asking a program.
+    fn told_release(&self, ctx: &Ctx) -> Result<Option<Release>, StepError> {
+        let migration = self.migration.value().and_then(Option::as_ref);
+        if let Some(expected) = self.expected.value().and_then(Option::as_ref) {
+            return Release::of(expected.clone(), migration).map(Some);
+        }
+        match self.script.value().and_then(Option::as_ref) {
+            Some(script) => Release::of_script(&script_text(&script.resolved(&ctx.folder))?, migration),
+            None => Ok(None),
+        }
+    }
+
+    /// What the application knows; nothing where only a bundle or a command does.
+    async fn release(&self, ctx: &Ctx) -> Result<Option<Release>, StepError> {
+        if let Some(told) = self.told_release(ctx)? {
+            return Ok(Some(told));
+        }
+        let migration = self.migration.known()?.as_ref();
+        match (self.dotnet.known()?, migration) {
+            (Some(dotnet), _) => {
+                let listed = listed(&asked(ctx, &dotnet.list()).await?)?;
+                Release::of(listed, migration).map(Some)
+            }
+            (None, Some(_)) => Err(StepError::new("input", "`migration` needs `expected`").help(
+                "whether EF would have to take migrations back is only known by the ids that the application knows",
+            )),
+            (None, None) => Ok(None),
         }
     }
 }
@@ -77,21 +137,24 @@ fn in_folder(bundle: &str) -> String {
     if bundle.contains('/') { bundle.to_owned() } else { format!("./{bundle}") }
 }
 
-/// Refuses a database that is newer than the application.
-fn refuse_newer(schema: &Schema, expected: Option<&Vec<String>>) -> Result<(), StepError> {
-    let beyond = expected.map(|expected| schema.beyond(expected)).unwrap_or_default();
-    if beyond.is_empty() {
+/// Refuses tables that are not there.
+///
+/// # Errors
+/// `ef.tables`; what the server says.
+async fn refuse_missing(rows: &dyn Rows, database: &str, tables: &[String]) -> Result<(), StepError> {
+    let missing = missing_tables(rows, database, tables).await?;
+    if missing.is_empty() {
         return Ok(());
     }
-    let message =
-        format!("the database has migrations that the application does not know: {}", beyond.join(", "));
-    Err(StepError::new("ef.newer", message)
-        .help("deploy the release that made them, or restore to a moment before; never migrate down to fit an older release"))
+    let message = format!("after the migrations database {database} lacks the tables {}", missing.join(", "));
+    Err(StepError::new("ef.tables", message)
+        .help("is it the right database, and do the migrations of this release make them?"))
 }
 
-fn outputs(schema: &Schema, before: &[String]) -> Value {
+fn outputs(schema: &Schema, before: &[String], release: Option<&Release>) -> Value {
     let applied: Vec<&str> = schema.beyond(before);
-    json!({ "applied": applied, "migrations": schema.migrations, "tables": schema.tables })
+    let pending = release.map(|release| release.pending(before));
+    json!({ "applied": applied, "pending": pending, "migrations": schema.migrations, "tables": schema.tables })
 }
 
 #[async_trait]
@@ -118,8 +181,14 @@ impl StepKind for Update {
         vec![Touch { target: target.map(str::to_owned), resource, access: Access::Writes }]
     }
 
-    fn actions(&self, target: Option<&str>, inputs: &UpdateInputs, _facts: &Facts) -> Vec<Action> {
-        let database = inputs.database.to_string();
+    fn actions(&self, target: Option<&str>, inputs: &UpdateInputs, facts: &Facts) -> Vec<Action> {
+        let database = match facts.get("pending").and_then(Value::as_array) {
+            Some(pending) => {
+                let pending: Vec<&str> = pending.iter().filter_map(Value::as_str).collect();
+                format!("{} (pending: {})", inputs.database, list(&pending))
+            }
+            None => inputs.database.to_string(),
+        };
         match inputs.way() {
             Some(Ok(way @ Way::Script(_))) => {
                 vec![Action::writes(ActionKind::Sql, target, way.line(&database))]
@@ -146,6 +215,7 @@ impl StepKind for Update {
 
     async fn preflight(&self, ctx: &Ctx, inputs: &UpdateInputs) -> Result<Preflight, StepError> {
         let mut findings = Vec::new();
+        let mut facts = Value::Null;
         let mut find = |error: StepError, fatal| {
             findings.push(PreflightFinding {
                 code: error.code,
@@ -172,19 +242,25 @@ impl StepKind for Update {
         if let In::Known(database) = &inputs.database {
             let connection = ctx.connection().await?;
             match Schema::ask(rows_of(&*connection)?, database).await {
-                Ok(schema) => {
-                    let expected = inputs.expected.value().and_then(Option::as_ref);
-                    // A restore before this step may bring an older database.
-                    if let Err(error) = refuse_newer(&schema, expected) {
-                        find(error, false);
+                Ok(schema) => match inputs.told_release(ctx) {
+                    Ok(Some(release)) => {
+                        facts = json!({ "pending": release.pending(&schema.migrations) });
+                        // A restore before this step may bring an older database.
+                        if let Err(error) = release.fits(&schema) {
+                            find(error, false);
+                        }
                     }
-                }
+                    // What cannot be read was found above.
+                    Ok(None) => {}
+                    Err(error) if error.code == "ef.script" => {}
+                    Err(error) => find(error, true),
+                },
                 Err(error) if error.transient => return Err(error),
                 // The same: the step before this one may be what makes it.
                 Err(error) => find(error, false),
             }
         }
-        Ok(Preflight { facts: Value::Null, findings })
+        Ok(Preflight { facts, findings })
     }
 
     async fn execute(
@@ -195,24 +271,30 @@ impl StepKind for Update {
     ) -> Result<Ended, StepError> {
         let database = inputs.database.known()?;
         let way = inputs.way().ok_or_else(|| StepError::internal("an input is not known"))??;
-        let expected = inputs.expected.known()?.as_ref();
+        let release = ctx.or_cancelled(inputs.release(ctx)).await?;
         let connection = ctx.connection().await?;
         let rows = rows_of(&*connection)?;
         let now = Schema::ask(rows, database).await?;
-        refuse_newer(&now, expected)?;
+        if let Some(release) = &release {
+            release.fits(&now)?;
+            ctx.log(format!("pending: {}", list(&release.pending(&now.migrations))));
+        }
         // What a lost attempt applied was applied by this step as well.
         let before = from.and_then(applied_before).unwrap_or(now.migrations);
         ctx.note(json!({ "before": before })).await?;
         ctx.or_cancelled(way.run(ctx, &*connection, database)).await?;
         let after = Schema::ask(rows, database).await?;
-        refuse_newer(&after, expected)?;
-        let missing = expected.map(|expected| after.missing(expected)).unwrap_or_default();
-        if !missing.is_empty() {
-            let message = format!("migrations are still pending: {}", missing.join(", "));
-            return Err(StepError::new("ef.pending", message)
-                .help("is the bundle or script of the same release as `expected`?"));
+        if let Some(release) = &release {
+            release.fits(&after)?;
+            let missing = release.pending(&after.migrations);
+            if !missing.is_empty() {
+                let message = format!("migrations are still pending: {}", missing.join(", "));
+                return Err(StepError::new("ef.pending", message)
+                    .help("is the bundle or script of the same release as `expected`?"));
+            }
         }
-        Ok(Ended::Outputs(outputs(&after, &before)))
+        refuse_missing(rows, database, inputs.tables.known()?).await?;
+        Ok(Ended::Outputs(outputs(&after, &before, release.as_ref())))
     }
 
     /// Migrations may be applied again: each is skipped that is there.
@@ -220,18 +302,25 @@ impl StepKind for Update {
         let Some(before) = ctx.notes.iter().rev().find_map(applied_before) else {
             return Ok(Reconciled::NotDone);
         };
-        let Some(expected) = inputs.expected.known()? else {
+        let Some(release) = ctx.or_cancelled(inputs.release(ctx)).await? else {
             return Ok(Reconciled::Partly(json!({ "before": before })));
         };
-        let connection = ctx.connection().await?;
-        let now = Schema::ask(rows_of(&*connection)?, inputs.database.known()?).await?;
-        let done = now.missing(expected).is_empty() && now.beyond(expected).is_empty();
+        let (connection, database) = (ctx.connection().await?, inputs.database.known()?);
+        let rows = rows_of(&*connection)?;
+        let now = Schema::ask(rows, database).await?;
+        let done = release.pending(&now.migrations).is_empty()
+            && release.fits(&now).is_ok()
+            && missing_tables(rows, database, inputs.tables.known()?).await?.is_empty();
         Ok(if done {
-            Reconciled::Done(outputs(&now, &before))
+            Reconciled::Done(outputs(&now, &before, Some(&release)))
         } else {
             Reconciled::Partly(json!({ "before": before }))
         })
     }
+}
+
+fn list(ids: &[&str]) -> String {
+    if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") }
 }
 
 /// The migrations that were applied before the step began, where a note or an earlier attempt tells them.
@@ -248,11 +337,30 @@ mod tests {
     #[test]
     fn a_dry_run_shows_what_is_run() {
         for (with, kind, text) in [
-            (json!({ "bundle": "efbundle" }), ActionKind::Process, "./efbundle --connection ***"),
+            (
+                json!({ "bundle": "efbundle" }),
+                ActionKind::Process,
+                "./efbundle --no-color --prefix-output --connection ***",
+            ),
+            (
+                json!({ "dotnet": { "project": "./Data", "no_build": true }, "migration": "2_b", "args": ["--verbose"] }),
+                ActionKind::Process,
+                "dotnet ef database update 2_b --project ./Data --no-build --no-color --prefix-output --verbose --connection ***",
+            ),
+            (
+                json!({ "bundle": "b", "migration": "2_b" }),
+                ActionKind::Process,
+                "./b 2_b --no-color --prefix-output --connection ***",
+            ),
+            (
+                json!({ "script": "s", "migration": "2_b" }),
+                ActionKind::Process,
+                "(nothing: a script takes no `migration`)",
+            ),
             (
                 json!({ "bundle": "./b", "args": ["--verbose", 1], "connection_env": "C" }),
                 ActionKind::Process,
-                "C=*** ./b --verbose 1",
+                "C=*** ./b --no-color --prefix-output --verbose 1",
             ),
             (
                 json!({ "command": ["dotnet", "ef", "database", "update"] }),
@@ -261,11 +369,15 @@ mod tests {
             ),
             (json!({ "script": "./m.sql" }), ActionKind::Sql, "run ./m.sql in database X, batch by batch"),
             (json!({ "bundle": { "$after": ["a"] } }), ActionKind::Process, "migrate database X"),
-            (json!({}), ActionKind::Process, "(nothing: give one of `bundle`, `script` and `command`)"),
+            (
+                json!({}),
+                ActionKind::Process,
+                "(nothing: give one of `bundle`, `script`, `command` and `dotnet`)",
+            ),
             (
                 json!({ "bundle": "b", "script": "s" }),
                 ActionKind::Process,
-                "(nothing: give one of `bundle`, `script` and `command`)",
+                "(nothing: give one of `bundle`, `script`, `command` and `dotnet`)",
             ),
             (
                 json!({ "script": "s", "args": ["x"] }),
@@ -285,12 +397,12 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_database_is_refused() {
+    fn outputs_tell_what_was_pending_and_what_was_applied() {
         let schema = Schema { migrations: vec!["1_a".into(), "2_b".into()], tables: 3 };
-        assert_eq!(refuse_newer(&schema, None), Ok(()));
-        assert_eq!(refuse_newer(&schema, Some(&vec!["1_a".into(), "2_b".into(), "3_c".into()])), Ok(()));
-        let error = refuse_newer(&schema, Some(&vec!["1_a".into()])).unwrap_err();
-        assert!(error.code == "ef.newer" && error.message.ends_with("does not know: 2_b"), "{error}");
-        assert_eq!(outputs(&schema, &["1_a".into()])["applied"], json!(["2_b"]));
+        let before = ["1_a".to_owned()];
+        let release = Release::of(vec!["1_a".into(), "2_b".into()], None).unwrap();
+        let told = outputs(&schema, &before, Some(&release));
+        assert_eq!((&told["applied"], &told["pending"]), (&json!(["2_b"]), &json!(["2_b"])));
+        assert_eq!(outputs(&schema, &before, None)["pending"], Value::Null);
     }
 }

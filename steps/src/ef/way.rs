@@ -4,6 +4,8 @@ use std::path::Path;
 
 use drydock_step::{ChildEnd, ChildOutput, ChildSpec, Connection, Ctx, PlanPath, StepError};
 
+use super::told::Told;
+
 /// The most of a program's output that is kept, in bytes.
 const LIMIT: usize = 1024 * 1024;
 
@@ -43,30 +45,48 @@ impl Way {
     ) -> Result<(), StepError> {
         match self {
             Self::Script(path) => {
-                let path = path.resolved(&ctx.folder);
-                let failed = |error| {
-                    StepError::new("ef.script", format!("{} cannot be read: {error}", path.display()))
-                };
-                let script = std::fs::read_to_string(&path).map_err(failed)?;
+                let script = script_text(&path.resolved(&ctx.folder))?;
                 let runs =
                     connection.script().ok_or_else(|| StepError::internal("the target runs no scripts"))?;
-                // Such a file often begins with a mark of its encoding, which is no T-SQL.
-                let ran = runs.run_script(database, script.trim_start_matches('\u{feff}')).await?;
+                let ran = runs.run_script(database, &script).await?;
                 ctx.log(format!("{ran} batches were run"));
                 Ok(())
             }
             Self::Program { argv, variable } => {
                 let spec = spec(argv, variable.as_deref(), connection, database, &ctx.folder)?;
-                let end = ctx.spawn(spec).await?;
-                for line in
-                    String::from_utf8_lossy(&end.stdout).lines().filter(|line| !line.trim().is_empty())
-                {
-                    ctx.log(line.trim_end());
-                }
-                judged(argv, &end)
+                let told = ended_well(argv, &ctx.spawn(spec).await?)?;
+                told.lines.iter().for_each(|line| ctx.log(line));
+                told.applying.iter().for_each(|id| ctx.log(format!("applied {id}")));
+                Ok(())
             }
         }
     }
+}
+
+/// The text of a script.
+///
+/// # Errors
+/// `ef.script`, when it cannot be read.
+pub(super) fn script_text(path: &Path) -> Result<String, StepError> {
+    let failed = |error| StepError::new("ef.script", format!("{} cannot be read: {error}", path.display()));
+    std::fs::read_to_string(path).map_err(failed)
+}
+
+/// Runs a program of EF that asks no database; what it tells.
+///
+/// # Errors
+/// `ef.exit`, when it failed.
+pub(super) async fn asked(ctx: &Ctx, argv: &[String]) -> Result<Told, StepError> {
+    ended_well(argv, &ctx.spawn(in_folder(argv, Vec::new(), &ctx.folder)).await?)
+}
+
+fn in_folder(argv: &[String], env: Vec<(String, String)>, folder: &Path) -> ChildSpec {
+    let mut argv = argv.to_vec();
+    if let Some(program) = argv.first_mut().filter(|program| program.contains('/')) {
+        *program = folder.join(&*program).to_string_lossy().into_owned();
+    }
+    let stdout = ChildOutput::Kept { limit: LIMIT };
+    ChildSpec { argv, env, cwd: folder.to_owned(), stdin: Vec::new(), stdout }
 }
 
 fn spec(
@@ -78,41 +98,26 @@ fn spec(
 ) -> Result<ChildSpec, StepError> {
     let text = connection.connection_string(database);
     let text = text.ok_or_else(|| StepError::internal("the target has no connection string"))?;
-    let mut argv = argv.to_vec();
-    if let Some(program) = argv.first_mut().filter(|program| program.contains('/')) {
-        *program = folder.join(&*program).to_string_lossy().into_owned();
-    }
-    let mut env = Vec::new();
+    let (mut argv, mut env) = (argv.to_vec(), Vec::new());
     match variable {
         Some(variable) => env.push((variable.to_owned(), text)),
         None => argv.extend(["--connection".to_owned(), text]),
     }
-    Ok(ChildSpec {
-        argv,
-        env,
-        cwd: folder.to_owned(),
-        stdin: Vec::new(),
-        stdout: ChildOutput::Kept { limit: LIMIT },
-    })
+    Ok(in_folder(&argv, env, folder))
 }
 
-/// The tools end with 0 or 1, and tell on either stream why.
-fn judged(argv: &[String], end: &ChildEnd) -> Result<(), StepError> {
-    if end.code == Some(0) {
-        return Ok(());
-    }
+/// The tools end with 0 or 1, and tell on either stream why. One that ends with 0 and tells of errors has not done well either.
+fn ended_well(argv: &[String], end: &ChildEnd) -> Result<Told, StepError> {
+    let told = Told::of(&String::from_utf8_lossy(&end.stdout), &end.stderr);
     let how = match (end.code, end.signal) {
+        (Some(0), _) if told.errors.is_empty() => return Ok(told),
+        (Some(0), _) => "ended with exit code 0 and told of errors".to_owned(),
         (Some(code), _) => format!("ended with exit code {code}"),
         (None, Some(signal)) => format!("was ended by signal {signal}"),
         (None, None) => "was ended from outside".to_owned(),
     };
-    let stdout = String::from_utf8_lossy(&end.stdout);
-    let lines = stdout.lines().chain(end.stderr.lines()).map(str::trim).filter(|line| !line.is_empty());
-    let mut last: Vec<&str> = lines.rev().take(5).collect();
-    last.reverse();
     let program = argv.first().map(String::as_str).unwrap_or_default();
-    let last = if last.is_empty() { String::new() } else { format!(": {}", last.join(" / ")) };
-    Err(StepError::new("ef.exit", format!("`{program}` {how}{last}"))
+    Err(StepError::new("ef.exit", format!("`{program}` {how}{}", told.words()))
         .help("migrations that were applied before the failed one stay applied; the next attempt goes on after them"))
 }
 
@@ -141,10 +146,15 @@ mod tests {
             truncated: false,
             stderr: "Invalid column name 'y'.\n".into(),
         };
-        let check = |end: &ChildEnd| judged(&["efbundle".to_owned()], end).map_err(|error| error.message);
+        let check = |end: &ChildEnd| {
+            ended_well(&["efbundle".to_owned()], end).map(|_| ()).map_err(|error| error.message)
+        };
         assert_eq!(check(&end(Some(0), None)), Ok(()));
         let words = "Build started... / Applying migration 'x'. / Invalid column name 'y'.";
         assert_eq!(check(&end(Some(1), None)), Err(format!("`efbundle` ended with exit code 1: {words}")));
         assert_eq!(check(&end(None, Some(9))), Err(format!("`efbundle` was ended by signal 9: {words}")));
+        let quiet = ChildEnd { stderr: "error:   Invalid column name 'y'.\n".into(), ..end(Some(0), None) };
+        let told = "`efbundle` ended with exit code 0 and told of errors: Invalid column name 'y'.";
+        assert_eq!(check(&quiet), Err(told.to_owned()));
     }
 }

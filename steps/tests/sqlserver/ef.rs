@@ -37,7 +37,7 @@ async fn a_script_applies_what_is_missing_and_nothing_twice() {
     let world = World::new().await;
     empty(&world).await;
     let all = world.outputs(&Update, with()).await.unwrap();
-    assert_eq!(all, json!({ "applied": ids(), "migrations": ids(), "tables": 5 }));
+    assert_eq!(all, json!({ "applied": ids(), "pending": ids(), "migrations": ids(), "tables": 5 }));
     world.run("Octopus", "DELETE FROM [__EFMigrationsHistory] WHERE [MigrationId] LIKE N'2026%'\nGO\nDROP INDEX [IX_Octopus_Episodes_AgentId] ON [Octopus_Episodes]\nGO\nALTER TABLE [Octopus_Agents] DROP COLUMN [LastSeenAt]").await;
     let last = world.outputs(&Update, with()).await.unwrap();
     assert_eq!(last["applied"], json!(["20260210101500_AgentLastSeen"]));
@@ -121,18 +121,22 @@ async fn a_bundle_gets_its_connection_where_the_plan_says() {
     let bundle = world.dir.path().join("efbundle");
     std::fs::write(
         &bundle,
-        "#!/bin/sh\necho \"$ConnectionStrings__X\" > seen\necho \"$@\" >> seen\nexit $1\n",
+        "#!/bin/sh\necho \"$ConnectionStrings__X\" > seen\necho \"$@\" >> seen\ncase $1 in 1) exit 1; esac\n",
     )
     .unwrap();
     std::fs::set_permissions(&bundle, std::fs::Permissions::from_mode(0o755)).unwrap();
     let seen = || std::fs::read_to_string(world.dir.path().join("seen")).unwrap();
-    let with = json!({ "database": "Octopus", "bundle": "efbundle", "args": [0], "connection_env": "ConnectionStrings__X" });
+    let with = json!({ "database": "Octopus", "bundle": "efbundle", "args": ["last"], "connection_env": "ConnectionStrings__X" });
     let outputs = world.outputs(&Update, with).await.unwrap();
     assert_eq!(
         (&outputs["applied"], &outputs["migrations"]),
         (&json!([]), &json!(["20250101000000_Initial"]))
     );
-    assert!(seen().contains("Database=\"Octopus\"") && seen().ends_with("\n0\n"), "{}", seen());
+    assert!(
+        seen().contains("Database=\"Octopus\"") && seen().ends_with("\n--no-color --prefix-output last\n"),
+        "{}",
+        seen()
+    );
     let with = json!({ "database": "Octopus", "command": ["./efbundle", 1] });
     let error = world.outputs(&Update, with).await.unwrap_err();
     assert!(
@@ -140,6 +144,71 @@ async fn a_bundle_gets_its_connection_where_the_plan_says() {
         "{error}"
     );
     assert!(seen().starts_with("\n1 --connection Server="), "{}", seen());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_of_another_release_is_known_by_its_own_ids() {
+    let world = World::new().await;
+    empty(&world).await;
+    let with = json!({ "database": "Octopus", "script": "./migrations.sql", "tables": ["Octopus_Agents"] });
+    let outputs = world.outputs(&Update, with.clone()).await.unwrap();
+    assert_eq!(outputs["pending"], json!(ids()));
+    world
+        .run("Octopus", "INSERT INTO [__EFMigrationsHistory] VALUES (N'20990101000000_Later', N'12.0.0')")
+        .await;
+    let error = world.outputs(&Update, with.clone()).await.unwrap_err();
+    assert!(error.code == "ef.newer" && error.message.ends_with("20990101000000_Later"), "{error}");
+    let found = Update.preflight(&world.ctx(), given(with)).await.unwrap();
+    assert_eq!(
+        found.findings.iter().map(|f| (f.code.as_str(), f.fatal)).collect::<Vec<_>>(),
+        [("ef.newer", false)]
+    );
+    world.run("Octopus", "DELETE FROM [__EFMigrationsHistory] WHERE MigrationId LIKE N'2099%'").await;
+    let with = json!({ "database": "Octopus", "script": "./migrations.sql", "tables": ["octopus_agents", "drydock.marks", "Tools"] });
+    let error = world.outputs(&Update, with).await.unwrap_err();
+    assert!(
+        error.code == "ef.tables" && error.message.ends_with("lacks the tables drydock.marks, Tools"),
+        "{error}"
+    );
+}
+
+/// A tool that lists two migrations and applies nothing.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_projects_own_list_says_what_is_pending() {
+    let world = World::new().await;
+    octopus(&world).await;
+    let tool = "echo \"$@\" >> seen\ncase $1 in\nmigrations) echo 'info:    Build succeeded.'\n\
+                echo 'data:    [ { \"id\": \"20250101000000_Initial\" }, { \"id\": \"20260101000000_Second\" } ]';;\n\
+                *) echo \"info:    Applying migration '20260101000000_Second'.\"; echo \"$told\";;\nesac\n";
+    std::fs::write(world.dir.path().join("ef.sh"), tool).unwrap();
+    let dotnet = json!({ "tool": ["sh", "./ef.sh"], "context": "X" });
+    let with = json!({ "database": "Octopus", "dotnet": dotnet });
+    let error = world.outputs(&Update, with.clone()).await.unwrap_err();
+    assert!(error.code == "ef.pending" && error.message.ends_with("20260101000000_Second"), "{error}");
+    let seen = std::fs::read_to_string(world.dir.path().join("seen")).unwrap();
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines[0], "migrations list --json --no-connect --context X --no-color --prefix-output");
+    assert!(
+        lines[1].starts_with("database update --context X --no-color --prefix-output --connection Server="),
+        "{seen}"
+    );
+    // Stopping where the database stands leaves nothing to do; before that there is nothing that EF may do.
+    let with = json!({ "database": "Octopus", "dotnet": dotnet, "migration": "Initial" });
+    assert_eq!(world.outputs(&Update, with).await.unwrap()["pending"], json!([]));
+    world
+        .run("Octopus", "INSERT INTO [__EFMigrationsHistory] VALUES (N'20260101000000_Second', N'10.0.0')")
+        .await;
+    let with = json!({ "database": "Octopus", "dotnet": dotnet, "migration": "Initial" });
+    let error = world.outputs(&Update, with).await.unwrap_err();
+    assert!(
+        error.code == "ef.down" && error.message.ends_with("would take back 20260101000000_Second"),
+        "{error}"
+    );
+    let with = json!({ "database": "Octopus", "dotnet": dotnet, "migration": "0" });
+    assert_eq!(world.outputs(&Update, with).await.unwrap_err().code, "ef.migration");
+    let bundle = json!({ "database": "Octopus", "bundle": "./b", "migration": "Initial" });
+    assert_eq!(world.outputs(&Update, bundle).await.unwrap_err().message, "`migration` needs `expected`");
 }
 
 /// The practice server has no users to grant anything to: that part needs a real one.
