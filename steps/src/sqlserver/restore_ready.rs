@@ -1,15 +1,16 @@
 //! What a restore needs to know of its server before it begins: [`Ready`].
 
 use drydock_step::StepError;
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::database::{DatabaseFacts, State};
 use super::paths::{Sees, ServerPath};
-use super::restore_chain::{Piece, RestoreChain};
-use super::restore_files::{Destination, FileListed, destinations};
+use super::restore_chain::{MarkStop, Piece};
+use super::restore_files::{Destination, FileListed, Given, destinations};
+use super::restore_inputs::RestoreInputs;
+use super::restore_subject::Subject;
 use super::server::ServerFacts;
-use super::sql::{Identifier, quoted};
+use super::sql::quoted;
 use super::target::SqlServerConnection;
 
 /// Where the backups lie, where the files go, and what is there now.
@@ -23,6 +24,8 @@ pub(super) struct Ready {
     pub(super) destinations: Vec<Destination>,
     /// The database that is there.
     pub(super) existing: Option<DatabaseFacts>,
+    /// Where the mark stands that it stops at.
+    pub(super) place: Option<MarkStop>,
 }
 
 /// The same for a dry run.
@@ -34,6 +37,9 @@ pub(super) struct Shown {
     pub(super) moves: Vec<String>,
     /// Whether somebody may be in the database.
     pub(super) fenced: bool,
+    /// Where the mark stands that it stops at.
+    #[serde(default)]
+    pub(super) place: Option<MarkStop>,
 }
 
 impl Ready {
@@ -43,10 +49,10 @@ impl Ready {
     /// `sqlserver.unseen` for media that this server does not see; what the server says.
     pub(super) async fn ask(
         server: &SqlServerConnection,
-        database: &Identifier,
-        chain: &RestoreChain,
-        moves: &IndexMap<String, String>,
+        subject: &Subject,
+        inputs: &RestoreInputs,
     ) -> Result<Self, StepError> {
+        let (database, chain) = (&subject.database, &subject.chain);
         let facts = server.facts().await?;
         let sees = server.sees().await?;
         let media = chain.pieces.iter().map(|piece| media_of(piece, facts, &sees));
@@ -57,8 +63,13 @@ impl Ready {
             Some((position, media)) => FileListed::ask(server.session(), media, position).await?,
             None => Vec::new(),
         };
-        let destinations = destinations(database, &files, moves, existing.as_ref(), facts)?;
-        Ok(Self { media, files, destinations, existing })
+        let given = Given {
+            moves: &subject.moved,
+            data_folder: inputs.data_folder.known()?.as_deref(),
+            log_folder: inputs.log_folder.known()?.as_deref(),
+        };
+        let destinations = destinations(database, &files, given, existing.as_ref(), facts)?;
+        Ok(Self { media, files, destinations, existing, place: subject.place() })
     }
 
     /// For the statements.
@@ -68,13 +79,16 @@ impl Ready {
             media: self.media.iter().map(quote).collect(),
             moves: self.destinations.iter().map(Destination::clause).collect(),
             fenced: self.fenced(),
+            place: self.place.clone(),
         }
     }
 
-    /// Whether somebody may be in the database: nobody can be in one that is being restored.
+    /// Whether the database has to be closed: nobody can be in one that is being restored, and of one that waits for logs the readers are
+    /// ended one by one.
     pub(super) fn fenced(&self) -> bool {
         let state = self.existing.as_ref().map(|facts| facts.state);
-        matches!(state, Some(State::Online | State::Emergency))
+        let is_standby = self.existing.as_ref().is_some_and(|facts| facts.is_standby);
+        matches!(state, Some(State::Online | State::Emergency)) && !is_standby
     }
 }
 

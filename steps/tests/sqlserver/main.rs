@@ -5,6 +5,7 @@
 mod world;
 mod query;
 mod mark;
+mod open;
 mod backup;
 mod restore;
 mod ef;

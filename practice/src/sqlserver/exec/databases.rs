@@ -8,7 +8,7 @@ use super::output::Output;
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{DatabaseChange, DeclaredFile, RecoveryModel, Termination, Text};
-use crate::sqlserver::store::database::{Access, DataFile, State};
+use crate::sqlserver::store::database::{Access, DataFile, Database, State};
 use crate::sqlserver::store::files;
 use crate::sqlserver::store::instance::Catalog;
 use crate::sqlserver::store::log::{Entry, Log};
@@ -154,6 +154,8 @@ pub fn alter(
             | DatabaseChange::RestrictedUser
             | DatabaseChange::ReadOnly(_)
             | DatabaseChange::Rename(_)
+            | DatabaseChange::Broker(true)
+            | DatabaseChange::NewBroker
     ) {
         if *change == DatabaseChange::Offline && session.current == id {
             move_to(session, 1);
@@ -179,6 +181,9 @@ fn apply(session: &mut Session, id: u32, change: &DatabaseChange) -> Result<(), 
         let text = format!("Database '{new}' already exists. Choose a different database name.");
         return Err(SqlError::new(1801, text));
     }
+    if *change == DatabaseChange::Broker(true) {
+        check_broker(&catalog, id)?;
+    }
     let Some(database) = catalog.databases.get_mut(&id) else {
         return Err(SqlError::internal("a database is gone"));
     };
@@ -191,6 +196,11 @@ fn apply(session: &mut Session, id: u32, change: &DatabaseChange) -> Result<(), 
         DatabaseChange::MultiUser => database.access = Access::MultiUser,
         DatabaseChange::ReadOnly(read_only) => database.read_only = *read_only,
         DatabaseChange::Rename(new) => new.clone_into(&mut database.name),
+        DatabaseChange::Broker(enabled) => database.broker_enabled = *enabled,
+        DatabaseChange::NewBroker => {
+            database.broker = instance.guids.next();
+            database.broker_enabled = true;
+        }
         DatabaseChange::Recovery(model) => {
             // A switch to SIMPLE breaks the chain; a switch back does not mend it.
             if *model == RecoveryModel::Simple {
@@ -219,6 +229,20 @@ fn apply(session: &mut Session, id: u32, change: &DatabaseChange) -> Result<(), 
         DatabaseChange::Online | DatabaseChange::Ignored => {}
     }
     instance.save(&catalog)
+}
+
+/// 9772 where another database delivers under the same identity: a copy needs a broker of its own.
+fn check_broker(catalog: &Catalog, id: u32) -> Result<(), SqlError> {
+    let Some(own) = catalog.databases.get(&id) else { return Ok(()) };
+    let is_taken = |other: &Database| other.id != id && other.broker_enabled && other.broker == own.broker;
+    if !catalog.databases.values().any(is_taken) {
+        return Ok(());
+    }
+    let text = format!(
+        "The Service Broker in database \"{}\" cannot be enabled because there is already an enabled Service Broker with the same ID.",
+        own.name
+    );
+    Err(SqlError::new(9772, text))
 }
 
 /// Sees to it that nobody but this session is in a database, by the rules of the statement.

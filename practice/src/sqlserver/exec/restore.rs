@@ -407,7 +407,7 @@ impl Job<'_> {
         // A data set never reaches a point in time by itself: the log after it has to be there.
         let reached = reached && (self.set.kind == SetKind::Log || self.target.is_none());
         let recovers = matches!(self.ending(), Ending::Recovery) && reached;
-        if !reached && !matches!(self.ending(), Ending::NoRecovery) {
+        if !reached {
             let (number, point) = match self.target {
                 Some(Target::Time(_)) | None => (4322, "point in time"),
                 _ => (4329, "mark"),

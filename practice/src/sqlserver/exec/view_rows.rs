@@ -78,7 +78,7 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
             fixed(2),
             text("CHECKSUM"),
             fixed(0),
-            fixed(0),
+            bit(database.broker_enabled),
             fixed(0),
             fixed(0),
             fixed(0),
@@ -86,6 +86,7 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
             text(waits.1),
             Value::Null,
             Value::Null,
+            guid(database.broker),
         ]
     };
     catalog.databases.values().map(row).collect()

@@ -50,7 +50,7 @@ const VIEWS: &[View] = &[
          is_in_standby bit; snapshot_isolation_state tinyint; is_read_committed_snapshot_on bit; recovery_model tinyint; \
          recovery_model_desc nvarchar(60); page_verify_option tinyint; page_verify_option_desc nvarchar(60); \
          is_published bit!; is_broker_enabled bit!; is_cdc_enabled bit!; is_encrypted bit; is_trustworthy_on bit; \
-         log_reuse_wait tinyint; log_reuse_wait_desc nvarchar(60); replica_id uniqueidentifier; group_database_id uniqueidentifier",
+         log_reuse_wait tinyint; log_reuse_wait_desc nvarchar(60); replica_id uniqueidentifier; group_database_id uniqueidentifier; service_broker_guid uniqueidentifier!",
         Rows::State(databases),
     ),
     view(

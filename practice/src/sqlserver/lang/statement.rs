@@ -182,6 +182,9 @@ pub enum DatabaseChange {
     ReadOnly(bool),
     Recovery(RecoveryModel),
     Rename(String),
+    /// ENABLE_BROKER or DISABLE_BROKER.
+    Broker(bool),
+    NewBroker,
     /// An option that changes nothing here, such as PAGE_VERIFY or AUTO_CLOSE.
     Ignored,
 }

@@ -282,6 +282,7 @@ impl Instance {
         }
         let id = (1..).find(|id| !catalog.databases.contains_key(id)).unwrap_or(u32::MAX);
         let start = self.first_lsn(id);
+        let family = self.guids.next();
         let database = Database {
             id,
             name: name.to_owned(),
@@ -292,7 +293,7 @@ impl Instance {
             read_only: false,
             access: Access::MultiUser,
             model,
-            family: self.guids.next(),
+            family,
             binding: self.guids.next(),
             forks: vec![Fork { id: self.guids.next(), from: start }],
             differential_base: None,
@@ -300,6 +301,8 @@ impl Instance {
             last_checkpoint: start,
             chain: None,
             redo: None,
+            broker: family,
+            broker_enabled: false,
             generation: 0,
             log: None,
             writer: None,
