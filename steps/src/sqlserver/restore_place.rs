@@ -46,11 +46,10 @@ pub(super) fn checked_place(
         ))
     };
     match (&chain.stop, redo) {
-        (Stop::Mark(mark), Some(redo)) if is_last && mark.before => {
-            if redo > mark.lsn {
-                return wrong(format!("which is beyond the mark ({}) that it shall stop before", mark.lsn));
-            }
+        (Stop::Mark(mark), Some(redo)) if is_last && mark.before && redo > mark.lsn => {
+            return wrong(format!("which is beyond the mark ({}) that it shall stop before", mark.lsn));
         }
+        (Stop::Mark(mark), Some(_)) if is_last && mark.before => {}
         (Stop::Mark(mark), Some(redo)) if is_last => {
             if redo <= mark.lsn {
                 return wrong(format!("which is not beyond the mark ({})", mark.lsn));

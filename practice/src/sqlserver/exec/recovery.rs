@@ -57,6 +57,10 @@ pub(super) fn claim(
         last_checkpoint: set.checkpoint,
         chain: None,
         redo: None,
+        owner: match &existing {
+            Some(existing) => existing.owner.clone(),
+            None => Some(session.client.login.clone()),
+        },
         // A restore disables the broker, and keeps its identity.
         broker: set.family,
         broker_enabled: false,

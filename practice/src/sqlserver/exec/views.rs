@@ -129,11 +129,10 @@ const VIEWS: &[View] = &[
                 let sid = sid(u8::try_from(id).unwrap_or(0));
                 vec![text(name), Value::Integer(id), sid, text(kind), text(desc), Value::Integer(0)]
             };
-            let login = &session.instance.setup.login;
+            let catalog = session.instance.catalog();
             let mut rows = vec![row("sa", 1, "S", "SQL_LOGIN"), row("sysadmin", 3, "R", "SERVER_ROLE")];
-            if login != "sa" {
-                rows.push(row(login, 5, "S", "SQL_LOGIN"));
-            }
+            let others = catalog.logins.iter().filter(|login| login.name != "sa");
+            rows.extend((5..).zip(others).map(|(id, login)| row(&login.name, id, "S", "SQL_LOGIN")));
             rows
         }),
     ),
