@@ -99,6 +99,7 @@ pages![
     "query.parameter",
     "query.rows",
     "query.writes",
+    "restore.beside",
     "restore.beyond",
     "restore.chain",
     "restore.exists",

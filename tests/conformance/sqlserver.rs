@@ -11,6 +11,7 @@ cases! {
     restore_for_administrators
     restore_to_a_standby
     restore_of_a_group
+    restore_beside
     open_to_everybody
     migrations_by_a_script
     migrations_that_are_expected
@@ -161,6 +162,33 @@ fn restore_of_a_group() -> Case {
 "
         ),
     )
+}
+
+/// The names are swapped at the end: 3 and 4 are of the patient, the next gives the name, the last lets everybody in.
+fn restore_beside() -> Case {
+    Case {
+        repeats: &[(
+            "step sqlserver alter database OctopusDB",
+            "where the swap of the names was cut off after the patient was closed, it is closed again: who holds the single place nobody knows",
+        )],
+        ..Case::on_servers(
+            "sqlserver.restore",
+            Seen::Ledger,
+            Acting::Held(&[
+                ("restore database *", 1),
+                ("restore log *", 1),
+                ("recover *", 1),
+                ("alter database *", 1),
+                ("alter database *", 2),
+                ("alter database *", 3),
+                ("alter database *", 4),
+                ("alter database *", 5),
+            ]),
+            to_a_mark!(
+                "    with: { database: OctopusDB, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"], stop_at_mark: \"{{ steps.mark.outputs.mark }}\", replace: true, strategy: beside }\n"
+            ),
+        )
+    }
 }
 
 fn open_to_everybody() -> Case {

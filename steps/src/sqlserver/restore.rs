@@ -8,13 +8,14 @@ use drydock_step::{
 use serde_json::{Value, json};
 
 use super::finding::found;
+use super::restore_beside::{Decision, decided, keeps, old_statement, swap_statements};
 use super::restore_checks::{Wanted, checked};
 use super::restore_group::{executed, reconciled};
-use super::restore_inputs::RestoreInputs;
+use super::restore_inputs::{RestoreInputs, Strategy};
 use super::restore_plan::{Known, plan, unasked};
 use super::restore_ready::{Ready, Shown};
-use super::restore_statement::{Part, stages};
-use super::restore_subject::{asked_subjects, subjects, unplaced};
+use super::restore_statement::{Part, Plan, stages};
+use super::restore_subject::{Subject, asked_subjects, subjects, unplaced};
 use super::target::SqlServerConnection;
 use super::watch::stop;
 use crate::described::described;
@@ -28,6 +29,8 @@ const ONE: &[Field] = &[
     Field::required("recovered_to", Shape::Datetime, "The moment that it is at."),
     Field::optional("mark", Shape::Text, "The mark that it stopped at."),
     Field::optional("mark_lsn", Shape::Decimal, "The mark's place in its log."),
+    Field::required("strategy", Shape::OneOf(&["in_place", "beside"]), "Which way it went."),
+    Field::optional("kept_as", Shape::Text, "Of a restore beside: what is now called that was there."),
 ];
 
 const OUTPUTS: &[Field] = &[
@@ -39,6 +42,8 @@ const OUTPUTS: &[Field] = &[
     Field::required("recovered_to", Shape::Datetime, "The moment that it is at; of a group, the latest."),
     Field::optional("mark", Shape::Text, "The mark that it stopped at."),
     Field::optional("mark_lsn", Shape::Decimal, "The mark's place in its log."),
+    Field::required("strategy", Shape::OneOf(&["in_place", "beside"]), "Which way it went."),
+    Field::optional("kept_as", Shape::Text, "Of a restore beside: what is now called that was there."),
     Field::required("databases", Shape::Map(&Shape::Record(ONE)), "The same for each database, by its name."),
 ];
 
@@ -98,18 +103,20 @@ impl StepKind for Restore {
             Some(Err(error)) => return vec![write(format!("(nothing: {})", error.message))],
             None => return unknown_statements(inputs).into_iter().map(write).collect(),
         };
+        let decision = known.decision.clone().or_else(|| Decision::unasked(inputs, &subjects));
+        let subjects = match &decision {
+            Some(decision) => decision.applied(subjects),
+            None => subjects,
+        };
         let all: Vec<_> = subjects
             .iter()
             .enumerate()
             .map(|(at, subject)| {
+                let replaces = inputs.replaces() && subject.patient.is_none();
                 let shown = known.databases.get(at).cloned();
-                let shown = shown.unwrap_or_else(|| unasked(&subject.chain, inputs.replaces()));
+                let shown = shown.unwrap_or_else(|| unasked(&subject.chain, replaces));
                 let fenced = shown.fenced;
-                stages(
-                    &plan(inputs, subject.database.bracketed(), shown, inputs.replaces()),
-                    &subject.chain,
-                    fenced,
-                )
+                stages(&plan(inputs, subject.database.bracketed(), shown, replaces), &subject.chain, fenced)
             })
             .collect();
         // Of a group all are brought to the mark before one is opened, and all are proved before one is let in.
@@ -117,12 +124,20 @@ impl StepKind for Restore {
             let stages = all.iter().flatten().filter(move |stage| is_phase(&stage.part));
             stages.map(|stage| write(stage.sql.clone())).collect::<Vec<_>>()
         };
-        [
-            of(|part| matches!(part, Part::Fence | Part::Set(_))),
-            of(|part| *part == Part::Recover),
-            of(|part| *part == Part::Admit),
-        ]
-        .concat()
+        let is_open = inputs.strategy.value() == Some(&Strategy::Auto) && decision.is_none();
+        let left_open = is_open.then(|| Action::reads(ActionKind::Sql, target, UNDECIDED));
+        let swaps = subjects.iter().flat_map(|subject| swap_stages(inputs, subject)).map(write);
+        let admits = subjects.iter().filter(|_| !of(|part| *part == Part::Admit).is_empty());
+        let admits = admits.map(|subject| {
+            write(Plan { database: subject.name().bracketed(), ..Plan::default() }.admit().sql)
+        });
+        left_open
+            .into_iter()
+            .chain(of(|part| matches!(part, Part::Fence | Part::Set(_))))
+            .chain(of(|part| *part == Part::Recover))
+            .chain(swaps)
+            .chain(admits)
+            .collect()
     }
 
     async fn preflight(&self, ctx: &Ctx, inputs: &RestoreInputs) -> Result<Preflight, StepError> {
@@ -142,7 +157,19 @@ impl StepKind for Restore {
             Ok(subjects) => subjects,
             Err(error) => return failed(error),
         };
+        let decision = match inputs.strategy.value() {
+            Some(Strategy::InPlace) | None => None,
+            Some(_) => match decided(server, inputs, &subjects).await {
+                Ok(decision) => Some(decision),
+                Err(error) => return failed(error),
+            },
+        };
         let (mut findings, mut databases) = (Vec::new(), Vec::new());
+        findings.extend(decision.as_ref().map(Decision::finding));
+        let subjects = match &decision {
+            Some(decision) => decision.applied(subjects),
+            None => subjects,
+        };
         for subject in &subjects {
             let ready = match Ready::ask(server, subject, inputs).await {
                 Ok(ready) => ready,
@@ -153,7 +180,7 @@ impl StepKind for Restore {
             findings.extend(checked(server, wanted, &subject.chain, &ready).await?);
             databases.push(ready.shown());
         }
-        Ok(Preflight { facts: json!(Known { databases }), findings })
+        Ok(Preflight { facts: json!(Known { databases, decision }), findings })
     }
 
     async fn execute(
@@ -179,6 +206,17 @@ impl StepKind for Restore {
     async fn cancel(&self, ctx: &Ctx, _inputs: &RestoreInputs) -> Result<(), StepError> {
         stop(ctx).await
     }
+}
+
+/// What a dry run says where it depends on what is there.
+const UNDECIDED: &str = "-- strategy auto: beside what is there, where that is ONLINE and there is room for both, and then the names are swapped; else in place, \
+    as below (a dry run that asks the server says which)";
+
+/// The statements that give a database its name, where it was restored beside.
+fn swap_stages(inputs: &RestoreInputs, subject: &Subject) -> Vec<String> {
+    let Some((name, old)) = &subject.patient else { return Vec::new() };
+    let (name, old, scratch) = (name.bracketed(), old.bracketed(), subject.database.bracketed());
+    vec![swap_statements(Some(&name), &old, &scratch, &name), old_statement(&old, keeps(inputs))]
 }
 
 /// The statements as far as they are known while the inputs are not.

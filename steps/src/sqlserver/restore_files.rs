@@ -76,6 +76,10 @@ pub(super) struct Given<'a> {
     pub(super) data_folder: Option<&'a str>,
     /// Every other log file.
     pub(super) log_folder: Option<&'a str>,
+    /// Paths that other databases have: no new name may be one of them.
+    pub(super) taken: &'a [ServerPath],
+    /// Whether the files lie beside those of the database that is there, and do not take their places.
+    pub(super) beside: bool,
 }
 
 /// Where each file goes: where the plan says, else where the database that is replaced has it, else into the server's default folders
@@ -103,9 +107,13 @@ pub(super) fn destinations(
         let folder = if file.kind == 'L' { given.log_folder } else { given.data_folder };
         let own = existing.into_iter().flat_map(|facts| &facts.files);
         let own = own.filter(|own| same(&own.logical, &file.logical)).map(|own| own.path.as_str()).next();
+        let beside =
+            own.filter(|_| given.beside).and_then(|own| ServerPath::parse(server.style, own).ok()?.folder());
+        let folder = folder.or(beside.as_ref().map(ServerPath::as_str));
+        let own = own.filter(|_| !given.beside);
         let path = match (moved, folder, own) {
             (Some(path), ..) | (None, None, Some(path)) => ServerPath::parse(server.style, path)?,
-            (None, folder, _) => path_in(folder, database, file, &found, server)?,
+            (None, folder, _) => path_in(folder, database, file, (&found, given.taken), server)?,
         };
         found.push(Destination { logical: file.logical.clone(), path, size: file.size });
     }
@@ -122,7 +130,7 @@ fn path_in(
     folder: Option<&str>,
     database: &Identifier,
     file: &FileListed,
-    others: &[Destination],
+    (others, taken): (&[Destination], &[ServerPath]),
     server: &ServerFacts,
 ) -> Result<ServerPath, StepError> {
     let default = if file.kind == 'L' { &server.log_path } else { &server.data_path };
@@ -146,7 +154,8 @@ fn path_in(
     for n in 1.. {
         let again = if n == 1 { String::new() } else { format!("_{n}") };
         let path = folder.join(&format!("{stem}{again}{extension}"))?;
-        if !others.iter().any(|other| other.path.is(&path)) {
+        let is_free = |other: &ServerPath| !other.is(&path);
+        if others.iter().map(|other| &other.path).chain(taken).all(is_free) {
             return Ok(path);
         }
     }
@@ -195,7 +204,13 @@ mod tests {
         let moves = given.iter().filter(|(a, _)| !a.starts_with('='));
         let moves = moves.map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
         let folder = |name: &str| given.iter().find(|(a, _)| *a == name).map(|(_, folder)| *folder);
-        let given = Given { moves: &moves, data_folder: folder("=data"), log_folder: folder("=log") };
+        let given = Given {
+            moves: &moves,
+            data_folder: folder("=data"),
+            log_folder: folder("=log"),
+            taken: &[],
+            beside: false,
+        };
         let found = destinations(&database, &files, given, existing, &server())?;
         Ok(found.iter().map(|file| file.path.to_string()).collect())
     }

@@ -10,14 +10,16 @@ use serde_json::{Map, Value, json};
 use super::access::AccessFacts;
 use super::database::{DatabaseFacts, State};
 use super::locks::{self, Patience};
+use super::restore_beside::{Decision, decided, is_swapped, keeps, note, swapped};
 use super::restore_chain::Stop;
-use super::restore_inputs::RestoreInputs;
+use super::restore_inputs::{RestoreInputs, Strategy};
 use super::restore_plan::plan;
 use super::restore_proof::proved;
 use super::restore_ready::Ready;
-use super::restore_run::Run;
+use super::restore_run::{Run, admitted};
 use super::restore_standing::{Restored, Standing, standing, waiting};
 use super::restore_subject::{Subject, known_subjects};
+use super::sql::Identifier;
 use super::target::SqlServerConnection;
 use super::users::put_back;
 use super::watch::{Work, running};
@@ -36,24 +38,22 @@ pub(super) async fn executed(
     for name in in_order(&subjects) {
         locks::take(server.session(), name, LockClass::Exclusive, Patience::Short).await?;
     }
+    let subjects = on_its_way(ctx, server, inputs, subjects).await?;
+    // What has proved itself beside has only its name to get.
+    let pending: Vec<&Subject> = subjects.iter().filter(|subject| !subject.noted.is_swapping).collect();
     let mut found = Vec::new();
-    for subject in &subjects {
+    for subject in &pending {
         found.push(looked(server, inputs, subject, asked).await?);
     }
     let mut runs = Vec::new();
-    let mut refused = None;
-    for (subject, (ready, done, is_open)) in subjects.iter().zip(&found) {
+    for (&subject, (ready, done, is_open)) in pending.iter().zip(&found) {
         let replace = inputs.replaces() || is_own(subject, ready);
-        let plan = plan(inputs, subject.database.bracketed(), ready.shown(), replace);
         if done.is_none() && ready.existing.is_some() && !replace {
-            refused = refused.or(Some(&subject.database));
+            return Err(is_there(&subject.database));
         }
+        let replace = replace && (subject.patient.is_none() || ready.existing.is_some());
+        let plan = plan(inputs, subject.database.bracketed(), ready.shown(), replace);
         runs.push(Run { ctx, server, subject, ready, plan, done: *done, is_open: *is_open });
-    }
-    if let Some(database) = refused {
-        let message = format!("database {database} is there already");
-        return Err(StepError::new("restore.exists", message)
-            .help("say `replace: true` to destroy it, or restore `into:` another name"));
     }
     let redos = all_brought(&runs).await?;
     for run in &runs {
@@ -62,19 +62,77 @@ pub(super) async fn executed(
     for run in &runs {
         run.proved().await?;
     }
-    for run in &runs {
-        run.admitted().await?;
+    for subject in pending.iter().filter(|subject| subject.patient.is_some()) {
+        ctx.note(subject.note(json!({ "swapping": true }))).await?;
     }
+    ended(ctx, server, inputs, &subjects).await?;
+    let mut redos = redos.into_iter();
     let mut outputs = Vec::new();
-    for (subject, redo) in subjects.iter().zip(redos) {
-        outputs.push(output(server, subject, redo).await?);
+    for subject in &subjects {
+        let redo = if subject.noted.is_swapping { noted_redo(subject) } else { redos.next().flatten() };
+        outputs.push(output(server, inputs, subject, redo).await?);
     }
     Ok(joined(&outputs))
 }
 
+fn is_there(database: &Identifier) -> StepError {
+    StepError::new("restore.exists", format!("database {database} is there already"))
+        .help("say `replace: true` to destroy it, or restore `into:` another name")
+}
+
+/// The databases under the names that they are restored under. Which way that goes is noted before anything is done.
+async fn on_its_way(
+    ctx: &Ctx,
+    server: &SqlServerConnection,
+    inputs: &RestoreInputs,
+    subjects: Vec<Subject>,
+) -> Result<Vec<Subject>, StepError> {
+    if inputs.strategy.known()? == &Strategy::InPlace {
+        return Ok(subjects);
+    }
+    let decision = match Decision::noted(ctx) {
+        Some(decision) => decision,
+        None => {
+            for subject in subjects.iter().filter(|_| !inputs.replaces()) {
+                if AccessFacts::ask(server.session(), &subject.database).await?.is_some() {
+                    return Err(is_there(&subject.database));
+                }
+            }
+            let decision = decided(server, inputs, &subjects).await?;
+            ctx.note(note(&decision)).await?;
+            decision
+        }
+    };
+    ctx.log(format!("restoring {}: {}", decision.word(), decision.why));
+    Ok(decision.applied(subjects))
+}
+
+/// Gives every database its name, and lets everybody in where the plan does not say otherwise.
+async fn ended(
+    ctx: &Ctx,
+    server: &SqlServerConnection,
+    inputs: &RestoreInputs,
+    subjects: &[Subject],
+) -> Result<(), StepError> {
+    for subject in subjects {
+        swapped(ctx, server, inputs, subject).await?;
+    }
+    let keeps_out = inputs.restricted_user.known()? == &true || inputs.standby.known()?.is_some();
+    for subject in subjects.iter().filter(|_| !keeps_out) {
+        admitted(server.session(), subject.name()).await?;
+    }
+    Ok(())
+}
+
+/// Where the log stood once every set was restored, as it was noted then.
+fn noted_redo(subject: &Subject) -> Option<Lsn> {
+    let all = subject.chain.pieces.len();
+    subject.noted.applied.as_ref().filter(|applied| applied.sets == all)?.redo_lsn
+}
+
 /// The names of the databases in the order in which every run locks them, so that two never wait for one another.
 fn in_order(subjects: &[Subject]) -> Vec<&str> {
-    let mut names: Vec<&str> = subjects.iter().map(|subject| subject.database.as_str()).collect();
+    let mut names: Vec<&str> = subjects.iter().map(|subject| subject.name().as_str()).collect();
     names.sort_unstable_by_key(|name| name.to_lowercase());
     names
 }
@@ -190,6 +248,10 @@ pub(super) async fn reconciled(
     inputs: &RestoreInputs,
 ) -> Result<Reconciled, StepError> {
     let subjects = known_subjects(ctx, server, inputs).await?;
+    let subjects = match Decision::noted(ctx) {
+        Some(decision) => decision.applied(subjects),
+        None => subjects,
+    };
     if !running(server, &ctx.attempt, Work::Media).await?.is_empty() {
         return Ok(Reconciled::Busy(1000));
     }
@@ -202,6 +264,15 @@ pub(super) async fn reconciled(
     }
     let (mut outputs, mut standings, mut any) = (Vec::new(), Vec::new(), false);
     for subject in &subjects {
+        if subject.noted.is_swapping {
+            any = true;
+            let is_open = is_as_wanted(server, inputs, subject).await?;
+            if is_open && is_swapped(server.session(), inputs, subject).await? {
+                outputs.push(output(server, inputs, subject, noted_redo(subject)).await?);
+            }
+            standings.push((subject.name().as_str().to_owned(), json!("swapping")));
+            continue;
+        }
         let facts = DatabaseFacts::ask(server.session(), &subject.database).await?;
         if facts.as_ref().is_some_and(|facts| facts.state == State::Recovering) {
             return Ok(Reconciled::Busy(1000));
@@ -212,12 +283,10 @@ pub(super) async fn reconciled(
         let here = stands(server, subject).await?;
         any |= here != Standing::Nothing || closed;
         if is_finished(server, inputs, subject, &here).await? {
-            let all =
-                subject.noted.applied.as_ref().filter(|applied| applied.sets == subject.chain.pieces.len());
-            outputs.push(output(server, subject, all.and_then(|applied| applied.redo_lsn)).await?);
+            outputs.push(output(server, inputs, subject, noted_redo(subject)).await?);
         }
         // Where it is unclear the next attempt fails and says why: the server was asked, and a person would know no more than it.
-        standings.push((subject.database.as_str().to_owned(), json!(here)));
+        standings.push((subject.name().as_str().to_owned(), json!(here)));
     }
     Ok(match (any, outputs.len() == subjects.len()) {
         (false, _) => Reconciled::NotDone,
@@ -239,6 +308,9 @@ async fn is_finished(
     here: &Standing,
 ) -> Result<bool, StepError> {
     let Some(access) = AccessFacts::ask(server.session(), &subject.database).await? else { return Ok(false) };
+    if subject.patient.is_some() {
+        return Ok(false);
+    }
     if inputs.standby.value().is_some_and(Option::is_some) {
         return Ok(access.is_standby && *here == Standing::Sets(subject.chain.pieces.len()));
     }
@@ -252,20 +324,40 @@ async fn is_finished(
     Ok(restricted && proved(server.session(), &subject.database, &subject.chain).await.is_ok())
 }
 
+/// Whether those may enter a database who shall.
+async fn is_as_wanted(
+    server: &SqlServerConnection,
+    inputs: &RestoreInputs,
+    subject: &Subject,
+) -> Result<bool, StepError> {
+    let restricted = inputs.restricted_user.value() == Some(&true);
+    let access = AccessFacts::ask(server.session(), subject.name()).await?;
+    Ok(access.is_some_and(|access| access.is_online() && access.is_open_to_all() != restricted))
+}
+
 /// The outputs for one database.
 async fn output(
     server: &SqlServerConnection,
+    inputs: &RestoreInputs,
     subject: &Subject,
     redo: Option<Lsn>,
 ) -> Result<Value, StepError> {
-    let access = AccessFacts::ask(server.session(), &subject.database).await?;
+    let access = AccessFacts::ask(server.session(), subject.name()).await?;
+    let old = match &subject.patient {
+        Some((_, old)) if keeps(inputs) => {
+            AccessFacts::ask(server.session(), old).await?.map(|_| old.as_str())
+        }
+        _ => None,
+    };
     let (mark, lsn) = match &subject.chain.stop {
         Stop::Mark(mark) => (mark.name.clone(), Some(mark.lsn.to_string())),
         Stop::End | Stop::At { .. } => (None, None),
     };
     let is_standby = access.as_ref().is_some_and(|access| access.is_standby);
     Ok(json!({
-        "database": subject.database.as_str(),
+        "database": subject.name().as_str(),
+        "strategy": if subject.patient.is_some() { Strategy::Beside } else { Strategy::InPlace },
+        "kept_as": old,
         "state": if is_standby { "STANDBY" } else { "ONLINE" },
         "user_access": access.map(|access| access.user_access),
         "redo_lsn": redo.map(|lsn| lsn.to_string()),

@@ -5,7 +5,7 @@ use drydock_recovery::lsn::Lsn;
 use drydock_step::{ByteCount, Field, Given, In, Inputs, Shape, StepError, inputs, maybe};
 use indexmap::IndexMap;
 use serde::de::Error;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::restore_chain::GivenChain;
 use super::sql::Identifier;
@@ -50,6 +50,10 @@ inputs! {
         keep_cdc: bool = maybe(Shape::Boolean).or("false"),
         /// Destroy the database of that name, if there is one.
         replace: bool = maybe(Shape::Boolean).or("false"),
+        /// `beside` restores under a name of its own, proves that and then swaps the names, so that what is there is not destroyed before; `in_place` restores over it; `auto` goes beside where what is there is ONLINE and there is room for both.
+        strategy: Strategy = maybe(Shape::OneOf(&["in_place", "beside", "auto"])).or("\"in_place\""),
+        /// Of a restore beside: whether what was there is kept, OFFLINE and under a name that says so. Yes unless it is said.
+        keep_old: Option<bool> = maybe(Shape::Boolean),
         /// Where files go, by their logical names; the others go where the replaced database has them, or into the folders.
         moved as "move": IndexMap<String, String> = maybe(Shape::Map(&Shape::Text)).or("{}"),
         /// The folder on the server for every data file that `move` does not name; the server's default, or where the replaced database has it.
@@ -81,6 +85,18 @@ pub struct Member {
     into: Option<Identifier>,
     #[serde(default, rename = "move")]
     moved: IndexMap<String, String>,
+}
+
+/// Which way a restore goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Over what is there.
+    InPlace,
+    /// Under a name of its own, which is swapped.
+    Beside,
+    /// Beside where that can be.
+    Auto,
 }
 
 /// A mark as a plan names it.
@@ -248,6 +264,12 @@ impl RestoreInputs {
 
     /// How it ends.
     fn checked_ending(&self) -> Result<(), StepError> {
+        if self.strategy.value() == Some(&Strategy::InPlace) && is_given(&self.keep_old) {
+            return refused(
+                "`keep_old` says what becomes of a database that is restored beside, and this restore goes over it",
+                "say `strategy: beside` or `auto`, or leave `keep_old` out",
+            );
+        }
         if !is_given(&self.standby) {
             return Ok(());
         }
@@ -255,6 +277,7 @@ impl RestoreInputs {
             ("restricted_user", is_on(&self.restricted_user)),
             ("keep_replication", is_on(&self.keep_replication)),
             ("keep_cdc", is_on(&self.keep_cdc)),
+            ("strategy", matches!(self.strategy.value(), Some(Strategy::Beside | Strategy::Auto))),
         ];
         match conflicts.into_iter().find(|(_, is_on)| *is_on) {
             Some((name, _)) => refused(
@@ -396,6 +419,8 @@ mod tests {
                 "`keep_replication` is said",
                 "opens",
             ),
+            (one(json!({ "standby": "/u", "strategy": "beside" })), "`strategy` is said when", "opens"),
+            (one(json!({ "keep_old": false })), "`keep_old` says what becomes", "beside"),
             (one(json!({ "max_transfer_size": "100KiB" })), "cannot be 102400 bytes", "64KiB"),
             (one(json!({ "max_transfer_size": "8MiB" })), "cannot be", "at most 4MiB"),
             (one(json!({ "buffer_count": 0 })), "`buffer_count` is 0", "at least one"),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::restore_beside::Decision;
 use super::restore_chain::{MarkStop, RestoreChain};
 use super::restore_inputs::RestoreInputs;
 use super::restore_ready::Shown;
@@ -54,6 +55,9 @@ pub(super) fn unasked(chain: &RestoreChain, replace: bool) -> Shown {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) databases: Vec<Shown>,
+    /// Which way the restore would go.
+    #[serde(default)]
+    pub(super) decision: Option<Decision>,
 }
 
 impl Known {

@@ -10,8 +10,11 @@ use super::restore_files::{Destination, FileListed, Given, destinations};
 use super::restore_inputs::RestoreInputs;
 use super::restore_subject::Subject;
 use super::server::ServerFacts;
-use super::sql::quoted;
+use super::sql::{Identifier, quoted};
 use super::target::SqlServerConnection;
+
+/// The files of all databases, with their owners.
+pub(super) const OWNERS: &str = "SELECT d.name AS owner, f.physical_name FROM sys.master_files AS f JOIN sys.databases AS d ON d.database_id = f.database_id";
 
 /// Where the backups lie, where the files go, and what is there now.
 #[derive(Debug, Clone)]
@@ -63,12 +66,24 @@ impl Ready {
             Some((position, media)) => FileListed::ask(server.session(), media, position).await?,
             None => Vec::new(),
         };
+        // A database that goes beside lies where the one lies whose place it takes, under names that are free.
+        let (patient, taken) = match &subject.patient {
+            Some((name, _)) => (
+                DatabaseFacts::ask(server.session(), name).await?,
+                taken_paths(server, &subject.database).await?,
+            ),
+            None => (None, Vec::new()),
+        };
+        let beside = subject.patient.is_some() && existing.is_none();
+        let model = if beside { patient.as_ref() } else { existing.as_ref() };
         let given = Given {
+            taken: &taken,
+            beside,
             moves: &subject.moved,
             data_folder: inputs.data_folder.known()?.as_deref(),
             log_folder: inputs.log_folder.known()?.as_deref(),
         };
-        let destinations = destinations(database, &files, given, existing.as_ref(), facts)?;
+        let destinations = destinations(database, &files, given, model, facts)?;
         Ok(Self { media, files, destinations, existing, place: subject.place() })
     }
 
@@ -90,6 +105,23 @@ impl Ready {
         let is_standby = self.existing.as_ref().is_some_and(|facts| facts.is_standby);
         matches!(state, Some(State::Online | State::Emergency)) && !is_standby
     }
+}
+
+/// The paths of all databases but one.
+async fn taken_paths(
+    server: &SqlServerConnection,
+    except: &Identifier,
+) -> Result<Vec<ServerPath>, StepError> {
+    let style = server.facts().await?.style;
+    let answer = server.session().ask("asking for the files of all databases", OWNERS).await?;
+    let mut paths = Vec::new();
+    for row in answer.rows() {
+        let is_other =
+            row.text("owner")?.unwrap_or_default().to_lowercase() != except.as_str().to_lowercase();
+        let path = ServerPath::parse(style, row.text("physical_name")?.unwrap_or_default());
+        paths.extend(path.ok().filter(|_| is_other));
+    }
+    Ok(paths)
 }
 
 /// Where this server finds a set. The paths that another server gave it mean nothing here.

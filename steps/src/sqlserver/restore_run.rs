@@ -16,6 +16,8 @@ use super::restore_ready::Ready;
 use super::restore_standing::{Applied, Begun, Restored};
 use super::restore_statement::{Plan, Stage};
 use super::restore_subject::Subject;
+use super::session::Session;
+use super::sql::Identifier;
 use super::target::SqlServerConnection;
 use super::users::{Entered, evicted, put_back};
 use super::watch::watched;
@@ -207,23 +209,19 @@ impl Run<'_> {
         }
         proved(session, database, &self.subject.chain).await
     }
+}
 
-    /// Lets everybody in, where the plan does not say otherwise.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub(super) async fn admitted(&self) -> Result<(), StepError> {
-        if self.plan.restricted || self.plan.standby.is_some() {
-            return Ok(());
+/// Lets everybody into a database.
+///
+/// # Errors
+/// What the server says.
+pub(super) async fn admitted(session: &Session, database: &Identifier) -> Result<(), StepError> {
+    let admitted = async {
+        if AccessFacts::ask(session, database).await?.is_some_and(|access| !access.is_open_to_all()) {
+            let admit = Plan { database: database.bracketed(), ..Plan::default() }.admit();
+            session.work(&admit.doing, &admit.sql).await?;
         }
-        let (session, database) = (self.server.session(), &self.subject.database);
-        let admitted = async {
-            if AccessFacts::ask(session, database).await?.is_some_and(|access| !access.is_open_to_all()) {
-                let admit = self.plan.admit();
-                session.work(&admit.doing, &admit.sql).await?;
-            }
-            Ok(())
-        };
-        admitted.await.map_err(after_the_work)
-    }
+        Ok(())
+    };
+    admitted.await.map_err(after_the_work)
 }

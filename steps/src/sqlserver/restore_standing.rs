@@ -121,6 +121,8 @@ pub(super) struct Noted {
     pub(super) applied: Option<Applied>,
     /// The mark's place, as msdb told it to the first attempt: it may tell another later.
     pub(super) stop: Option<MarkStop>,
+    /// Whether it has proved itself and its name is being swapped.
+    pub(super) is_swapping: bool,
 }
 
 impl Noted {
@@ -131,11 +133,12 @@ impl Noted {
             member.is_none_or(|member| note.get("database").and_then(Value::as_str) == Some(member.as_str()))
         };
         for note in notes.iter().filter(own) {
+            noted.is_swapping |= note.get("swapping").is_some();
             if let Some(stop) = note.get("stop").and_then(|stop| MarkStop::deserialize(stop).ok()) {
                 noted.stop = Some(stop);
             }
             if let Some(begun) = note.get("begun").and_then(|begun| Begun::deserialize(begun).ok()) {
-                noted = Self { begun: Some(begun), applied: None, stop: noted.stop };
+                noted = Self { begun: Some(begun), stop: noted.stop, ..Self::default() };
             }
             if let Some(applied) = note.get("applied").and_then(|applied| Applied::deserialize(applied).ok())
             {

@@ -14,8 +14,10 @@ use super::target::SqlServerConnection;
 /// A database that is restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Subject {
-    /// Its name afterwards.
+    /// The name that it is restored under.
     pub(super) database: Identifier,
+    /// Where that is a name for the meantime: the name afterwards, and what the database that has it now is called then.
+    pub(super) patient: Option<(Identifier, Identifier)>,
     /// The sets, and where to stop.
     pub(super) chain: RestoreChain,
     /// Where its files go, by their logical names.
@@ -59,7 +61,14 @@ fn of(
             },
             ..error
         })?;
-        Ok(Subject { database: part.database, chain, moved: part.moved, is_member: is_group, noted })
+        Ok(Subject {
+            patient: None,
+            database: part.database,
+            chain,
+            moved: part.moved,
+            is_member: is_group,
+            noted,
+        })
     };
     let subjects: Vec<Subject> =
         parts.into_iter().zip(wishes).map(subject).collect::<Result<_, StepError>>()?;
@@ -133,9 +142,14 @@ impl Subject {
     /// A note about it.
     pub(super) fn note(&self, mut note: Value) -> Value {
         if let (true, Some(note)) = (self.is_member, note.as_object_mut()) {
-            note.insert("database".into(), self.database.as_str().into());
+            note.insert("database".into(), self.name().as_str().into());
         }
         note
+    }
+
+    /// Its name afterwards.
+    pub(super) fn name(&self) -> &Identifier {
+        self.patient.as_ref().map_or(&self.database, |(name, _)| name)
     }
 
     /// Where the mark stands that it stops at.
