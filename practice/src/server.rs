@@ -85,8 +85,11 @@ pub struct Practice {
     api: Api,
 }
 
-/// The one login of the practice SQL Server.
+/// The administrator of the practice SQL Server.
 const LOGIN: &str = "sa";
+
+/// The login of the Octopus API.
+const OCTOPUS_LOGIN: &str = "octopus";
 
 /// What the practice SQL Server calls itself.
 const SERVER_NAME: &str = "PRACTICE";
@@ -152,7 +155,15 @@ pub async fn start(options: Options) -> Result<Practice, StartError> {
         sqlserver: SqlServerAddress { host, port, user: LOGIN.into(), password, ca },
         qdrant: QdrantAddress { nodes: qdrant.urls(), api_key: key },
     };
-    let api = ApiOptions { addresses: addresses.clone(), seed, clock, ledger: ledger.clone(), faults };
+    // Octopus uses its database and administers nothing: one that is open to administrators alone keeps it out.
+    let own = SqlServerAddress {
+        user: OCTOPUS_LOGIN.into(),
+        password: format!("Octopus-{}", seed.uuid("octopus password").simple()),
+        ..addresses.sqlserver.clone()
+    };
+    sqlserver.make_login(&own.user, &own.password)?;
+    let own = Addresses { sqlserver: own, ..addresses.clone() };
+    let api = ApiOptions { addresses: own, seed, clock, ledger: ledger.clone(), faults };
     let api = Api::start(api).await.map_err(failed("starting the Octopus API in", &dir))?;
     let Addresses { sqlserver: sql, qdrant: vectors } = addresses;
     let ports = Ports { sqlserver: sql, qdrant: vectors, api: ApiAddress { url: api.url() } };

@@ -34,6 +34,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(sqlserver::mark::Mark);
     registry.kind(sqlserver::backup::Backup);
     registry.kind(sqlserver::restore::Restore);
+    registry.kind(sqlserver::open::Open);
     registry.kind(ef::update::Update);
     registry.target(sqlserver::target::SqlServer);
     registry.kind(http::request::Request);

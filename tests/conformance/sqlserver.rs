@@ -10,6 +10,11 @@ cases! {
     script_that_may_run_twice
     restore_into_a_new_database
     restore_over_a_database
+    restore_for_administrators
+    restore_to_a_standby
+    restore_of_a_group
+    restore_beside
+    open_to_everybody
     migrations_by_a_script
     migrations_that_are_expected
     migrations_by_a_command
@@ -121,7 +126,12 @@ fn restore_into_a_new_database() -> Case {
     Case::on_servers(
         "sqlserver.restore",
         Seen::Ledger,
-        Acting::Held(&[("restore database *", 1), ("restore log *", 1), ("recover *", 1)]),
+        Acting::Held(&[
+            ("restore database *", 1),
+            ("restore log *", 1),
+            ("recover *", 1),
+            ("alter database *", 1),
+        ]),
         to_a_mark!(
             "    with: { database: OctopusDB, into: Copy, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"] }\n"
         ),
@@ -137,10 +147,105 @@ fn restore_over_a_database() -> Case {
             ("restore database *", 1),
             ("restore log *", 1),
             ("recover *", 1),
+            ("alter database *", 2),
         ]),
         to_a_mark!(
             "    with: { database: OctopusDB, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"], replace: true }\n"
         ),
+    )
+}
+
+fn restore_for_administrators() -> Case {
+    Case::on_servers(
+        "sqlserver.restore",
+        Seen::Ledger,
+        Acting::Held(&[("restore log *", 1), ("recover *", 1)]),
+        to_a_mark!(
+            "    with: { database: OctopusDB, into: Copy, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"], stop_at_mark: \"{{ steps.mark.outputs.mark }}\", restricted_user: true }\n"
+        ),
+    )
+}
+
+fn restore_to_a_standby() -> Case {
+    Case::on_servers(
+        "sqlserver.restore",
+        Seen::Ledger,
+        Acting::Held(&[("restore database *", 1), ("restore log *", 1), ("recover *", 1)]),
+        to_a_mark!(
+            "    with: { database: OctopusDB, into: Copy, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"], stop_before_mark: \"{{ steps.mark.outputs.databases.octopus.lsn }}\", standby: copy_undo.tuf }\n"
+        ),
+    )
+}
+
+/// Two databases to one mark, by the place that msdb knows for each.
+fn restore_of_a_group() -> Case {
+    Case::on_servers(
+        "sqlserver.restore",
+        Seen::Ledger,
+        Acting::Held(&[
+            ("restore database *", 1),
+            ("restore log *", 1),
+            ("restore database *", 2),
+            ("restore log *", 2),
+            ("recover *", 1),
+            ("recover *", 2),
+            ("alter database *", 1),
+            ("alter database *", 2),
+        ]),
+        to_a_mark!(
+            "    with:
+      stop_at_mark: \"{{ steps.mark.outputs.mark }}\"
+      group:
+        - { database: OctopusDB, into: Left, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"] }
+        - { database: OctopusDB, into: Right, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"] }
+"
+        ),
+    )
+}
+
+/// The names are swapped at the end: 3 and 4 are of the patient, the next gives the name, the last lets everybody in.
+fn restore_beside() -> Case {
+    Case {
+        repeats: &[(
+            "step sqlserver alter database OctopusDB",
+            "where the swap of the names was cut off after the patient was closed, it is closed again: who holds the single place nobody knows",
+        )],
+        ..Case::on_servers(
+            "sqlserver.restore",
+            Seen::Ledger,
+            Acting::Held(&[
+                ("restore database *", 1),
+                ("restore log *", 1),
+                ("recover *", 1),
+                ("alter database *", 1),
+                ("alter database *", 2),
+                ("alter database *", 3),
+                ("alter database *", 4),
+                ("alter database *", 5),
+            ]),
+            to_a_mark!(
+                "    with: { database: OctopusDB, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"], stop_at_mark: \"{{ steps.mark.outputs.mark }}\", replace: true, strategy: beside }\n"
+            ),
+        )
+    }
+}
+
+fn open_to_everybody() -> Case {
+    Case::on_servers(
+        "sqlserver.open",
+        Seen::Ledger,
+        Acting::Held(&[("alter database *", 1), ("alter database *", 2)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  full: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+  copy:
+    uses: sqlserver.restore
+    target: sql
+    needs: [full]
+    with: { database: OctopusDB, into: Copy, chain: [\"{{ steps.full.outputs }}\"], restricted_user: true }
+  step: { uses: sqlserver.open, target: sql, needs: [copy], with: { database: Copy, broker: new } }
+",
     )
 }
 

@@ -189,12 +189,11 @@ fn put_welcome(answer: &mut Vec<u8>, instance: &Instance, session: &Session, log
 /// Opens a session for a login whose name and password are right and whose database can be entered.
 fn check_login(instance: &Arc<Instance>, login: &Login) -> Result<Session, Vec<SqlError>> {
     let refused = || SqlError::new(18_456, format!("Login failed for user '{}'.", login.user)).class(14);
-    let setup = &instance.setup;
-    if !setup.login.eq_ignore_ascii_case(&login.user) || setup.password != login.password {
+    let known = instance.catalog().login(&login.user).cloned();
+    let Some(known) = known.filter(|known| known.password == login.password) else {
         return Err(vec![refused()]);
-    }
-    let client =
-        Client { login: setup.login.clone(), host: login.host.clone(), program: login.application.clone() };
+    };
+    let client = Client { login: known.name, host: login.host.clone(), program: login.application.clone() };
     let mut session = Session::open(instance, client).map_err(|error| vec![error])?;
     if login.database.is_empty() {
         return Ok(session);

@@ -43,6 +43,7 @@ use exec::history::{MSDB, TABLES};
 use exec::output::Output;
 use exec::session::{Client, Session};
 use store::instance::{Instance, Setup};
+use store::logins::Login;
 
 pub use tds::parse_client_message;
 
@@ -67,7 +68,7 @@ pub struct Options {
     pub port: u16,
     /// From this follow all identifiers and the first log sequence numbers.
     pub seed: u64,
-    /// The one login, an administrator.
+    /// The administrator's login.
     pub login: String,
     /// Its password.
     pub password: String,
@@ -113,6 +114,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    instance: Arc<Instance>,
     accepting: JoinHandle<()>,
 }
 
@@ -121,6 +123,21 @@ impl Server {
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Makes a login that is a member of no role, or gives it this password.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be saved.
+    pub fn make_login(&self, name: &str, password: &str) -> Result<(), StartError> {
+        let mut catalog = self.instance.catalog();
+        catalog.logins.retain(|login| !login.name.eq_ignore_ascii_case(name));
+        catalog.logins.push(Login {
+            name: name.to_owned(),
+            password: password.to_owned(),
+            roles: Vec::new(),
+        });
+        self.instance.save(&catalog).map_err(StartError::System)
     }
 
     /// Takes no further connections; those that are open live until their clients go.
@@ -171,8 +188,8 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let listening = TcpListener::bind(address).await;
     let listener = listening.map_err(|source| StartError::Listen { address, source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-    let accepting = tokio::spawn(accept(listener, instance, tls, attention));
-    Ok(Server { address, accepting })
+    let accepting = tokio::spawn(accept(listener, Arc::clone(&instance), tls, attention));
+    Ok(Server { address, instance, accepting })
 }
 
 async fn accept(listener: TcpListener, instance: Arc<Instance>, tls: Identity, attention: Attention) {

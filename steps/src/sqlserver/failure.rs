@@ -56,6 +56,12 @@ const KNOWN: &[(&[u32], Reaction, &str)] = &[
     ),
     (&[1801], Reaction::Decide, "choose another name, or drop the database first"),
     (
+        &[9772],
+        Reaction::Decide,
+        "another database of this server delivers under the same broker identity: say `broker: new` to give this one its own",
+    ),
+    (&[923, 924], Reaction::Wait, "the database is closed to most users; `sqlserver.open` lets everybody in"),
+    (
         &[3104],
         Reaction::Decide,
         "take the database out of its availability group or mirroring first, and join it again afterwards",

@@ -1,110 +1,55 @@
-//! `sqlserver.restore`: [`Restore`] brings one database to the end of a chain, to a mark or to a moment.
+//! `sqlserver.restore`: [`Restore`] brings a database, or several, to the end of a chain, to a mark or to a moment.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use drydock_recovery::backup::clock;
-use drydock_recovery::lsn::Lsn;
-use drydock_step::target::LockClass;
 use drydock_step::{
     Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, In, KindShape, Preflight,
-    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
 };
-use indexmap::IndexMap;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::database::{DatabaseFacts, State};
 use super::finding::found;
-use super::locks::{self, Patience};
-use super::restore_chain::{GivenChain, RestoreChain, Stop};
+use super::restore_beside::{Decision, decided, keeps, old_statement, swap_statements};
 use super::restore_checks::{Wanted, checked};
+use super::restore_group::{executed, reconciled};
+use super::restore_inputs::{RestoreInputs, Strategy};
+use super::restore_plan::{Known, plan, unasked};
 use super::restore_ready::{Ready, Shown};
-use super::restore_run::Run;
-use super::restore_standing::{Noted, Restored, Standing, standing};
 use super::restore_statement::{Part, Plan, stages};
+use super::restore_subject::{Subject, asked_subjects, subjects, unplaced};
 use super::rights::{msdb, restoring, watching};
-use super::sql::{Identifier, quoted};
 use super::target::SqlServerConnection;
-use super::watch::{Work, running, stop};
+use super::watch::stop;
 use crate::described::described;
 
-inputs! {
-    /// Inputs of `sqlserver.restore`.
-    pub struct RestoreInputs {
-        /// The database's name afterwards.
-        database: Identifier = known(Shape::Text),
-        /// Another name, which the database gets instead.
-        into: Option<Identifier> = maybe(Shape::Text),
-        /// The backups and where to stop: what `point.select` or `drydock chain` gives, or a list of what `sqlserver.backup` gave.
-        chain: GivenChain = known(Shape::Any),
-        /// Stop at this moment instead of where the chain says.
-        stop_at: Option<DateTime<Utc>> = maybe(Shape::Datetime),
-        /// Destroy the database of that name, if there is one.
-        replace: bool = maybe(Shape::Boolean).or("false"),
-        /// Where files go, by their logical names; the others go where the replaced database has them, or into the server's default folders.
-        moved as "move": IndexMap<String, String> = maybe(Shape::Map(&Shape::Text)).or("{}"),
-        /// Compare checksums; a set without any is refused.
-        checksum: bool = maybe(Shape::Boolean).or("true"),
-        /// After how many percent the server tells of its progress.
-        stats: Option<u8> = maybe(Shape::Integer).or("10"),
-    }
-}
-
-const OUTPUTS: &[Field] = &[
+const ONE: &[Field] = &[
     Field::required("database", Shape::Text, "The database's name."),
-    Field::required("state", Shape::Text, "Its state: `ONLINE`."),
+    Field::required("state", Shape::Text, "Its state: `ONLINE`, or `STANDBY` where it is left readable."),
+    Field::required("user_access", Shape::Text, "Who may enter: `MULTI_USER` or `RESTRICTED_USER`."),
     Field::optional("redo_lsn", Shape::Decimal, "Where its log stood when it was opened."),
     Field::required("restored", Shape::Integer, "How many sets were restored."),
     Field::required("recovered_to", Shape::Datetime, "The moment that it is at."),
     Field::optional("mark", Shape::Text, "The mark that it stopped at."),
+    Field::optional("mark_lsn", Shape::Decimal, "The mark's place in its log."),
+    Field::required("strategy", Shape::OneOf(&["in_place", "beside"]), "Which way it went."),
+    Field::optional("kept_as", Shape::Text, "Of a restore beside: what is now called that was there."),
+];
+
+const OUTPUTS: &[Field] = &[
+    Field::required("database", Shape::Text, "The database's name; of a group, those of all, with commas."),
+    Field::required("state", Shape::Text, "Its state: `ONLINE`, or `STANDBY` where it is left readable."),
+    Field::required("user_access", Shape::Text, "Who may enter: `MULTI_USER` or `RESTRICTED_USER`."),
+    Field::optional("redo_lsn", Shape::Decimal, "Where its log stood when it was opened."),
+    Field::required("restored", Shape::Integer, "How many sets were restored."),
+    Field::required("recovered_to", Shape::Datetime, "The moment that it is at; of a group, the latest."),
+    Field::optional("mark", Shape::Text, "The mark that it stopped at."),
+    Field::optional("mark_lsn", Shape::Decimal, "The mark's place in its log."),
+    Field::required("strategy", Shape::OneOf(&["in_place", "beside"]), "Which way it went."),
+    Field::optional("kept_as", Shape::Text, "Of a restore beside: what is now called that was there."),
+    Field::required("databases", Shape::Map(&Shape::Record(ONE)), "The same for each database, by its name."),
 ];
 
 /// Restores a database.
 pub struct Restore;
-
-impl RestoreInputs {
-    fn target(&self) -> In<Identifier> {
-        match &self.into {
-            In::Known(Some(other)) => In::Known(other.clone()),
-            In::Known(None) => self.database.clone(),
-            In::After(steps) => In::After(steps.clone()),
-        }
-    }
-
-    /// The sets that are needed; nothing while the chain is not known.
-    fn needed(&self) -> Option<Result<RestoreChain, StepError>> {
-        let (chain, stop_at) = (self.chain.value()?, self.stop_at.value()?);
-        Some(chain.needed(*stop_at))
-    }
-
-    fn plan(&self, shown: Shown, replace: bool) -> Plan {
-        Plan {
-            database: self.target().or_after(Identifier::bracketed),
-            media: shown.media,
-            moves: shown.moves,
-            replace,
-            checksum: self.checksum.value().copied().unwrap_or(true),
-            stats: self.stats.value().copied().flatten(),
-        }
-    }
-
-    fn replaces(&self) -> bool {
-        self.replace.value().copied().unwrap_or(false)
-    }
-}
-
-/// Where the backups lie in the store, for a dry run that has not asked the server.
-fn unasked(chain: &RestoreChain, replace: bool) -> Shown {
-    let media = |artifacts: &Vec<String>, media: &Vec<String>| -> Vec<String> {
-        let paths = if artifacts.is_empty() { media } else { artifacts };
-        paths.iter().map(|path| quoted(path)).collect()
-    };
-    Shown {
-        media: chain.pieces.iter().map(|piece| media(&piece.artifacts, &piece.backup.media)).collect(),
-        moves: vec!["MOVE (each file to its place on the server)".into()],
-        fenced: replace,
-    }
-}
 
 #[async_trait]
 impl StepKind for Restore {
@@ -118,7 +63,8 @@ impl StepKind for Restore {
             permissions: &[
                 "server role dbcreator, or CREATE ANY DATABASE and to own what is replaced",
                 "ALTER ANY DATABASE, to keep others out of what is replaced",
-                "SELECT on msdb.dbo.restorehistory and msdb.dbo.backupset",
+                "SELECT on msdb.dbo.restorehistory, msdb.dbo.backupset and msdb.dbo.logmarkhistory",
+                "SELECT on drydock.marks in the restored database, to prove that it is at its mark",
                 "VIEW ANY DEFINITION, to see where its log stands",
                 "VIEW SERVER STATE, for progress and for finding a lost restore again",
                 "ALTER ANY CONNECTION, to stop it when it is cancelled",
@@ -127,39 +73,72 @@ impl StepKind for Restore {
             example: "restore_sql:\n  uses: sqlserver.restore\n  target: sql\n  needs: [fence, point]\n  with:\n    database: OctopusDB\n    chain: \"{{ steps.point.outputs.sqlserver.octopus }}\"\n    replace: true\n  timeout: 2h\n",
             ..described(
                 "sqlserver.restore",
-                "Restores one database from a chain of backups: the full, perhaps a differential, and logs up to a mark or a moment, and \
-                 only then opens it. A restore that was cut off goes on with the next set.",
+                "Restores one database from a chain of backups, or a group of databases to one mark: the full, perhaps a differential, and \
+                 logs up to a mark or a moment. Only where the server stands at that point is the database opened, at first to its owner and \
+                 administrators; it proves itself by the mark's own row, and then everybody is let in. A restore that was cut off goes on \
+                 with the next set.",
             )
         }
     }
 
     fn touches(&self, target: Option<&str>, inputs: &RestoreInputs) -> Vec<Touch> {
-        let resource = match inputs.target() {
-            In::Known(name) => format!("database {name}"),
-            In::After(_) => "?".into(),
+        let resources = match (inputs.is_group(), inputs.parts()) {
+            (_, Some(parts)) => parts.iter().map(|part| format!("database {}", part.database)).collect(),
+            (true, None) => vec!["?".into()],
+            (false, None) => match inputs.target() {
+                In::Known(name) => vec![format!("database {name}")],
+                In::After(_) => vec!["?".into()],
+            },
         };
         let safe = inputs.replace.value() == Some(&false);
         let access = if safe { Access::Writes } else { Access::Destroys };
-        vec![Touch { target: target.map(str::to_owned), resource, access }]
+        let touch = |resource| Touch { target: target.map(str::to_owned), resource, access };
+        resources.into_iter().map(touch).collect()
     }
 
     fn actions(&self, target: Option<&str>, inputs: &RestoreInputs, facts: &Facts) -> Vec<Action> {
         let write = |text: String| Action::writes(ActionKind::Sql, target, text);
-        let chain = match inputs.needed() {
-            Some(Ok(chain)) => chain,
+        let known = Known::of(facts);
+        let subjects = match subjects(inputs, &known.places()) {
+            Some(Ok(subjects)) => subjects,
             Some(Err(error)) => return vec![write(format!("(nothing: {})", error.message))],
-            None => {
-                let backups = inputs.chain.or_after(|_| "(a moment that is not known yet)".into());
-                let plan = inputs.plan(Shown::default(), inputs.replaces());
-                let restore = format!("RESTORE DATABASE {} FROM {backups} WITH NORECOVERY", plan.database);
-                return [restore, plan.recover().sql, plan.admit().sql].map(write).into();
-            }
+            None => return unknown_statements(inputs).into_iter().map(write).collect(),
         };
-        let shown = Shown::deserialize(facts).unwrap_or_else(|_| unasked(&chain, inputs.replaces()));
-        let fenced = shown.fenced;
-        let stages = stages(&inputs.plan(shown, inputs.replaces()), &chain, fenced);
-        // Whether somebody has to be let in again is only seen at the end.
-        stages.into_iter().filter(|stage| stage.part != Part::Admit).map(|stage| write(stage.sql)).collect()
+        let decision = known.decision.clone().or_else(|| Decision::unasked(inputs, &subjects));
+        let subjects = match &decision {
+            Some(decision) => decision.applied(subjects),
+            None => subjects,
+        };
+        let all: Vec<_> = subjects
+            .iter()
+            .enumerate()
+            .map(|(at, subject)| {
+                let replaces = inputs.replaces() && subject.patient.is_none();
+                let shown = known.databases.get(at).cloned();
+                let shown = shown.unwrap_or_else(|| unasked(&subject.chain, replaces));
+                let fenced = shown.fenced;
+                stages(&plan(inputs, subject.database.bracketed(), shown, replaces), &subject.chain, fenced)
+            })
+            .collect();
+        // Of a group all are brought to the mark before one is opened, and all are proved before one is let in.
+        let of = |is_phase: fn(&Part) -> bool| {
+            let stages = all.iter().flatten().filter(move |stage| is_phase(&stage.part));
+            stages.map(|stage| write(stage.sql.clone())).collect::<Vec<_>>()
+        };
+        let is_open = inputs.strategy.value() == Some(&Strategy::Auto) && decision.is_none();
+        let left_open = is_open.then(|| Action::reads(ActionKind::Sql, target, UNDECIDED));
+        let swaps = subjects.iter().flat_map(|subject| swap_stages(inputs, subject)).map(write);
+        let admits = subjects.iter().filter(|_| !of(|part| *part == Part::Admit).is_empty());
+        let admits = admits.map(|subject| {
+            write(Plan { database: subject.name().bracketed(), ..Plan::default() }.admit().sql)
+        });
+        left_open
+            .into_iter()
+            .chain(of(|part| matches!(part, Part::Fence | Part::Set(_))))
+            .chain(of(|part| *part == Part::Recover))
+            .chain(swaps)
+            .chain(admits)
+            .collect()
     }
 
     fn grants(&self, _inputs: &RestoreInputs) -> Vec<Grant> {
@@ -170,26 +149,46 @@ impl StepKind for Restore {
     }
 
     async fn preflight(&self, ctx: &Ctx, inputs: &RestoreInputs) -> Result<Preflight, StepError> {
-        let (Some(chain), In::Known(database)) = (inputs.needed(), inputs.target()) else {
+        if inputs.parts().is_none() || inputs.asked().is_none() {
             return Ok(Preflight::default());
+        }
+        let failed = |error: StepError| match error.transient {
+            true => Err(error),
+            false => Ok(Preflight { facts: Value::Null, findings: vec![found(error)] }),
         };
-        let failed = |error| Ok(Preflight { facts: Value::Null, findings: vec![found(error)] });
-        let chain = match chain {
-            Ok(chain) => chain,
-            Err(error) => return failed(error),
-        };
+        if let Some(Err(error)) = subjects(inputs, &[]) {
+            return failed(error);
+        }
         let connection = ctx.connection().await?;
         let server = SqlServerConnection::of(&*connection)?;
-        let moved = inputs.moved.value().cloned().unwrap_or_default();
-        let ready = match Ready::ask(server, &database, &chain, &moved).await {
-            Ok(ready) => ready,
-            Err(error) if error.transient => return Err(error),
+        let subjects = match asked_subjects(ctx, server, inputs).await {
+            Ok(subjects) => subjects,
             Err(error) => return failed(error),
         };
-        let checksum = inputs.checksum.value().copied().unwrap_or(true);
-        let wanted = Wanted { database: &database, replace: inputs.replaces(), checksum };
-        let findings = checked(server, wanted, &chain, &ready).await?;
-        Ok(Preflight { facts: json!(ready.shown()), findings })
+        let decision = match inputs.strategy.value() {
+            Some(Strategy::InPlace) | None => None,
+            Some(_) => match decided(server, inputs, &subjects).await {
+                Ok(decision) => Some(decision),
+                Err(error) => return failed(error),
+            },
+        };
+        let (mut findings, mut databases) = (Vec::new(), Vec::new());
+        findings.extend(decision.as_ref().map(Decision::finding));
+        let subjects = match &decision {
+            Some(decision) => decision.applied(subjects),
+            None => subjects,
+        };
+        for subject in &subjects {
+            let ready = match Ready::ask(server, subject, inputs).await {
+                Ok(ready) => ready,
+                Err(error) => return failed(error),
+            };
+            let checksum = inputs.checksum.value().copied().unwrap_or(true);
+            let wanted = Wanted { database: &subject.database, replace: inputs.replaces(), checksum };
+            findings.extend(checked(server, wanted, &subject.chain, &ready).await?);
+            databases.push(ready.shown());
+        }
+        Ok(Preflight { facts: json!(Known { databases, decision }), findings })
     }
 
     async fn execute(
@@ -198,77 +197,18 @@ impl StepKind for Restore {
         inputs: &RestoreInputs,
         from: Option<&Value>,
     ) -> Result<Ended, StepError> {
-        let (database, chain) = (inputs.target().known()?.clone(), needed(inputs)?);
         let connection = ctx.connection().await?;
         let server = SqlServerConnection::of(&*connection)?;
-        locks::take(server.session(), database.as_str(), LockClass::Exclusive, Patience::Short).await?;
-        let noted = Noted::of(&ctx.notes);
-        let here = stands(server, &database, &chain, &noted).await?;
-        // What another attempt of this step left half done is gone on with, whether or not somebody asked how far it was. An open
-        // database is only taken for done when it was asked about: a step may be run again on purpose.
-        let done = match (here, from) {
-            (Standing::Sets(done), _) => Some(done),
-            (Standing::Recovered, Some(_)) => Some(chain.pieces.len()),
-            (Standing::Unclear(why), Some(_)) => {
-                return Err(StepError::new("restore.unclear", why).help(
-                    "look at the database; `drydock resume RUN --redo STEP` restores it from the full backup again",
-                ));
-            }
-            _ => None,
-        };
-        let is_open = done.is_some() && is_online(server, &database).await?;
-        let ready = Ready::ask(server, &database, &chain, inputs.moved.known()?).await?;
-        let own = noted.begun.is_some()
-            && ready.existing.as_ref().is_some_and(|facts| facts.state == State::Restoring);
-        if done.is_none() && ready.existing.is_some() && !inputs.replaces() && !own {
-            let message = format!("database {database} is there already");
-            return Err(StepError::new("restore.exists", message)
-                .help("say `replace: true` to destroy it, or restore `into:` another name"));
-        }
-        let plan = inputs.plan(ready.shown(), inputs.replaces() || own);
-        let run = Run { ctx, server, database: &database, chain: &chain, plan: &plan };
-        let redo = match done {
-            None => run.all_sets(&ready).await?,
-            Some(_) if is_open => redo_of_all(&noted, &chain),
-            Some(done) if done == chain.pieces.len() => {
-                ready.existing.as_ref().and_then(|facts| Some(facts.redo()?.0))
-            }
-            Some(done) => run.sets_from(done).await?,
-        };
-        run.opened(is_open).await?;
-        Ok(Ended::Outputs(outputs(&database, &chain, redo.map(|lsn| lsn.to_string()))))
+        executed(ctx, server, inputs, from.is_some()).await.map(Ended::Outputs)
     }
 
     async fn reconcile(&self, ctx: &Ctx, inputs: &RestoreInputs) -> Result<Reconciled, StepError> {
-        let noted = Noted::of(&ctx.notes);
-        if noted.begun.is_none() {
+        if !ctx.notes.iter().any(|note| note.get("begun").is_some()) {
             return Ok(Reconciled::NotDone);
         }
-        let (database, chain) = (inputs.target().known()?.clone(), needed(inputs)?);
         let connection = ctx.connection().await?;
         let server = SqlServerConnection::of(&*connection)?;
-        if !running(server, &ctx.attempt, Work::Media).await?.is_empty() {
-            return Ok(Reconciled::Busy(1000));
-        }
-        // The lost session holds its lock for as long as it works, also where the login may not see other sessions.
-        match locks::take(server.session(), database.as_str(), LockClass::Exclusive, Patience::None).await {
-            Err(error) if error.code == "locked" => return Ok(Reconciled::Busy(1000)),
-            taken => taken?,
-        }
-        let facts = DatabaseFacts::ask(server.session(), &database).await?;
-        if facts.as_ref().is_some_and(|facts| facts.state == State::Recovering) {
-            return Ok(Reconciled::Busy(1000));
-        }
-        let redo = redo_of_all(&noted, &chain).map(|lsn| lsn.to_string());
-        let multi_user = facts.as_ref().is_some_and(|facts| facts.is_multi_user);
-        let was_open = noted.begun.as_ref().is_some_and(|begun| begun.was.as_deref() != Some("OFFLINE"));
-        let closed = was_open && facts.as_ref().is_some_and(|facts| facts.state == State::Offline);
-        Ok(match stands(server, &database, &chain, &noted).await? {
-            Standing::Nothing if !closed => Reconciled::NotDone,
-            Standing::Recovered if multi_user => Reconciled::Done(outputs(&database, &chain, redo)),
-            // Where it is unclear the next attempt fails and says why: the server was asked, and a person would know no more than it.
-            partly => Reconciled::Partly(json!(partly)),
-        })
+        reconciled(ctx, server, inputs).await
     }
 
     async fn cancel(&self, ctx: &Ctx, _inputs: &RestoreInputs) -> Result<(), StepError> {
@@ -276,45 +216,41 @@ impl StepKind for Restore {
     }
 }
 
-fn needed(inputs: &RestoreInputs) -> Result<RestoreChain, StepError> {
-    inputs.chain.known()?.needed(*inputs.stop_at.known()?)
+/// What a dry run says where it depends on what is there.
+const UNDECIDED: &str = "-- strategy auto: beside what is there, where that is ONLINE and there is room for both, and then the names are swapped; else in place, \
+    as below (a dry run that asks the server says which)";
+
+/// The statements that give a database its name, where it was restored beside.
+fn swap_stages(inputs: &RestoreInputs, subject: &Subject) -> Vec<String> {
+    let Some((name, old)) = &subject.patient else { return Vec::new() };
+    let (name, old, scratch) = (name.bracketed(), old.bracketed(), subject.database.bracketed());
+    vec![swap_statements(Some(&name), &old, &scratch, &name), old_statement(&old, keeps(inputs))]
 }
 
-/// Where the log stood once every set was restored, as it was noted then.
-fn redo_of_all(noted: &Noted, chain: &RestoreChain) -> Option<Lsn> {
-    noted.applied.as_ref().filter(|applied| applied.sets == chain.pieces.len())?.redo_lsn
-}
-
-async fn is_online(server: &SqlServerConnection, database: &Identifier) -> Result<bool, StepError> {
-    let facts = DatabaseFacts::ask(server.session(), database).await?;
-    Ok(facts.is_some_and(|facts| facts.state == State::Online))
-}
-
-/// Where the server says that the restore stands.
-async fn stands(
-    server: &SqlServerConnection,
-    database: &Identifier,
-    chain: &RestoreChain,
-    noted: &Noted,
-) -> Result<Standing, StepError> {
-    let facts = DatabaseFacts::ask(server.session(), database).await?;
-    let newest = Restored::newest(server.session(), database).await?;
-    Ok(standing(chain, noted, facts.as_ref(), newest.as_ref()))
-}
-
-fn outputs(database: &Identifier, chain: &RestoreChain, redo: Option<String>) -> Value {
-    let mark = match &chain.stop {
-        Stop::Mark(mark) => mark.name.clone(),
-        Stop::End | Stop::At { .. } => None,
+/// The statements as far as they are known while the inputs are not.
+fn unknown_statements(inputs: &RestoreInputs) -> Vec<String> {
+    if inputs.is_group() {
+        let group = inputs.group.or_after(|_| "the group".into());
+        return vec![
+            format!(
+                "RESTORE DATABASE (each of {group}) FROM (its backups) WITH NORECOVERY{}",
+                unplaced(inputs.asked().as_ref())
+            ),
+            "RESTORE DATABASE (each) WITH RECOVERY, RESTRICTED_USER".into(),
+        ];
+    }
+    let backups = inputs.chain.or_after(|_| "(a moment that is not known yet)".into());
+    let backups = if inputs.chain.value().is_some() && inputs.asked().is_some() {
+        "(the backups of the chain)".into()
+    } else {
+        backups
     };
-    json!({
-        "database": database.as_str(),
-        "state": "ONLINE",
-        "redo_lsn": redo,
-        "restored": chain.pieces.len(),
-        "recovered_to": clock(chain.recovers_to),
-        "mark": mark,
-    })
+    let database = inputs.target().or_after(super::sql::Identifier::bracketed);
+    let plan = plan(inputs, database, Shown::default(), inputs.replaces());
+    let stop = unplaced(inputs.asked().as_ref());
+    let restore = format!("RESTORE DATABASE {} FROM {backups} WITH NORECOVERY{stop}", plan.database);
+    let admit = (!plan.restricted && plan.standby.is_none()).then(|| plan.admit().sql);
+    [restore, plan.recover().sql].into_iter().chain(admit).collect()
 }
 
 #[cfg(test)]
@@ -332,7 +268,7 @@ mod tests {
     fn a_dry_run_shows_every_statement() {
         let found =
             texts(json!({ "database": "Octopus", "into": "Drill", "chain": chain(), "replace": true }));
-        assert_eq!(found.len(), 5);
+        assert_eq!(found.len(), 6);
         assert_eq!(found[0], "ALTER DATABASE [Drill] SET OFFLINE WITH ROLLBACK IMMEDIATE");
         assert_eq!(
             found[1],
@@ -340,7 +276,8 @@ mod tests {
              MOVE (each file to its place on the server), STATS = 10"
         );
         assert!(found[3].contains("STOPATMARK = N'lsn:35'"), "{}", found[3]);
-        assert_eq!(found[4], "RESTORE DATABASE [Drill] WITH RECOVERY");
+        assert_eq!(found[4], "RESTORE DATABASE [Drill] WITH RECOVERY, RESTRICTED_USER");
+        assert_eq!(found[5], "ALTER DATABASE [Drill] SET MULTI_USER");
         let unknown = texts(json!({ "database": "Octopus", "chain": { "$after": ["point"] } }));
         assert_eq!(unknown[0], "RESTORE DATABASE [Octopus] FROM (known after point) WITH NORECOVERY");
         let mut gap = chain();

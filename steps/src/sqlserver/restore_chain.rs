@@ -1,14 +1,16 @@
 //! The chain that a restore is given, and the sets of it that are needed: [`GivenChain`], [`RestoreChain`].
 
 use chrono::{DateTime, Utc};
-use drydock_recovery::backup::{Backup, clock};
+use drydock_recovery::backup::{Backup, BackupType};
 use drydock_recovery::chain::{ChainRequest, Goal, choose};
 use drydock_recovery::history::History;
 use drydock_recovery::lsn::Lsn;
 use drydock_step::StepError;
 use serde::de::{DeserializeOwned, Error};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+
+use super::restore_zone::shown_at;
 
 /// Backups of one database, as `point.select`, `drydock chain` or the outputs of `sqlserver.backup` give them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +32,27 @@ pub(super) struct Piece {
 }
 
 /// The mark to stop at.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct MarkStop {
     /// Its name.
     #[serde(default)]
     pub(super) name: Option<String>,
     /// Its place in the log.
     pub(super) lsn: Lsn,
+    /// Right before it instead of right after it.
+    #[serde(default)]
+    pub(super) before: bool,
+}
+
+/// Where a plan wants a restore to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Where the chain itself says.
+    Chain,
+    /// At a moment.
+    At(DateTime<Utc>),
+    /// At a mark, whose place is known.
+    Mark(MarkStop),
 }
 
 /// Where a restore stops.
@@ -44,7 +60,7 @@ pub(super) struct MarkStop {
 pub(super) enum Stop {
     /// At the end of the last set.
     End,
-    /// Right after a marked transaction.
+    /// Right after a marked transaction, or right before it.
     Mark(MarkStop),
     /// At a moment, told as the clock of the server that logged it showed it.
     At {
@@ -96,7 +112,7 @@ impl GivenChain {
             None => of(&map, "mark")?,
             mark => mark,
         };
-        let by_lsn = of(&map, "stop_at_lsn")?.map(|lsn| MarkStop { name: None, lsn });
+        let by_lsn = of(&map, "stop_at_lsn")?.map(|lsn| MarkStop { name: None, lsn, before: false });
         let server: Option<Map<String, Value>> = of(&map, "server")?;
         Ok(Self {
             pieces,
@@ -112,12 +128,24 @@ impl GivenChain {
     /// # Errors
     /// `restore.chain`, when these backups do not lead there: which log is missing between which positions and times.
     pub(super) fn needed(&self, stop_at: Option<DateTime<Utc>>) -> Result<RestoreChain, StepError> {
+        self.needed_to(&stop_at.map_or(Wish::Chain, Wish::At))
+    }
+
+    /// The sets that lead where the plan wishes.
+    ///
+    /// # Errors
+    /// As [`GivenChain::needed`].
+    pub(super) fn needed_to(&self, wish: &Wish) -> Result<RestoreChain, StepError> {
         let backups: Vec<Backup> = self.pieces.iter().map(|piece| piece.backup.clone()).collect();
-        let last = backups.iter().map(|backup| backup.finished_at).max().unwrap_or_default();
-        let goal = match (stop_at.or(self.stop_at), &self.mark) {
-            (Some(at), _) if stop_at.is_some() || self.mark.is_none() => Goal::At(at),
-            (_, Some(mark)) => Goal::Mark { lsn: mark.lsn, at: self.recovers_to.unwrap_or(last) },
-            (_, None) => Goal::End,
+        let mark = match wish {
+            Wish::Mark(mark) => Some(mark),
+            Wish::Chain => self.mark.as_ref(),
+            Wish::At(_) => None,
+        };
+        let goal = match (wish, mark) {
+            (Wish::At(at), _) => Goal::At(*at),
+            (_, Some(mark)) => Goal::Mark { lsn: mark.lsn, at: self.moment_of(mark, &backups) },
+            (_, None) => self.stop_at.map_or(Goal::End, Goal::At),
         };
         let request = ChainRequest { goal, ..ChainRequest::default() };
         let chosen = choose(&History::from(backups), &request).map_err(|refusal| {
@@ -135,8 +163,11 @@ impl GivenChain {
                 self.pieces.iter().filter(same).flat_map(|piece| piece.artifacts.clone()).collect();
             Piece { backup: set.clone(), artifacts }
         };
-        let pieces: Vec<Piece> = chosen.backups.iter().map(piece).collect();
-        let stop = match (goal, &self.mark) {
+        let mut pieces: Vec<Piece> = chosen.backups.iter().map(piece).collect();
+        if let (Goal::At(at), true) = (goal, chosen.stop_at.is_some()) {
+            pieces.extend(self.next_log(pieces.last(), at).cloned());
+        }
+        let stop = match (goal, mark) {
             (Goal::Mark { .. }, Some(mark)) => Stop::Mark(mark.clone()),
             (Goal::At(at), _) if chosen.stop_at.is_some() => self.at(at, pieces.last())?,
             _ => Stop::End,
@@ -145,17 +176,51 @@ impl GivenChain {
         Ok(RestoreChain { pieces, stop, recovers_to: chosen.recovers_to, problems })
     }
 
-    /// A stop at a moment. STOPAT is compared with the clock of the server that wrote the log, by the offset of that log's day.
-    fn at(&self, at: DateTime<Utc>, last: Option<&Piece>) -> Result<Stop, StepError> {
-        let quarters = last.and_then(|last| last.backup.time_zone).filter(|quarters| *quarters != 127);
-        let minutes =
-            quarters.map(|quarters| i64::from(quarters) * 15).or(self.offset_minutes.map(i64::from));
-        let Some(minutes) = minutes else {
-            let message = format!("it is not known what the server's clock showed at {}", clock(at));
-            return Err(StepError::new("restore.zone", message)
-                .help("the backups tell no `time_zone`; restore to a mark, or give each its offset in quarters of an hour"));
+    /// The log behind the last one, where the moment lies in the time that this took to be backed up: what was committed then may be in
+    /// either of the two.
+    fn next_log(&self, last: Option<&Piece>, at: DateTime<Utc>) -> Option<&Piece> {
+        let last = &last?.backup;
+        let follows = |next: &Backup| {
+            next.kind == BackupType::Log
+                && next.first_lsn == last.last_lsn
+                && next.last_lsn > last.last_lsn
+                && next.fork() == last.fork()
         };
-        let local = (at + chrono::Duration::minutes(minutes)).format("%Y-%m-%dT%H:%M:%S%.3f").to_string();
+        let is_late = last.kind == BackupType::Log && at > last.started_at;
+        self.pieces.iter().find(|piece| is_late && follows(&piece.backup))
+    }
+
+    /// When a mark was set: the chain tells that of its own. Of another one it is only known which log holds it.
+    fn moment_of(&self, mark: &MarkStop, backups: &[Backup]) -> DateTime<Utc> {
+        let own = self.mark.as_ref().filter(|own| own.lsn == mark.lsn).and(self.recovers_to);
+        let holds = |set: &&Backup| {
+            set.kind == BackupType::Log && set.first_lsn <= mark.lsn && mark.lsn < set.last_lsn
+        };
+        let log = backups.iter().find(holds).map(|log| log.finished_at);
+        let last = || backups.iter().map(|backup| backup.finished_at).max().unwrap_or_default();
+        own.or(log).unwrap_or_else(last)
+    }
+
+    /// The mark that the chain itself names.
+    pub(super) fn mark(&self) -> Option<&MarkStop> {
+        self.mark.as_ref()
+    }
+
+    /// The database that was backed up, as its own server names it.
+    pub(super) fn source(&self) -> Option<&str> {
+        self.pieces.first().map(|piece| piece.backup.database.as_str())
+    }
+
+    /// Whether one of the logs holds this place.
+    pub(super) fn holds(&self, lsn: Lsn) -> bool {
+        let logs = self.pieces.iter().map(|piece| &piece.backup).filter(|set| set.kind == BackupType::Log);
+        logs.into_iter().any(|log| log.first_lsn <= lsn && lsn < log.last_lsn)
+    }
+
+    /// A stop at a moment, as the clock of the server that wrote the log showed it.
+    fn at(&self, at: DateTime<Utc>, last: Option<&Piece>) -> Result<Stop, StepError> {
+        let all: Vec<Backup> = self.pieces.iter().map(|piece| piece.backup.clone()).collect();
+        let local = shown_at(at, last.map(|last| &last.backup), &all, self.offset_minutes)?;
         Ok(Stop::At { at, local })
     }
 }
@@ -187,6 +252,7 @@ impl<'de> Deserialize<'de> for GivenChain {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use drydock_recovery::backup::clock;
     use serde_json::json;
 
     use super::*;
@@ -236,7 +302,10 @@ pub(super) mod tests {
     fn the_log_that_holds_the_mark_is_the_last() {
         let found = read(chain()).needed(None).unwrap();
         assert_eq!(guids(&found), ["a", "b", "c"]);
-        assert_eq!(found.stop, Stop::Mark(MarkStop { name: Some("dd_1".into()), lsn: Lsn::from(35) }));
+        assert_eq!(
+            found.stop,
+            Stop::Mark(MarkStop { name: Some("dd_1".into()), lsn: Lsn::from(35), before: false })
+        );
         assert_eq!(found.pieces[1].artifacts, ["sql/b.trn"]);
         for (lsn, expected) in [("29", &["a", "b"][..]), ("30", &["a", "b", "c"])] {
             let mut chain = chain();
@@ -249,7 +318,9 @@ pub(super) mod tests {
     fn a_moment_is_told_by_the_clock_of_the_server_that_logged_it() {
         let at = "2026-07-14T03:08:00.5Z".parse().unwrap();
         let found = read(chain()).needed(Some(at)).unwrap();
-        assert_eq!(guids(&found), ["a", "b"]);
+        assert_eq!(guids(&found), ["a", "b", "c"], "what was committed while b was taken may be in c");
+        let early = read(chain()).needed(Some("2026-07-14T03:05:30Z".parse().unwrap())).unwrap();
+        assert_eq!(guids(&early), ["a", "b"]);
         assert_eq!(found.stop, Stop::At { at, local: "2026-07-14T05:08:00.500".into() });
         let mut unknown = chain();
         for backup in unknown["backups"].as_array_mut().unwrap() {

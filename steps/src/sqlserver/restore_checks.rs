@@ -9,7 +9,7 @@ use super::history::Recorded;
 use super::paths::ServerPath;
 use super::restore_chain::{Piece, RestoreChain};
 use super::restore_files::Destination;
-use super::restore_ready::Ready;
+use super::restore_ready::{OWNERS, Ready};
 use super::server::ServerFacts;
 use super::sql::Identifier;
 use super::target::SqlServerConnection;
@@ -24,8 +24,6 @@ pub(super) struct Wanted<'a> {
     /// With checksums.
     pub(super) checksum: bool,
 }
-
-const OWNERS: &str = "SELECT d.name AS owner, f.physical_name FROM sys.master_files AS f JOIN sys.databases AS d ON d.database_id = f.database_id";
 
 const VOLUMES: &str = "SELECT DISTINCT v.volume_mount_point, v.available_bytes FROM sys.master_files AS f \
     CROSS APPLY sys.dm_os_volume_stats(f.database_id, f.file_id) AS v";
@@ -249,16 +247,41 @@ async fn places(
             ));
         }
     }
-    // A login that may not see the server's state is not told of volumes.
-    if let Ok(volumes) = session.ask("asking for free space", VOLUMES).await {
-        let mut free = Vec::new();
-        for row in volumes.rows() {
-            let volume = ServerPath::parse(style, row.text("volume_mount_point")?.unwrap_or_default());
-            free.extend(volume.ok().zip(row.number("available_bytes")?));
-        }
+    if let Some(free) = free_space(server).await? {
         findings.extend(space(&ready.destinations, ready.existing.as_ref(), &free));
     }
     Ok(findings)
+}
+
+/// The volumes that hold database files, with what is free on each; nothing for a login that may not see the server's state.
+async fn free_space(server: &SqlServerConnection) -> Result<Option<Vec<(ServerPath, i64)>>, StepError> {
+    let style = server.facts().await?.style;
+    let Ok(volumes) = server.session().ask("asking for free space", VOLUMES).await else { return Ok(None) };
+    let mut free = Vec::new();
+    for row in volumes.rows() {
+        let volume = ServerPath::parse(style, row.text("volume_mount_point")?.unwrap_or_default());
+        free.extend(volume.ok().zip(row.number("available_bytes")?));
+    }
+    Ok(Some(free))
+}
+
+/// Why there is no room for new files beside all that is there; nothing where there is.
+///
+/// # Errors
+/// What the server says.
+pub(super) async fn missing_room(
+    server: &SqlServerConnection,
+    destinations: &[Destination],
+) -> Result<Option<String>, StepError> {
+    let Some(free) = free_space(server).await? else {
+        return Ok(Some("the login may not see how much room there is".into()));
+    };
+    let unseen =
+        destinations.iter().find(|file| !free.iter().any(|(volume, _)| file.path.below(volume).is_some()));
+    if let Some(file) = unseen {
+        return Ok(Some(format!("the server does not tell how much room there is for {}", file.path)));
+    }
+    Ok(space(destinations, None, &free).into_iter().next().map(|finding| finding.message))
 }
 
 /// Volumes that are too small. What the database takes that is replaced becomes free.

@@ -67,6 +67,21 @@ impl FileListed {
     }
 }
 
+/// Where a plan says that files go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given<'a> {
+    /// By their logical names.
+    pub(super) moves: &'a IndexMap<String, String>,
+    /// Every other data file.
+    pub(super) data_folder: Option<&'a str>,
+    /// Every other log file.
+    pub(super) log_folder: Option<&'a str>,
+    /// Paths that other databases have: no new name may be one of them.
+    pub(super) taken: &'a [ServerPath],
+    /// Whether the files lie beside those of the database that is there, and do not take their places.
+    pub(super) beside: bool,
+}
+
 /// Where each file goes: where the plan says, else where the database that is replaced has it, else into the server's default folders
 /// under a name that begins with the database's.
 ///
@@ -75,23 +90,30 @@ impl FileListed {
 pub(super) fn destinations(
     database: &Identifier,
     files: &[FileListed],
-    given: &IndexMap<String, String>,
+    given: Given<'_>,
     existing: Option<&DatabaseFacts>,
     server: &ServerFacts,
 ) -> Result<Vec<Destination>, StepError> {
-    if let Some(unknown) = given.keys().find(|name| !files.iter().any(|file| same(&file.logical, name))) {
+    if let Some(unknown) = given.moves.keys().find(|name| !files.iter().any(|file| same(&file.logical, name)))
+    {
         let names: Vec<&str> = files.iter().map(|file| file.logical.as_str()).collect();
         let message = format!("`move` names the file `{unknown}`, and the backup has {}", names.join(", "));
         return Err(StepError::new("sqlserver.3234", message));
     }
     let mut found: Vec<Destination> = Vec::new();
     for file in files {
-        let given = given.iter().find(|(name, _)| same(name, &file.logical)).map(|(_, path)| path.as_str());
+        let moved =
+            given.moves.iter().find(|(name, _)| same(name, &file.logical)).map(|(_, path)| path.as_str());
+        let folder = if file.kind == 'L' { given.log_folder } else { given.data_folder };
         let own = existing.into_iter().flat_map(|facts| &facts.files);
         let own = own.filter(|own| same(&own.logical, &file.logical)).map(|own| own.path.as_str()).next();
-        let path = match given.or(own) {
-            Some(path) => ServerPath::parse(server.style, path)?,
-            None => default_path(database, file, &found, server)?,
+        let beside =
+            own.filter(|_| given.beside).and_then(|own| ServerPath::parse(server.style, own).ok()?.folder());
+        let folder = folder.or(beside.as_ref().map(ServerPath::as_str));
+        let own = own.filter(|_| !given.beside);
+        let path = match (moved, folder, own) {
+            (Some(path), ..) | (None, None, Some(path)) => ServerPath::parse(server.style, path)?,
+            (None, folder, _) => path_in(folder, database, file, (&found, given.taken), server)?,
         };
         found.push(Destination { logical: file.logical.clone(), path, size: file.size });
     }
@@ -103,16 +125,19 @@ fn same(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
 }
 
-fn default_path(
+/// A path in a folder, or in the server's own for that kind of file.
+fn path_in(
+    folder: Option<&str>,
     database: &Identifier,
     file: &FileListed,
-    others: &[Destination],
+    (others, taken): (&[Destination], &[ServerPath]),
     server: &ServerFacts,
 ) -> Result<ServerPath, StepError> {
-    let folder = if file.kind == 'L' { &server.log_path } else { &server.data_path };
-    let folder = folder.as_deref().ok_or_else(|| {
+    let default = if file.kind == 'L' { &server.log_path } else { &server.data_path };
+    let folder = folder.or(default.as_deref()).ok_or_else(|| {
         let message = format!("the server tells no default folder for the file `{}`", file.logical);
-        StepError::new("restore.folder", message).help("say in `move` where each file goes")
+        StepError::new("restore.folder", message)
+            .help("say in `data_folder` and `log_folder`, or in `move`, where each file goes")
     })?;
     let folder = ServerPath::parse(server.style, folder)?;
     let extension = match file.kind {
@@ -129,7 +154,8 @@ fn default_path(
     for n in 1.. {
         let again = if n == 1 { String::new() } else { format!("_{n}") };
         let path = folder.join(&format!("{stem}{again}{extension}"))?;
-        if !others.iter().any(|other| other.path.is(&path)) {
+        let is_free = |other: &ServerPath| !other.is(&path);
+        if others.iter().map(|other| &other.path).chain(taken).all(is_free) {
             return Ok(path);
         }
     }
@@ -175,8 +201,17 @@ mod tests {
         let database = Identifier::parse(database).unwrap();
         let files =
             [file("OctopusDB", 'D'), file("Octopus/DB:2", 'D'), file("OctopusDB_log", 'L'), file("fs", 'S')];
-        let given = given.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        let found = destinations(&database, &files, &given, existing, &server())?;
+        let moves = given.iter().filter(|(a, _)| !a.starts_with('='));
+        let moves = moves.map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let folder = |name: &str| given.iter().find(|(a, _)| *a == name).map(|(_, folder)| *folder);
+        let given = Given {
+            moves: &moves,
+            data_folder: folder("=data"),
+            log_folder: folder("=log"),
+            taken: &[],
+            beside: false,
+        };
+        let found = destinations(&database, &files, given, existing, &server())?;
         Ok(found.iter().map(|file| file.path.to_string()).collect())
     }
 
@@ -220,6 +255,11 @@ mod tests {
             files: vec![own],
         };
         assert_eq!(paths("OctopusDB", &[], Some(&facts)).unwrap()[2], r"Z:\old\log.ldf");
+        let folders = [("=data", r"H:\d"), ("=log", r"L:\"), ("fs", r"G:\fs")];
+        assert_eq!(
+            paths("OctopusDB", &folders, Some(&facts)).unwrap(),
+            [r"H:\d\OctopusDB.mdf", r"H:\d\OctopusDB_Octopus_DB_2.ndf", r"L:\OctopusDB_log.ldf", r"G:\fs"]
+        );
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! What a restore needs to know of its server before it begins: [`Ready`].
 
 use drydock_step::StepError;
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::database::{DatabaseFacts, State};
 use super::paths::{Sees, ServerPath};
-use super::restore_chain::{Piece, RestoreChain};
-use super::restore_files::{Destination, FileListed, destinations};
+use super::restore_chain::{MarkStop, Piece};
+use super::restore_files::{Destination, FileListed, Given, destinations};
+use super::restore_inputs::RestoreInputs;
+use super::restore_subject::Subject;
 use super::server::ServerFacts;
 use super::sql::{Identifier, quoted};
 use super::target::SqlServerConnection;
+
+/// The files of all databases, with their owners.
+pub(super) const OWNERS: &str = "SELECT d.name AS owner, f.physical_name FROM sys.master_files AS f JOIN sys.databases AS d ON d.database_id = f.database_id";
 
 /// Where the backups lie, where the files go, and what is there now.
 #[derive(Debug, Clone)]
@@ -23,6 +27,8 @@ pub(super) struct Ready {
     pub(super) destinations: Vec<Destination>,
     /// The database that is there.
     pub(super) existing: Option<DatabaseFacts>,
+    /// Where the mark stands that it stops at.
+    pub(super) place: Option<MarkStop>,
 }
 
 /// The same for a dry run.
@@ -34,6 +40,9 @@ pub(super) struct Shown {
     pub(super) moves: Vec<String>,
     /// Whether somebody may be in the database.
     pub(super) fenced: bool,
+    /// Where the mark stands that it stops at.
+    #[serde(default)]
+    pub(super) place: Option<MarkStop>,
 }
 
 impl Ready {
@@ -43,10 +52,10 @@ impl Ready {
     /// `sqlserver.unseen` for media that this server does not see; what the server says.
     pub(super) async fn ask(
         server: &SqlServerConnection,
-        database: &Identifier,
-        chain: &RestoreChain,
-        moves: &IndexMap<String, String>,
+        subject: &Subject,
+        inputs: &RestoreInputs,
     ) -> Result<Self, StepError> {
+        let (database, chain) = (&subject.database, &subject.chain);
         let facts = server.facts().await?;
         let sees = server.sees().await?;
         let media = chain.pieces.iter().map(|piece| media_of(piece, facts, &sees));
@@ -57,8 +66,25 @@ impl Ready {
             Some((position, media)) => FileListed::ask(server.session(), media, position).await?,
             None => Vec::new(),
         };
-        let destinations = destinations(database, &files, moves, existing.as_ref(), facts)?;
-        Ok(Self { media, files, destinations, existing })
+        // A database that goes beside lies where the one lies whose place it takes, under names that are free.
+        let (patient, taken) = match &subject.patient {
+            Some((name, _)) => (
+                DatabaseFacts::ask(server.session(), name).await?,
+                taken_paths(server, &subject.database).await?,
+            ),
+            None => (None, Vec::new()),
+        };
+        let beside = subject.patient.is_some() && existing.is_none();
+        let model = if beside { patient.as_ref() } else { existing.as_ref() };
+        let given = Given {
+            taken: &taken,
+            beside,
+            moves: &subject.moved,
+            data_folder: inputs.data_folder.known()?.as_deref(),
+            log_folder: inputs.log_folder.known()?.as_deref(),
+        };
+        let destinations = destinations(database, &files, given, model, facts)?;
+        Ok(Self { media, files, destinations, existing, place: subject.place() })
     }
 
     /// For the statements.
@@ -68,14 +94,34 @@ impl Ready {
             media: self.media.iter().map(quote).collect(),
             moves: self.destinations.iter().map(Destination::clause).collect(),
             fenced: self.fenced(),
+            place: self.place.clone(),
         }
     }
 
-    /// Whether somebody may be in the database: nobody can be in one that is being restored.
+    /// Whether the database has to be closed: nobody can be in one that is being restored, and of one that waits for logs the readers are
+    /// ended one by one.
     pub(super) fn fenced(&self) -> bool {
         let state = self.existing.as_ref().map(|facts| facts.state);
-        matches!(state, Some(State::Online | State::Emergency))
+        let is_standby = self.existing.as_ref().is_some_and(|facts| facts.is_standby);
+        matches!(state, Some(State::Online | State::Emergency)) && !is_standby
     }
+}
+
+/// The paths of all databases but one.
+async fn taken_paths(
+    server: &SqlServerConnection,
+    except: &Identifier,
+) -> Result<Vec<ServerPath>, StepError> {
+    let style = server.facts().await?.style;
+    let answer = server.session().ask("asking for the files of all databases", OWNERS).await?;
+    let mut paths = Vec::new();
+    for row in answer.rows() {
+        let is_other =
+            row.text("owner")?.unwrap_or_default().to_lowercase() != except.as_str().to_lowercase();
+        let path = ServerPath::parse(style, row.text("physical_name")?.unwrap_or_default());
+        paths.extend(path.ok().filter(|_| is_other));
+    }
+    Ok(paths)
 }
 
 /// Where this server finds a set. The paths that another server gave it mean nothing here.

@@ -1,144 +1,227 @@
-//! A restore on its way: [`Run`] sends the statements one by one and looks after each where the server stands.
+//! A restore of one database on its way: [`Run`] sends the statements one by one and looks after each where the server stands.
 
+use drydock_recovery::backup::BackupType;
 use drydock_recovery::lsn::Lsn;
 use drydock_step::{Ctx, StepError};
 use serde_json::json;
 
-use super::database::{DatabaseFacts, State};
+use super::access::AccessFacts;
+use super::database::DatabaseFacts;
 use super::failure::after_the_work;
-use super::restore_chain::{RestoreChain, Stop};
+use super::messages::heard;
+use super::restore_chain::Stop;
+use super::restore_place::{checked_place, is_left};
+use super::restore_proof::proved;
 use super::restore_ready::Ready;
 use super::restore_standing::{Applied, Begun, Restored};
 use super::restore_statement::{Plan, Stage};
+use super::restore_subject::Subject;
+use super::session::Session;
 use super::sql::Identifier;
 use super::target::SqlServerConnection;
+use super::users::{Entered, evicted, put_back};
 use super::watch::watched;
 
 /// A restore on its way.
 pub(super) struct Run<'a> {
     pub(super) ctx: &'a Ctx,
     pub(super) server: &'a SqlServerConnection,
-    pub(super) database: &'a Identifier,
-    pub(super) chain: &'a RestoreChain,
-    pub(super) plan: &'a Plan,
+    pub(super) subject: &'a Subject,
+    pub(super) ready: &'a Ready,
+    pub(super) plan: Plan,
+    /// How many sets an earlier attempt has restored; nothing where it is to be begun.
+    pub(super) done: Option<usize>,
+    /// Whether an earlier attempt has opened it, or left it readable.
+    pub(super) is_open: bool,
 }
 
 impl Run<'_> {
-    /// Keeps others out and restores every set; where the log then stands.
+    async fn facts(&self) -> Result<Option<DatabaseFacts>, StepError> {
+        DatabaseFacts::ask(self.server.session(), &self.subject.database).await
+    }
+
+    /// Brings the database to its point, with all sets that are still to be restored; where its log then stands.
     ///
     /// # Errors
     /// What the server says; a database that was only closed is open again.
-    pub(super) async fn all_sets(&self, ready: &Ready) -> Result<Option<Lsn>, StepError> {
-        let session = self.server.session();
-        let existing = ready.existing.as_ref();
+    pub(super) async fn brought(&self) -> Result<Option<Lsn>, StepError> {
+        let existing = self.ready.existing.as_ref();
+        if self.done.is_some() && self.subject.noted.begun.is_none() {
+            // A database that waited for logs is taken over where it stands.
+            self.begun(Some("STANDBY".into())).await?;
+        }
+        match self.done {
+            None => self.all_sets().await,
+            Some(_) if self.is_open => Ok(self.redo_of_all()),
+            Some(done) if done == self.subject.chain.pieces.len() => {
+                Ok(existing.and_then(|facts| Some(facts.redo()?.0)))
+            }
+            Some(done) => self.sets_from(done).await,
+        }
+    }
+
+    /// Where the log stood once every set was restored, as it was noted then.
+    fn redo_of_all(&self) -> Option<Lsn> {
+        let all = self.subject.chain.pieces.len();
+        self.subject.noted.applied.as_ref().filter(|applied| applied.sets == all)?.redo_lsn
+    }
+
+    /// What the database was before the first attempt closed it.
+    fn was(&self) -> Option<String> {
+        let now = self.ready.existing.as_ref().map(|facts| facts.state_word.clone());
+        let before = self.subject.noted.begun.as_ref().and_then(|begun| begun.was.clone());
+        match (&now, before) {
+            (Some(now), Some(before)) if now == "OFFLINE" => Some(before),
+            _ => now,
+        }
+    }
+
+    /// Keeps what there is now, before it is changed.
+    async fn begun(&self, was: Option<String>) -> Result<(), StepError> {
+        let existing = self.ready.existing.as_ref();
+        let newest = Restored::newest(self.server.session(), &self.subject.database).await?;
         let begun = Begun {
-            was: existing.map(|facts| facts.state_word.clone()),
+            was,
             fork: existing.and_then(|facts| facts.fork.clone()),
-            history: Restored::newest(session, self.database).await?.map(|newest| newest.id()),
+            history: newest.map(|newest| newest.id()),
             session_id: self.server.facts().await?.session_id,
         };
-        self.ctx.note(json!({ "begun": begun })).await?;
-        if !ready.fenced() {
-            return self.sets_from(0).await;
-        }
-        let fence = self.plan.fence();
-        session.work(&fence.doing, &fence.sql).await?;
-        match self.sets_from(0).await {
-            Err(error) if !error.unknown => Err(self.put_back(error).await),
+        self.ctx.note(self.subject.note(json!({ "begun": begun }))).await
+    }
+
+    /// Keeps others out and restores every set.
+    async fn all_sets(&self) -> Result<Option<Lsn>, StepError> {
+        let (session, database) = (self.server.session(), &self.subject.database);
+        let was = self.was();
+        self.begun(was.clone()).await?;
+        let restored = async {
+            if self.ready.fenced() {
+                for inside in Entered::all(session, database).await.unwrap_or_default() {
+                    self.ctx.log(format!("database {database} is closed to {inside}"));
+                }
+                let fence = self.plan.fence();
+                session.work(&fence.doing, &fence.sql).await?;
+            }
+            self.sets_from(0).await
+        };
+        match restored.await {
+            Err(error) if !error.unknown => Err(put_back(session, database, was.as_deref(), error).await),
             done => done,
         }
     }
 
-    /// Opens a database again that was closed for nothing: what fails in planning leaves it as it was.
-    async fn put_back(&self, error: StepError) -> StepError {
-        let facts = DatabaseFacts::ask(self.server.session(), self.database).await;
-        let Ok(Some(facts)) = facts else { return error };
-        let database = self.database;
-        let outcome = if facts.state == State::Offline {
-            let back = self.plan.put_back();
-            match self.server.session().work(&back.doing, &back.sql).await {
-                Ok(()) => format!("database {database} is as it was, and open again"),
-                Err(_) => format!("database {database} is as it was, but closed: `{}` opens it", back.sql),
-            }
-        } else {
-            format!(
-                "database {database} is now {}: the restore has begun and has to be finished",
-                facts.state_word
-            )
-        };
-        let help = error.help.clone().map_or(outcome.clone(), |help| format!("{help}; {outcome}"));
-        error.help(help)
-    }
-
     /// Restores the sets from this one on; where the log then stands.
-    ///
-    /// # Errors
-    /// What the server says; `restore.position` when it does not stand where the set leads.
-    pub(super) async fn sets_from(&self, first: usize) -> Result<Option<Lsn>, StepError> {
+    async fn sets_from(&self, first: usize) -> Result<Option<Lsn>, StepError> {
+        let (session, database) = (self.server.session(), &self.subject.database);
+        if self.ready.existing.as_ref().is_some_and(|facts| facts.is_standby) {
+            // ALTER DATABASE cannot close a database that waits for logs; those who read it are ended one by one.
+            for ended in evicted(session, database).await? {
+                self.ctx.log(format!("database {database} is closed to {ended}"));
+            }
+        }
         let mut redo = None;
-        for (index, stage) in self.plan.sets(self.chain).into_iter().enumerate().skip(first) {
-            watched(self.ctx, self.server, &stage.doing, &stage.sql).await?;
-            redo = self.applied(index, &stage).await.map_err(|error| {
+        for (index, stage) in self.plan.sets(&self.subject.chain).into_iter().enumerate().skip(first) {
+            let (done, texts) = heard(watched(self.ctx, self.server, &stage.doing, &stage.sql)).await;
+            done?;
+            redo = self.applied(index, &stage, is_left(&texts)).await.map_err(|error| {
                 // The set is restored, whatever we could not find out about it.
-                if error.code == "restore.position" { error } else { after_the_work(error) }
+                if error.code.starts_with("restore.") { error } else { after_the_work(error) }
             })?;
+            if self.is_reached(index, redo) {
+                break;
+            }
         }
         Ok(redo)
+    }
+
+    /// Whether the moment to stop at lay in the log of this index already: nothing is applied after it.
+    fn is_reached(&self, index: usize, redo: Option<Lsn>) -> bool {
+        let piece = self.subject.chain.pieces.get(index).map(|piece| &piece.backup);
+        let inside = piece.is_some_and(|set| {
+            set.kind == BackupType::Log
+                && redo.is_some_and(|redo| set.first_lsn <= redo && redo < set.last_lsn)
+        });
+        matches!(self.subject.chain.stop, Stop::At { .. }) && inside
     }
 
     /// Looks where the server stands after a set, and keeps that.
-    async fn applied(&self, index: usize, stage: &Stage) -> Result<Option<Lsn>, StepError> {
-        let facts = DatabaseFacts::ask(self.server.session(), self.database).await?;
-        let redo = facts.as_ref().and_then(|facts| facts.redo().map(|(redo, _)| redo));
-        let is_last = index + 1 == self.chain.pieces.len();
-        let (least, why) = match (&self.chain.stop, self.chain.pieces.get(index)) {
-            (Stop::Mark(mark), _) if is_last => (Some(mark.lsn), "which is not beyond the mark"),
-            (Stop::At { .. }, _) | (_, None) => (None, ""),
-            (_, Some(piece)) => (Some(piece.backup.last_lsn), "which is not where the set leads"),
-        };
-        let enough = |redo: Lsn, least: Lsn| match &self.chain.stop {
-            Stop::Mark(_) if is_last => redo > least,
-            _ => redo >= least,
-        };
-        if let Some(least) = least
-            && !redo.is_some_and(|redo| enough(redo, least))
-        {
-            let stands = redo.map_or("nowhere".to_owned(), |redo| format!("at LSN {redo}"));
-            let message = format!("{}: the server stands {stands}, {why} ({least})", stage.doing);
-            return Err(StepError::new("restore.position", message)
-                .help("do not open the database: it would be at the wrong moment; restore again from the full backup"));
+    async fn applied(&self, index: usize, stage: &Stage, left: bool) -> Result<Option<Lsn>, StepError> {
+        let redo = self.facts().await?.as_ref().and_then(|facts| facts.redo().map(|(redo, _)| redo));
+        let chain = &self.subject.chain;
+        checked_place(&stage.doing, chain, index, redo, left)?;
+        let is_last = index + 1 == chain.pieces.len() || self.is_reached(index, redo);
+        if is_last {
+            Restored::check_stop(self.server.session(), &self.subject.database, &chain.stop).await?;
         }
-        let set = self.chain.pieces.get(index).map(|piece| piece.backup.backup_set_guid.clone());
+        let set = chain.pieces.get(index).map(|piece| piece.backup.backup_set_guid.clone());
         if let Some(set) = set {
-            self.ctx.note(json!({ "applied": Applied { sets: index + 1, set, redo_lsn: redo } })).await?;
+            let sets = if is_last { chain.pieces.len() } else { index + 1 };
+            let applied = Applied { sets, set, redo_lsn: redo };
+            self.ctx.note(self.subject.note(json!({ "applied": applied }))).await?;
         }
         Ok(redo)
     }
 
-    /// Opens the database, where it is not open yet, and lets everybody in.
+    /// Opens the database to its owner and administrators, or leaves it readable, where that is not done yet. Just before, it must stand
+    /// where its last set leads: opened at a wrong place it could not be brought on.
     ///
     /// # Errors
-    /// What the server says; `restore.state` (unknown) when it is not ONLINE afterwards.
-    pub(super) async fn opened(&self, is_open: bool) -> Result<(), StepError> {
-        if !is_open {
+    /// `restore.position`, `restore.beyond`; what the server says; `restore.state` (unknown) when it is not as it should be afterwards.
+    pub(super) async fn opened(&self) -> Result<(), StepError> {
+        let (session, database) = (self.server.session(), &self.subject.database);
+        if !self.is_open {
             let recover = self.plan.recover();
+            let (facts, chain) = (self.facts().await?, &self.subject.chain);
+            let redo = facts.as_ref().and_then(|facts| facts.redo().map(|(redo, _)| redo));
+            checked_place(&recover.doing, chain, chain.pieces.len().saturating_sub(1), redo, false)?;
             watched(self.ctx, self.server, &recover.doing, &recover.sql).await?;
         }
-        let admitted = async {
-            let facts = DatabaseFacts::ask(self.server.session(), self.database).await?;
-            let (state, word) =
-                facts.as_ref().map_or((State::Other, "gone"), |facts| (facts.state, &facts.state_word));
-            if state != State::Online {
-                let message =
-                    format!("database {} is {word} after it was recovered, not ONLINE", self.database);
+        let settled = async {
+            let access = AccessFacts::ask(session, database).await?;
+            let state = access.as_ref().map_or("gone", |access| access.state.as_str());
+            let is_standby = access.as_ref().is_some_and(|access| access.is_standby);
+            if state != "ONLINE" || is_standby != self.plan.standby.is_some() {
+                let wanted = if self.plan.standby.is_some() { "readable" } else { "ONLINE" };
+                let message = format!("database {database} is {state} after its restore, not {wanted}");
                 return Err(StepError::new("restore.state", message).help("see the server's error log"));
             }
-            if facts.is_some_and(|facts| !facts.is_multi_user) {
-                let admit = self.plan.admit();
-                self.server.session().work(&admit.doing, &admit.sql).await?;
+            let is_ours = !self.is_open || self.plan.restricted;
+            if is_ours && self.plan.standby.is_none() && access.is_some_and(|access| access.is_open_to_all())
+            {
+                let restrict = self.plan.restrict();
+                session.work(&restrict.doing, &restrict.sql).await?;
             }
             Ok(())
         };
-        admitted.await.map_err(after_the_work)
+        settled.await.map_err(after_the_work)
     }
+
+    /// Checks what the database itself can prove, before anybody else may see it.
+    ///
+    /// # Errors
+    /// `restore.mark_row`; what the server says.
+    pub(super) async fn proved(&self) -> Result<(), StepError> {
+        let (session, database) = (self.server.session(), &self.subject.database);
+        let access = AccessFacts::ask(session, database).await?;
+        if self.is_open && access.is_some_and(|access| access.is_open_to_all()) {
+            // It was proved before it was opened to all, and by now others may have set marks of their own.
+            return Ok(());
+        }
+        proved(session, database, &self.subject.chain).await
+    }
+}
+
+/// Lets everybody into a database.
+///
+/// # Errors
+/// What the server says.
+pub(super) async fn admitted(session: &Session, database: &Identifier) -> Result<(), StepError> {
+    let admitted = async {
+        if AccessFacts::ask(session, database).await?.is_some_and(|access| !access.is_open_to_all()) {
+            let admit = Plan { database: database.bracketed(), ..Plan::default() }.admit();
+            session.work(&admit.doing, &admit.sql).await?;
+        }
+        Ok(())
+    };
+    admitted.await.map_err(after_the_work)
 }

@@ -1,5 +1,6 @@
 //! Where a restore that was begun stands, by what the server says and what was noted: [`Standing`], [`Begun`].
 
+use chrono::{NaiveDateTime, TimeDelta};
 use drydock_recovery::guid::Guid;
 use drydock_recovery::lsn::Lsn;
 use drydock_step::StepError;
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use super::answer::present;
 use super::database::{DatabaseFacts, State};
-use super::restore_chain::{RestoreChain, Stop};
+use super::restore_chain::{MarkStop, RestoreChain, Stop};
 use super::session::Session;
 use super::sql::Identifier;
 
@@ -75,6 +76,36 @@ impl Restored {
         Ok(Some(Self { id, set: present(row.guid("backup_set_uuid")?, "backup_set_uuid")? }))
     }
 
+    /// Checks that the server's own record of its newest restore names the moment that was meant, where it names one.
+    ///
+    /// # Errors
+    /// `restore.position`, when it names another; what the server says.
+    pub(super) async fn check_stop(
+        session: &Session,
+        database: &Identifier,
+        stop: &Stop,
+    ) -> Result<(), StepError> {
+        let Stop::At { local, .. } = stop else { return Ok(()) };
+        let sql = format!(
+            "SELECT TOP (1) stop_at FROM msdb.dbo.restorehistory WHERE destination_database_name = {} ORDER BY restore_history_id DESC",
+            database.quoted()
+        );
+        let answer = session.ask("looking into the restore history", &sql).await?;
+        let told = answer.rows().next().map(|row| row.time("stop_at")).transpose()?.flatten();
+        let meant = NaiveDateTime::parse_from_str(local, "%Y-%m-%dT%H:%M:%S%.f").ok();
+        match (told, meant) {
+            // `datetime` has ticks of a three-hundredth of a second.
+            (Some(told), Some(meant)) if (told - meant).abs() > TimeDelta::milliseconds(4) => {
+                let message = format!(
+                    "database {database} shall stop at {local}, and msdb tells that it stopped at {told}"
+                );
+                Err(StepError::new("restore.position", message)
+                    .help("the database is left RESTORING; restore again from the full backup"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Its number.
     pub(super) fn id(&self) -> i64 {
         self.id
@@ -88,15 +119,26 @@ pub(super) struct Noted {
     pub(super) begun: Option<Begun>,
     /// The last set that it restored.
     pub(super) applied: Option<Applied>,
+    /// The mark's place, as msdb told it to the first attempt: it may tell another later.
+    pub(super) stop: Option<MarkStop>,
+    /// Whether it has proved itself and its name is being swapped.
+    pub(super) is_swapping: bool,
 }
 
 impl Noted {
-    /// The notes of this step's attempts.
-    pub(super) fn of(notes: &[Value]) -> Self {
+    /// The notes of this step's attempts; in a group, those about one database.
+    pub(super) fn of(notes: &[Value], member: Option<&Identifier>) -> Self {
         let mut noted = Self::default();
-        for note in notes {
+        let own = |note: &&Value| {
+            member.is_none_or(|member| note.get("database").and_then(Value::as_str) == Some(member.as_str()))
+        };
+        for note in notes.iter().filter(own) {
+            noted.is_swapping |= note.get("swapping").is_some();
+            if let Some(stop) = note.get("stop").and_then(|stop| MarkStop::deserialize(stop).ok()) {
+                noted.stop = Some(stop);
+            }
             if let Some(begun) = note.get("begun").and_then(|begun| Begun::deserialize(begun).ok()) {
-                noted = Self { begun: Some(begun), applied: None };
+                noted = Self { begun: Some(begun), stop: noted.stop, ..Self::default() };
             }
             if let Some(applied) = note.get("applied").and_then(|applied| Applied::deserialize(applied).ok())
             {
@@ -119,12 +161,15 @@ pub(super) fn standing(
     let since = newest.filter(|newest| begun.history.is_none_or(|before| newest.id > before));
     let ended = since.is_some_and(|newest| Some(&newest.set) == last)
         || noted.applied.as_ref().is_some_and(|applied| applied.sets == chain.pieces.len());
-    match database.state {
-        State::Restoring => match database.redo() {
+    // A database that waits, readable, for further logs is not recovered.
+    if database.state == State::Restoring || database.is_standby {
+        return match database.redo() {
             Some((redo, fork)) => sets_until(chain, redo, fork, ended),
             // The full backup was not restored to its end.
             None => Standing::Nothing,
-        },
+        };
+    }
+    match database.state {
         State::Online if ended => Standing::Recovered,
         // Every restore that ends begins a fork of its own.
         State::Online if begun.fork.is_some() && begun.fork == database.fork => Standing::Nothing,
@@ -134,30 +179,48 @@ pub(super) fn standing(
                 .into(),
         ),
         State::Recovering => Standing::Unclear("the database is still being recovered".into()),
-        State::RecoveryPending | State::Suspect | State::Emergency | State::Offline | State::Other => {
-            Standing::Nothing
-        }
+        State::Restoring
+        | State::RecoveryPending
+        | State::Suspect
+        | State::Emergency
+        | State::Offline
+        | State::Other => Standing::Nothing,
     }
+}
+
+/// Where a database that waits for logs stands on a chain, whoever brought it there; nothing where it does not wait.
+pub(super) fn waiting(chain: &RestoreChain, database: Option<&DatabaseFacts>) -> Option<Standing> {
+    let database = database.filter(|database| database.is_standby)?;
+    let (redo, fork) = database.redo()?;
+    Some(sets_until(chain, redo, fork, false))
 }
 
 /// How many sets lead to this position.
 fn sets_until(chain: &RestoreChain, redo: Lsn, fork: Option<&Guid>, ended: bool) -> Standing {
     let all = chain.pieces.len();
+    let last = chain.pieces.last().map(|piece| piece.backup.last_lsn);
     if let Stop::Mark(mark) = &chain.stop
+        && !mark.before
         && redo > mark.lsn
+        && last.is_some_and(|last| redo <= last)
     {
         return Standing::Sets(all);
     }
+    let stops_inside = match &chain.stop {
+        Stop::Mark(mark) => mark.before,
+        Stop::At { .. } => true,
+        Stop::End => false,
+    };
     let sets = || chain.pieces.iter().map(|piece| &piece.backup).enumerate();
     let on_fork = |own: Option<&Guid>| own.zip(fork).is_none_or(|(own, fork)| own == fork);
     if let Some((at, _)) = sets().rev().find(|(_, set)| set.last_lsn == redo && on_fork(set.fork())) {
         return Standing::Sets(at + 1);
     }
     let inside = sets().find(|(_, set)| set.first_lsn <= redo && redo < set.last_lsn && on_fork(set.fork()));
-    match (inside, &chain.stop) {
-        // A stop at a moment leaves the last log half applied, and so does a log that was cut off.
-        (Some((at, _)), Stop::At { .. }) if at + 1 == all && ended => Standing::Sets(all),
-        (Some((at, _)), _) if at > 0 => Standing::Sets(at),
+    match inside {
+        // A stop inside leaves the last log half applied, and so does a log that was cut off.
+        Some((at, _)) if stops_inside && at > 0 && ended => Standing::Sets(all),
+        Some((at, _)) if at > 0 => Standing::Sets(at),
         _ => Standing::Unclear(format!(
             "the database is RESTORING and stands at LSN {redo}, where none of these backups leads"
         )),
@@ -205,7 +268,7 @@ mod tests {
 
     fn begun(was: Option<&str>) -> Noted {
         let note = json!({ "begun": { "was": was, "fork": "old", "history": 4, "session_id": 51 } });
-        Noted::of(&[json!({ "other": 1 }), note])
+        Noted::of(&[json!({ "other": 1 }), note], None)
     }
 
     fn newest(id: i64, set: &str) -> Option<Restored> {
@@ -280,7 +343,7 @@ mod tests {
             json!({ "applied": { "sets": 3, "set": "c", "redo_lsn": "36" } }),
             json!({ "begun": { "was": "RESTORING", "fork": null, "history": 7, "session_id": 52 } }),
         ];
-        let noted = Noted::of(&notes);
+        let noted = Noted::of(&notes, None);
         assert_eq!((noted.begun.unwrap().history, noted.applied), (Some(7), None));
     }
 }

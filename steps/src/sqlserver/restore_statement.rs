@@ -6,7 +6,7 @@ use super::sql::quoted;
 use drydock_recovery::backup::BackupType;
 
 /// What a restore is given beside its chain. Names and texts are quoted already.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     /// The database as a name.
     pub(super) database: String,
@@ -20,6 +20,14 @@ pub(super) struct Plan {
     pub(super) checksum: bool,
     /// After how many percent the server tells of it.
     pub(super) stats: Option<u8>,
+    /// How the media are read: MAXTRANSFERSIZE, BUFFERCOUNT.
+    pub(super) transfer: Vec<String>,
+    /// The undo file as a text, where the database is left readable instead of open.
+    pub(super) standby: Option<String>,
+    /// What is kept when the database is opened: KEEP_REPLICATION, KEEP_CDC.
+    pub(super) keep: Vec<&'static str>,
+    /// Whether only its owner and administrators are let in afterwards.
+    pub(super) restricted: bool,
 }
 
 /// What a statement does within a restore.
@@ -52,12 +60,12 @@ impl Plan {
         self.alter(Part::Fence, "SET OFFLINE WITH ROLLBACK IMMEDIATE")
     }
 
-    /// Undoes [`Plan::fence`] where nothing was restored.
-    pub(super) fn put_back(&self) -> Stage {
-        self.alter(Part::Fence, "SET ONLINE")
+    /// Closes an open database to all but its owner and administrators, should its recovery have let others in.
+    pub(super) fn restrict(&self) -> Stage {
+        self.alter(Part::Recover, "SET RESTRICTED_USER WITH ROLLBACK IMMEDIATE")
     }
 
-    /// A database comes back as its backup was taken: perhaps with a single user.
+    /// Lets everybody in once the database has proved itself.
     pub(super) fn admit(&self) -> Stage {
         self.alter(Part::Admit, "SET MULTI_USER")
     }
@@ -67,9 +75,14 @@ impl Plan {
         Stage { part, doing: sql.clone(), sql }
     }
 
-    /// Opens the database where the sets have led it.
+    /// Opens the database where the sets have led it, at first to its owner and administrators alone; or leaves it readable there.
     pub(super) fn recover(&self) -> Stage {
-        let sql = format!("RESTORE DATABASE {} WITH RECOVERY", self.database);
+        let mut options = match &self.standby {
+            Some(undo) => vec![format!("STANDBY = {undo}")],
+            None => vec!["RECOVERY".to_owned(), "RESTRICTED_USER".to_owned()],
+        };
+        options.extend(self.keep.iter().map(|kept| (*kept).to_owned()));
+        let sql = format!("RESTORE DATABASE {} WITH {}", self.database, options.join(", "));
         Stage { part: Part::Recover, doing: sql.clone(), sql }
     }
 
@@ -94,11 +107,13 @@ impl Plan {
         let is_last = index + 1 == chain.pieces.len();
         match &chain.stop {
             Stop::Mark(mark) if is_last && is_log => {
-                options.push(format!("STOPATMARK = {}", quoted(&format!("lsn:{}", mark.lsn))));
+                let stop = if mark.before { "STOPBEFOREMARK" } else { "STOPATMARK" };
+                options.push(format!("{stop} = {}", quoted(&format!("lsn:{}", mark.lsn))));
             }
             Stop::At { local, .. } if is_log => options.push(format!("STOPAT = {}", quoted(local))),
             _ => {}
         }
+        options.extend(self.transfer.iter().cloned());
         if let Some(percent) = self.stats {
             options.push(format!("STATS = {percent}"));
         }
@@ -121,15 +136,17 @@ pub(super) fn stages(plan: &Plan, chain: &RestoreChain, fenced: bool) -> Vec<Sta
     stages.extend(fenced.then(|| plan.fence()));
     stages.extend(plan.sets(chain));
     stages.push(plan.recover());
-    stages.push(plan.admit());
+    stages.extend((!plan.restricted && plan.standby.is_none()).then(|| plan.admit()));
     stages
 }
 
 #[cfg(test)]
 mod tests {
+    use drydock_recovery::lsn::Lsn;
+
     use super::*;
-    use crate::sqlserver::restore_chain::GivenChain;
     use crate::sqlserver::restore_chain::tests::chain;
+    use crate::sqlserver::restore_chain::{GivenChain, MarkStop, Wish};
 
     fn plan() -> Plan {
         Plan {
@@ -139,6 +156,7 @@ mod tests {
             replace: true,
             checksum: true,
             stats: Some(5),
+            ..Plan::default()
         }
     }
 
@@ -155,7 +173,7 @@ mod tests {
                  MOVE N'x' TO N'/x.mdf', STATS = 5",
                 "RESTORE LOG [Octopus] FROM DISK = N'/b' WITH FILE = 1, NORECOVERY, CHECKSUM, STATS = 5",
                 "RESTORE LOG [Octopus] FROM DISK = N'/c' WITH FILE = 1, NORECOVERY, CHECKSUM, STOPATMARK = N'lsn:35', STATS = 5",
-                "RESTORE DATABASE [Octopus] WITH RECOVERY",
+                "RESTORE DATABASE [Octopus] WITH RECOVERY, RESTRICTED_USER",
                 "ALTER DATABASE [Octopus] SET MULTI_USER",
             ]
         );
@@ -169,5 +187,35 @@ mod tests {
         let stops: Vec<bool> =
             found.iter().map(|stage| stage.sql.ends_with("STOPAT = N'2026-07-14T05:22:00.000'")).collect();
         assert_eq!(stops, [false, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_restore_ends_as_the_plan_wants() {
+        let given: GivenChain = serde_json::from_value(chain()).unwrap();
+        let last = |plan: Plan| -> Vec<String> {
+            let found = stages(&plan, &given.needed(None).unwrap(), false);
+            found.into_iter().skip(3).map(|stage| stage.sql).collect()
+        };
+        let standby = Plan { standby: Some("N'/undo.tuf'".into()), ..plan() };
+        assert_eq!(last(standby), ["RESTORE DATABASE [Octopus] WITH STANDBY = N'/undo.tuf'"]);
+        let kept = Plan { keep: vec!["KEEP_REPLICATION", "KEEP_CDC"], restricted: true, ..plan() };
+        let sets = kept.sets(&given.needed(None).unwrap());
+        assert!(sets.iter().all(|set| !set.sql.contains("KEEP")), "with NORECOVERY that is error 3031");
+        assert_eq!(
+            last(kept),
+            ["RESTORE DATABASE [Octopus] WITH RECOVERY, RESTRICTED_USER, KEEP_REPLICATION, KEEP_CDC"]
+        );
+        let before = MarkStop { name: None, lsn: Lsn::from(35), before: true };
+        let before = given.needed_to(&Wish::Mark(before)).unwrap();
+        let plan =
+            Plan { transfer: vec!["MAXTRANSFERSIZE = 65536".into(), "BUFFERCOUNT = 7".into()], ..plan() };
+        let sets = plan.sets(&before);
+        assert!(
+            sets[2].sql.ends_with(
+                "CHECKSUM, STOPBEFOREMARK = N'lsn:35', MAXTRANSFERSIZE = 65536, BUFFERCOUNT = 7, STATS = 5"
+            ),
+            "{}",
+            sets[2].sql
+        );
     }
 }

@@ -7,6 +7,7 @@ mod connecting;
 mod query;
 mod script;
 mod mark;
+mod open;
 mod backup;
 mod restore;
 mod ef;

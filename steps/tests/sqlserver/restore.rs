@@ -123,6 +123,8 @@ async fn a_restore_whose_answer_was_lost_goes_on_where_it_was() {
         ("restore database Octopus", 1, Reconciled::Partly(json!({ "sets": 1 }))),
         ("restore log Octopus", 1, Reconciled::Partly(json!({ "sets": 2 }))),
         ("restore log Octopus", 2, Reconciled::Partly(json!({ "sets": 3 }))),
+        // It is open, and nobody has been let in.
+        ("recover Octopus", 1, Reconciled::Partly(json!("recovered"))),
     ] {
         let fault = json!([{ "op": op, "nth": nth, "do": "hold" }]).to_string();
         let world = World::with_faults(&fault).await;
@@ -144,7 +146,8 @@ async fn a_restore_whose_answer_was_lost_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_was_done_is_not_done_again() {
-    let world = World::with_faults(r#"[{"op": "recover *", "do": "hold"}]"#).await;
+    // What lets everybody in is the last that is done.
+    let world = World::with_faults(r#"[{"op": "alter database Octopus", "nth": 3, "do": "hold"}]"#).await;
     let chain = story(&world).await;
     let (notes, found) = world.crashed(&Restore, with(&chain)).await;
     let Reconciled::Done(outputs) = found else { panic!("{found:?}") };
@@ -259,7 +262,7 @@ async fn a_dry_run_that_asks_shows_what_is_then_sent() {
     let shown = Restore
         .actions(Some("t"), &drydock_step::Given { with: &given.with, fill: None }, &found.facts)
         .unwrap();
-    assert_eq!(shown.len(), 5, "{shown:?}");
+    assert_eq!(shown.len(), 6, "{shown:?}");
     let full = &shown[1].text;
     assert!(full.contains(&format!("{}/store/sql/Octopus_full_", world.dir.path().display())), "{full}");
     assert!(full.contains("MOVE N'Octopus' TO N'") && full.contains("MOVE N'Octopus_log' TO N'"), "{full}");
@@ -321,4 +324,277 @@ async fn a_database_that_was_closed_to_most_is_open_to_all_afterwards() {
     world.outputs(&Restore, with).await.unwrap();
     let access = "SELECT user_access_desc FROM sys.databases WHERE name = N'Octopus'";
     assert_eq!(world.one("master", access).await, json!("MULTI_USER"));
+}
+
+/// What `sys.databases` says of a database: state, access, and whether it can only be read.
+async fn access(world: &World, database: &str) -> Value {
+    let sql =
+        format!("SELECT state_desc + N' ' + user_access_desc FROM sys.databases WHERE name = N'{database}'");
+    world.one("master", &sql).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_is_found_by_its_name_in_msdb_and_by_its_place() {
+    let world = World::new().await;
+    let mut chain = story(&world).await;
+    let lsn = chain["stop_at_mark"]["lsn"].clone();
+    chain.as_object_mut().unwrap().remove("stop_at_mark");
+    for (stop, expected) in [
+        (json!({ "stop_at_mark": "dd_1" }), 4),
+        (json!({ "stop_at_mark": lsn }), 4),
+        (json!({ "stop_at_mark": format!("lsn:{}", lsn.as_str().unwrap()) }), 4),
+        (json!({ "stop_before_mark": "dd_1" }), 4),
+        (json!({}), 5),
+    ] {
+        let mut with = with(&chain);
+        with.as_object_mut().unwrap().extend(stop.as_object().unwrap().clone());
+        let outputs = world.outputs(&Restore, with).await.unwrap();
+        assert_eq!(world.one("Octopus", "SELECT MAX(Id) FROM agents").await, json!(expected), "{stop}");
+        let marks = world.one("Octopus", "SELECT COUNT_BIG(*) FROM drydock.marks").await;
+        let before = stop.get("stop_before_mark").is_some();
+        assert_eq!(marks, json!(i64::from(!before)), "{stop}");
+        let at = if stop == json!({}) { Value::Null } else { lsn.clone() };
+        assert_eq!(outputs["mark_lsn"], at, "{stop}");
+    }
+    let mut unknown = with(&chain);
+    unknown["stop_at_mark"] = json!("DD_1");
+    let error = world.outputs(&Restore, unknown).await.unwrap_err();
+    assert!(error.code == "restore.mark" && error.message.contains("knows a mark DD_1"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_whose_row_is_not_there_keeps_everybody_out() {
+    let world = World::practice().await;
+    let chain = story(&world).await;
+    // Marked without its row, as a program that is not ours would.
+    world
+        .run(
+            "Octopus",
+            "BEGIN TRANSACTION other WITH MARK N'x'; INSERT INTO agents VALUES (6, N'marked'); COMMIT TRANSACTION",
+        )
+        .await;
+    let third = step(&world, "log3", &Backup, json!({ "database": "Octopus", "type": "log" })).await;
+    let mut longer = chain.clone();
+    longer["backups"].as_array_mut().unwrap().push(third);
+    let mut with = with(&longer);
+    with["stop_at_mark"] = json!("other");
+    let host = world.host("r1/step/1", Vec::new());
+    let error = Restore.execute(&host.ctx(Some("t")), given(with.clone()), None).await.unwrap_err();
+    assert!(error.code == "restore.mark_row" && !error.unknown, "{error:?}");
+    assert!(error.message.contains("the mark's own row is not in drydock.marks"), "{error}");
+    assert!(error.help.unwrap().contains("sqlserver.open"));
+    assert_eq!(access(&world, "Octopus").await, json!("ONLINE RESTRICTED_USER"));
+    // Somebody knows better and writes the row; the next attempt has only to look.
+    world.run("Octopus", "INSERT INTO drydock.marks VALUES (N'other', SYSUTCDATETIME(), N'by hand')").await;
+    let outputs = world.again(&Restore, with, host.notes(), None).await.unwrap();
+    assert_eq!((&outputs["mark"], &outputs["user_access"]), (&json!("other"), &json!("MULTI_USER")));
+    assert_eq!(world.done("restore database *"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_can_be_left_to_administrators() {
+    let world = World::new().await;
+    let chain = story(&world).await;
+    let mut with = with(&chain);
+    with["restricted_user"] = json!(true);
+    let outputs = world.outputs(&Restore, with.clone()).await.unwrap();
+    assert_eq!(outputs["user_access"], "RESTRICTED_USER");
+    assert_eq!(access(&world, "Octopus").await, json!("ONLINE RESTRICTED_USER"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restricted_restore_whose_end_was_lost_is_known_to_be_done() {
+    let world = World::with_faults(r#"[{"op": "recover *", "do": "hold"}]"#).await;
+    let chain = story(&world).await;
+    let mut with = with(&chain);
+    with["restricted_user"] = json!(true);
+    let (_, found) = world.crashed(&Restore, with).await;
+    let Reconciled::Done(outputs) = found else { panic!("{found:?}") };
+    assert_eq!(outputs["user_access"], "RESTRICTED_USER");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_is_readable_and_a_later_restore_goes_on_from_it() {
+    let world = World::practice().await;
+    let chain = story(&world).await;
+    let undo = world.dir.path().join("server/data/undo.tuf").display().to_string();
+    let mut short = chain.clone();
+    short["backups"].as_array_mut().unwrap().pop();
+    short.as_object_mut().unwrap().remove("stop_at_mark");
+    let with = json!({ "database": "Octopus", "into": "Copy", "chain": short, "standby": undo });
+    let outputs = world.outputs(&Restore, with.clone()).await.unwrap();
+    assert_eq!((&outputs["state"], &outputs["restored"]), (&json!("STANDBY"), &json!(2)));
+    assert_eq!(world.one("Copy", "SELECT MAX(Id) FROM agents").await, json!(3));
+    // Nothing new: it stays as it is. Somebody reads it meanwhile.
+    let again = world.outputs(&Restore, with).await.unwrap();
+    assert_eq!((&again["state"], world.done("restore database *")), (&json!("STANDBY"), 1));
+    let inside = world.connection().await;
+    inside.rows().unwrap().rows(Some("Copy"), "SELECT 1 AS one").await.unwrap();
+    let with = json!({ "database": "Octopus", "into": "Copy", "chain": chain });
+    world.outputs(&Restore, with).await.unwrap();
+    check_at_the_mark(&world, "Copy").await;
+    assert_eq!((world.done("restore database *"), world.done("restore log *")), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_whose_answers_were_lost_goes_on_where_it_was() {
+    for (op, nth, expected) in
+        [("restore log Copy", 1, json!({ "sets": 2 })), ("restore log Copy", 2, json!({ "sets": 3 }))]
+    {
+        let fault = json!([{ "op": op, "nth": nth, "do": "hold" }]).to_string();
+        let world = World::with_faults(&fault).await;
+        let chain = story(&world).await;
+        let undo = world.dir.path().join("server/data/undo.tuf").display().to_string();
+        let with = json!({ "database": "Octopus", "into": "Copy", "chain": chain, "standby": undo });
+        let (notes, found) = world.crashed(&Restore, with.clone()).await;
+        assert_eq!(found, Reconciled::Partly(expected.clone()), "{op}");
+        let outputs = world.again(&Restore, with, notes, Some(expected)).await.unwrap();
+        assert_eq!((&outputs["state"], &outputs["mark"]), (&json!("STANDBY"), &json!("dd_1")));
+        assert_eq!((world.done("restore database *"), world.done("restore log *")), (1, 2), "{op}");
+    }
+    let world = World::with_faults(r#"[{"op": "recover Copy", "do": "hold"}]"#).await;
+    let chain = story(&world).await;
+    let undo = world.dir.path().join("server/data/undo.tuf").display().to_string();
+    let with = json!({ "database": "Octopus", "into": "Copy", "chain": chain, "standby": undo });
+    let (_, found) = world.crashed(&Restore, with).await;
+    let Reconciled::Done(outputs) = found else { panic!("{found:?}") };
+    assert_eq!(outputs["state"], "STANDBY");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_go_into_the_folders_that_are_named() {
+    let world = World::practice().await;
+    let chain = story(&world).await;
+    let (data, log) = (world.dir.path().join("d"), world.dir.path().join("l"));
+    std::fs::create_dir(&data).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    let with = json!({
+        "database": "Octopus", "chain": chain, "replace": true, "data_folder": data, "log_folder": log,
+        "max_transfer_size": "1MiB", "buffer_count": 7,
+    });
+    world.outputs(&Restore, with).await.unwrap();
+    check_at_the_mark(&world, "Octopus").await;
+    let paths = "SELECT COUNT_BIG(*) FROM sys.master_files WHERE database_id = DB_ID(N'Octopus') AND physical_name IN ";
+    let named = format!(
+        "{paths}(N'{}', N'{}')",
+        data.join("Octopus.mdf").display(),
+        log.join("Octopus_log.ldf").display()
+    );
+    assert_eq!(world.one("master", &named).await, json!(2));
+}
+
+async fn names(world: &World) -> Value {
+    let sql = "SELECT name FROM sys.databases WHERE name LIKE N'Octopus%' ORDER BY name";
+    let connection = world.connection().await;
+    let found = connection.rows().unwrap().rows(Some("master"), sql).await.unwrap();
+    found.rows.iter().map(|row| row["name"].clone()).collect()
+}
+
+fn beside(chain: &Value, keep_old: bool) -> Value {
+    let mut with = with(chain);
+    with["strategy"] = json!("beside");
+    with["keep_old"] = json!(keep_old);
+    with
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_beside_takes_the_name_once_it_has_proved_itself() {
+    let world = World::practice().await;
+    let chain = story(&world).await;
+    let outputs = world.outputs(&Restore, beside(&chain, true)).await.unwrap();
+    check_at_the_mark(&world, "Octopus").await;
+    assert_eq!(
+        (&outputs["strategy"], &outputs["kept_as"], &outputs["database"]),
+        (&json!("beside"), &json!("Octopus_before_restore"), &json!("Octopus"))
+    );
+    assert_eq!(names(&world).await, json!(["Octopus", "Octopus_before_restore"]));
+    assert_eq!(access(&world, "Octopus_before_restore").await, json!("OFFLINE SINGLE_USER"));
+    world.run("master", "ALTER DATABASE [Octopus_before_restore] SET ONLINE").await;
+    assert_eq!(world.one("Octopus_before_restore", "SELECT MAX(Id) FROM agents").await, json!(5));
+    // Once more: the names and paths of the first time are taken.
+    let outputs = world.outputs(&Restore, beside(&chain, false)).await.unwrap();
+    check_at_the_mark(&world, "Octopus").await;
+    assert_eq!(outputs["kept_as"], Value::Null);
+    assert_eq!(names(&world).await, json!(["Octopus", "Octopus_before_restore"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_prove_itself_beside_destroys_nothing() {
+    let world = World::practice().await;
+    let chain = story(&world).await;
+    let file = world.dir.path().join("store").join(chain["backups"][2]["artifacts"][0].as_str().unwrap());
+    let away = file.with_extension("away");
+    std::fs::rename(&file, &away).unwrap();
+    let host = world.host("r1/step/1", Vec::new());
+    let error = Restore.execute(&host.ctx(Some("t")), given(beside(&chain, true)), None).await.unwrap_err();
+    assert_eq!(error.code, "sqlserver.3201");
+    assert_eq!(access(&world, "Octopus").await, json!("ONLINE MULTI_USER"), "the patient was not touched");
+    assert_eq!(world.one("Octopus", "SELECT MAX(Id) FROM agents").await, json!(5));
+    std::fs::rename(&away, &file).unwrap();
+    world.again(&Restore, beside(&chain, true), host.notes(), None).await.unwrap();
+    check_at_the_mark(&world, "Octopus").await;
+    assert_eq!(world.done("restore database *"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_were_half_swapped_are_swapped_to_the_end() {
+    // 1 makes it FULL; then the patient is closed (2) and renamed (3), the other gets its name (4), the patient goes offline, the
+    // database is opened to all (5).
+    for (op, nth) in [
+        ("alter database Octopus", 2),
+        ("alter database Octopus", 3),
+        ("alter database Octopus_restoring", 1),
+        ("alter database Octopus_before_restore", 1),
+        ("alter database Octopus", 4),
+    ] {
+        let fault = json!([{ "op": op, "nth": nth, "do": "hold" }]).to_string();
+        let world = World::with_faults(&fault).await;
+        let chain = story(&world).await;
+        let (notes, found) = world.crashed(&Restore, beside(&chain, true)).await;
+        if let Reconciled::Partly(from) = found {
+            assert_eq!(from, json!("swapping"), "{op} {nth}");
+            world.again(&Restore, beside(&chain, true), notes, Some(from)).await.unwrap();
+        } else {
+            assert!(matches!(found, Reconciled::Done(_)) && nth == 4, "{op} {nth}: {found:?}");
+        }
+        check_at_the_mark(&world, "Octopus").await;
+        assert_eq!(names(&world).await, json!(["Octopus", "Octopus_before_restore"]), "{op} {nth}");
+        assert_eq!(access(&world, "Octopus_before_restore").await, json!("OFFLINE SINGLE_USER"));
+        assert_eq!((world.done("restore database *"), world.done("restore log *")), (1, 2), "{op} {nth}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_goes_beside_where_it_can_and_says_why() {
+    let world = World::practice().await;
+    let chain = story(&world).await;
+    let mut auto = with(&chain);
+    auto["strategy"] = json!("auto");
+    let found = Restore.preflight(&world.ctx(), given(auto.clone())).await.unwrap();
+    let said = found.findings.iter().find(|finding| finding.code == "restore.beside").unwrap();
+    assert!(
+        said.message.contains("beside what is there: what is there is ONLINE, and there is room"),
+        "{said:?}"
+    );
+    let shown = Restore
+        .actions(
+            Some("t"),
+            &drydock_step::Given { with: &given(auto.clone()).with, fill: None },
+            &found.facts,
+        )
+        .unwrap();
+    let shown: Vec<&str> = shown.iter().map(|action| action.text.as_str()).collect();
+    assert!(shown[0].starts_with("RESTORE DATABASE [Octopus_restoring] FROM"), "{shown:?}");
+    assert!(shown[4].contains("MODIFY NAME = [Octopus_before_restore]"), "{shown:?}");
+    world.run("master", "ALTER DATABASE [Octopus] SET OFFLINE WITH ROLLBACK IMMEDIATE").await;
+    let found = Restore.preflight(&world.ctx(), given(auto.clone())).await.unwrap();
+    let said = found.findings.iter().find(|finding| finding.code == "restore.beside").unwrap();
+    assert!(said.message.contains("in place: database Octopus is OFFLINE"), "{said:?}");
+    let mut insisted = auto.clone();
+    insisted["strategy"] = json!("beside");
+    let error = world.outputs(&Restore, insisted).await.unwrap_err();
+    assert!(error.code == "restore.beside" && error.message.contains("only one that is ONLINE"), "{error}");
+    let outputs = world.outputs(&Restore, auto).await.unwrap();
+    assert_eq!(outputs["strategy"], "in_place");
+    check_at_the_mark(&world, "Octopus").await;
 }

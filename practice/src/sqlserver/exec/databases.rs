@@ -8,10 +8,11 @@ use super::output::Output;
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{DatabaseChange, DeclaredFile, RecoveryModel, Termination, Text};
-use crate::sqlserver::store::database::{Access, DataFile, State};
+use crate::sqlserver::store::database::{Access, DataFile, Database, State};
 use crate::sqlserver::store::files;
 use crate::sqlserver::store::instance::Catalog;
 use crate::sqlserver::store::log::{Entry, Log};
+use crate::sqlserver::store::logins::Role;
 use crate::sqlserver::store::sessions::Reason;
 use crate::sqlserver::tds::tokens::{Change, Command};
 use crate::sqlserver::value::Value;
@@ -28,6 +29,9 @@ fn not_in_transaction(session: &Session, statement: &str) -> Result<(), SqlError
 /// `CREATE DATABASE`.
 pub fn create(session: &mut Session, name: &str, declared: &[DeclaredFile]) -> Done<()> {
     not_in_transaction(session, "CREATE DATABASE")?;
+    if !session.instance.catalog().commands(&session.client.login, None) {
+        return Err(may_not_create().into());
+    }
     let mut files = session.instance.default_files(name);
     for file in declared {
         let path = session.instance.setup.file_path(&file.path, file.is_log);
@@ -40,6 +44,11 @@ pub fn create(session: &mut Session, name: &str, declared: &[DeclaredFile]) -> D
         }
     }
     let created = session.instance.create_database(name, files, RecoveryModel::Full);
+    if let Ok(id) = &created
+        && let Some(database) = session.instance.catalog().databases.get_mut(id)
+    {
+        database.owner = Some(session.client.login.clone());
+    }
     created.map(|_| ()).map_err(|error| match error.number {
         5133 | 5170 => Halt::Errors(vec![
             error,
@@ -52,6 +61,11 @@ pub fn create(session: &mut Session, name: &str, declared: &[DeclaredFile]) -> D
     })
 }
 
+/// 262.
+pub(super) fn may_not_create() -> SqlError {
+    SqlError::new(262, "CREATE DATABASE permission denied in database 'master'.").class(14)
+}
+
 fn declared_once(declared: &[DeclaredFile], file: &DeclaredFile) -> bool {
     declared.iter().filter(|other| other.is_log == file.is_log).count() == 1
 }
@@ -62,7 +76,9 @@ pub fn drop_database(session: &mut Session, name: &str, if_exists: bool) -> Done
     session.detach_all()?;
     let dropped = {
         let mut catalog = session.instance.catalog();
-        let Some(database) = catalog.named(name) else {
+        let login = &session.client.login;
+        let Some(database) = catalog.named(name).filter(|database| catalog.commands(login, Some(database)))
+        else {
             if if_exists {
                 return Ok(());
             }
@@ -140,6 +156,8 @@ pub fn alter(
         let missing = || {
             SqlError::new(5011, format!("User does not have permission to alter database '{}', the database does not exist, or the database is not in a state that allows access checks.", name.unwrap_or_default())).state(5).class(14)
         };
+        let login = &session.client.login;
+        let database = database.filter(|database| catalog.commands(login, Some(database)));
         let database = database.ok_or_else(|| failed(missing()))?;
         (database.id, database.state, database.name.clone())
     };
@@ -154,6 +172,8 @@ pub fn alter(
             | DatabaseChange::RestrictedUser
             | DatabaseChange::ReadOnly(_)
             | DatabaseChange::Rename(_)
+            | DatabaseChange::Broker(true)
+            | DatabaseChange::NewBroker
     ) {
         if *change == DatabaseChange::Offline && session.current == id {
             move_to(session, 1);
@@ -179,6 +199,9 @@ fn apply(session: &mut Session, id: u32, change: &DatabaseChange) -> Result<(), 
         let text = format!("Database '{new}' already exists. Choose a different database name.");
         return Err(SqlError::new(1801, text));
     }
+    if *change == DatabaseChange::Broker(true) {
+        check_broker(&catalog, id)?;
+    }
     let Some(database) = catalog.databases.get_mut(&id) else {
         return Err(SqlError::internal("a database is gone"));
     };
@@ -191,6 +214,11 @@ fn apply(session: &mut Session, id: u32, change: &DatabaseChange) -> Result<(), 
         DatabaseChange::MultiUser => database.access = Access::MultiUser,
         DatabaseChange::ReadOnly(read_only) => database.read_only = *read_only,
         DatabaseChange::Rename(new) => new.clone_into(&mut database.name),
+        DatabaseChange::Broker(enabled) => database.broker_enabled = *enabled,
+        DatabaseChange::NewBroker => {
+            database.broker = instance.guids.next();
+            database.broker_enabled = true;
+        }
         DatabaseChange::Recovery(model) => {
             // A switch to SIMPLE breaks the chain; a switch back does not mend it.
             if *model == RecoveryModel::Simple {
@@ -221,6 +249,20 @@ fn apply(session: &mut Session, id: u32, change: &DatabaseChange) -> Result<(), 
     instance.save(&catalog)
 }
 
+/// 9772 where another database delivers under the same identity: a copy needs a broker of its own.
+fn check_broker(catalog: &Catalog, id: u32) -> Result<(), SqlError> {
+    let Some(own) = catalog.databases.get(&id) else { return Ok(()) };
+    let is_taken = |other: &Database| other.id != id && other.broker_enabled && other.broker == own.broker;
+    if !catalog.databases.values().any(is_taken) {
+        return Ok(());
+    }
+    let text = format!(
+        "The Service Broker in database \"{}\" cannot be enabled because there is already an enabled Service Broker with the same ID.",
+        own.name
+    );
+    Err(SqlError::new(9772, text))
+}
+
 /// Sees to it that nobody but this session is in a database, by the rules of the statement.
 fn clear_sessions(
     session: &mut Session,
@@ -230,10 +272,6 @@ fn clear_sessions(
     termination: Termination,
     out: &mut Output,
 ) -> Done<()> {
-    if *change == DatabaseChange::RestrictedUser {
-        // The one login is an administrator, so nobody has to leave.
-        return Ok(());
-    }
     let kill_after = match termination {
         Termination::RollbackImmediate => Some(Duration::ZERO),
         Termination::RollbackAfter(seconds) => Some(Duration::from_secs(seconds)),
@@ -245,8 +283,17 @@ fn clear_sessions(
         _ => session.patience(),
     };
     let me = session.id;
+    let restricts = *change == DatabaseChange::RestrictedUser;
+    let inside = move |catalog: &Catalog| -> Vec<i16> {
+        let database = catalog.databases.get(&id);
+        let may_stay = |session: &i16| {
+            let login = catalog.sessions.get(session).map(|entry| entry.login.as_str());
+            restricts && login.is_some_and(|login| catalog.commands(login, database))
+        };
+        catalog.inside(id, me).into_iter().filter(|session| !may_stay(session)).collect()
+    };
     let empty = move |catalog: &mut Catalog| {
-        let free = catalog.inside(id, me).is_empty();
+        let free = inside(catalog).is_empty();
         if let (true, Some(database)) = (free, catalog.databases.get_mut(&id)) {
             database.taken_by = Some(me);
         }
@@ -268,7 +315,7 @@ fn clear_sessions(
             // From here on nobody can slip in.
             database.taken_by = Some(me);
         }
-        for other in catalog.inside(id, me) {
+        for other in inside(&catalog) {
             if let Some(entry) = catalog.sessions.get(&other) {
                 entry.stop.ask(Reason::Killed);
             }
@@ -293,6 +340,11 @@ fn clear_sessions(
 
 /// `KILL`.
 pub fn kill(session: &mut Session, number: i64, status_only: bool, out: &mut Output) -> Done<()> {
+    if !session.instance.catalog().has_role(&session.client.login, Role::SysAdmin) {
+        return Err(SqlError::new(6102, "User does not have permission to use the KILL statement.")
+            .class(14)
+            .into());
+    }
     let found = i16::try_from(number).ok().and_then(|id| {
         let catalog = session.instance.catalog();
         catalog.sessions.get(&id).map(|entry| (id, Arc::clone(&entry.stop)))

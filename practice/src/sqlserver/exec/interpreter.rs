@@ -11,7 +11,9 @@ use super::operation::{command, operation, request_command};
 use super::output::{Ending, Output};
 use super::procedures::Given;
 use super::session::{SERVER, Session};
-use super::{backup, columns, databases, ddl, indexes, keys, procedures, read_media, restore, rows, tables};
+use super::{
+    backup, columns, databases, ddl, indexes, keys, logins, procedures, read_media, restore, rows, tables,
+};
 use crate::faults::Fault;
 use crate::ledger::Line;
 use crate::sqlserver::error::SqlError;
@@ -250,6 +252,11 @@ impl Session {
             | Body::Use(_)
             | Body::Kill { .. }
             | Body::CheckDatabase { .. } => plain(self.administer(body, out)),
+            Body::Login(change) => {
+                logins::administer(self, change)?;
+                out.done(0, command(body), 0);
+                Ok(Flow::Next)
+            }
             Body::Backup(options) => plain(backup::backup(self, options, out)),
             Body::Restore(options) => plain(restore::restore(self, options, out)),
             Body::ReadMedia(read) => plain(read_media::read(self, read, out)),

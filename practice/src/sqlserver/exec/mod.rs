@@ -38,6 +38,8 @@ pub mod devices;
 
 pub mod databases;
 
+pub mod logins;
+
 pub mod roll_forward;
 
 pub mod backup_media;

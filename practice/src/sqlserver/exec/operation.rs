@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use super::tables::shown;
-use crate::sqlserver::lang::statement::{Body, Execute, Reading, Text};
+use crate::sqlserver::lang::statement::{Body, Execute, LoginChange, Reading, Text};
 use crate::sqlserver::tds::tokens::Command;
 
 /// A statement's name in the ledger and whether it writes; nothing for those that only steer.
@@ -41,6 +41,9 @@ pub fn operation(session: &Session, body: &Body) -> Option<(String, bool)> {
             (format!("restore {what} {}", named(&restore.database)), true)
         }
         Body::ReadMedia(read) => (format!("restore {}", reading(read.what).to_lowercase()), false),
+        Body::Login(LoginChange::Create { name, .. }) => (format!("create login {name}"), true),
+        Body::Login(LoginChange::Drop(name)) => (format!("drop login {name}"), true),
+        Body::Login(LoginChange::Member { role, .. }) => (format!("alter server role {role}"), true),
         Body::Kill { session, .. } => (format!("kill {session}"), true),
         Body::CheckDatabase { name, .. } => {
             (format!("dbcc checkdb {}", named(name)).trim_end().to_owned(), false)

@@ -57,6 +57,13 @@ pub(super) fn claim(
         last_checkpoint: set.checkpoint,
         chain: None,
         redo: None,
+        owner: match &existing {
+            Some(existing) => existing.owner.clone(),
+            None => Some(session.client.login.clone()),
+        },
+        // A restore disables the broker, and keeps its identity.
+        broker: set.family,
+        broker_enabled: false,
         generation: existing.as_ref().map_or(0, |database| database.generation + 1),
         log: None,
         writer: None,

@@ -1,6 +1,7 @@
 //! RESTORE DATABASE and RESTORE LOG. Main function: [`restore`].
 
 use super::backup::{STEPS, finished, statement, tell_progress, terminated};
+use super::databases::may_not_create;
 use super::devices::{Opened, devices, open};
 use super::halt::{Done, Halt, sql_error};
 use super::history::{Restored, note_restore};
@@ -39,6 +40,7 @@ fn restored(session: &mut Session, options: &Restore, out: &mut Output) -> Done<
         return Err(SqlError::new(3021, text).state(0).into());
     }
     let name = options.database.as_ref().map(|name| session.text(name)).transpose()?.unwrap_or_default();
+    may_restore(session, &name)?;
     if options.devices.is_empty() {
         return recover_only(session, &name, options, out);
     }
@@ -60,6 +62,17 @@ fn restored(session: &mut Session, options: &Restore, out: &mut Output) -> Done<
         SetKind::Differential => job.differential(session, out),
         SetKind::Log => job.log(session, out),
     }
+}
+
+/// 3110 for a database that is another's, 262 where one would have to be created.
+fn may_restore(session: &Session, name: &str) -> Result<(), SqlError> {
+    let catalog = session.instance.catalog();
+    let existing = catalog.named(name);
+    if catalog.commands(&session.client.login, existing) {
+        return Ok(());
+    }
+    let text = format!("User does not have permission to RESTORE database '{name}'.");
+    Err(existing.map_or_else(may_not_create, |_| SqlError::new(3110, text).class(14)))
 }
 
 fn conflict(option: &str, with: &str) -> SqlError {
@@ -407,7 +420,7 @@ impl Job<'_> {
         // A data set never reaches a point in time by itself: the log after it has to be there.
         let reached = reached && (self.set.kind == SetKind::Log || self.target.is_none());
         let recovers = matches!(self.ending(), Ending::Recovery) && reached;
-        if !reached && !matches!(self.ending(), Ending::NoRecovery) {
+        if !reached {
             let (number, point) = match self.target {
                 Some(Target::Time(_)) | None => (4322, "point in time"),
                 _ => (4329, "mark"),

@@ -9,6 +9,7 @@ use crate::sqlserver::sql_type::{SqlType, Width};
 use crate::sqlserver::store::database::{COLLATION, DATABASE_VERSION, State, model_shown};
 use crate::sqlserver::store::functions::compare;
 use crate::sqlserver::store::instance::VERSION_TEXT;
+use crate::sqlserver::store::logins::Role;
 use crate::sqlserver::value::Value;
 
 /// What `@@VERSION` says.
@@ -45,7 +46,18 @@ pub fn call(
             described(session, name, arguments).map(Some)
         }
         "COL_LENGTH" => col_length(session, text(0), text(1)).map(Some),
-        "IS_SRVROLEMEMBER" | "IS_MEMBER" | "IS_ROLEMEMBER" | "HAS_PERMS_BY_NAME" | "HAS_DBACCESS" => flag(1),
+        "IS_SRVROLEMEMBER" => {
+            let login = text(1).unwrap_or_else(|| session.client.login.clone());
+            let catalog = session.instance.catalog();
+            let role = text(0).and_then(|role| Role::named(&role));
+            flag(i64::from(role.is_some_and(|role| catalog.has_role(&login, role))))
+        }
+        "HAS_PERMS_BY_NAME"
+            if text(2).is_some_and(|right| right.eq_ignore_ascii_case("CREATE ANY DATABASE")) =>
+        {
+            flag(i64::from(session.instance.catalog().commands(&session.client.login, None)))
+        }
+        "IS_MEMBER" | "IS_ROLEMEMBER" | "HAS_PERMS_BY_NAME" | "HAS_DBACCESS" => flag(1),
         "SUSER_SNAME" | "SUSER_NAME" | "ORIGINAL_LOGIN" | "SYSTEM_USER" | "SESSION_USER" => {
             named(Some(session.client.login.clone()))
         }

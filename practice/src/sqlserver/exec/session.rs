@@ -196,9 +196,17 @@ impl Session {
     /// Whether this session may use a database, single and restricted users considered.
     ///
     /// # Errors
-    /// As [`Database::usable_by`]; 924 when someone else is its single user.
+    /// As [`Database::usable_by`]; 923 when it is restricted and this is nobody for whom it is; 924 when someone else is its single user.
     pub fn may_use(&self, catalog: &Catalog, database: &Database) -> Result<(), SqlError> {
         database.usable_by(self.id)?;
+        if database.access == Access::RestrictedUser && !catalog.commands(&self.client.login, Some(database))
+        {
+            let text = format!(
+                "Database '{}' is in restricted mode. Only the database owner and members of the dbcreator and sysadmin roles can access it.",
+                database.name
+            );
+            return Err(SqlError::new(923, text).class(14));
+        }
         if database.access == Access::SingleUser && !catalog.inside(database.id, self.id).is_empty() {
             let text =
                 format!("Database '{}' is already open and can only have one user at a time.", database.name);

@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 
 use super::session::Session;
 use crate::sqlserver::store::database::{COLLATION, DataFile, Database, Fork, State, model_shown};
+use crate::sqlserver::store::instance::Catalog;
 use crate::sqlserver::store::like::like;
+use crate::sqlserver::store::logins::Role;
 use crate::sqlserver::store::lsn::Lsn;
 use crate::sqlserver::store::sessions::SessionEntry;
 use crate::sqlserver::value::{Value, datetime_rounded, moment_text};
@@ -78,7 +80,7 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
             fixed(2),
             text("CHECKSUM"),
             fixed(0),
-            fixed(0),
+            bit(database.broker_enabled),
             fixed(0),
             fixed(0),
             fixed(0),
@@ -86,6 +88,7 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
             text(waits.1),
             Value::Null,
             Value::Null,
+            guid(database.broker),
         ]
     };
     catalog.databases.values().map(row).collect()
@@ -182,14 +185,23 @@ pub(super) fn sessions(session: &Session) -> Vec<Row> {
             Value::Integer(0),
         ]
     };
-    catalog.sessions.iter().map(row).collect()
+    let may_see = |id: &&i16| sees_all(session, &catalog) || **id == session.id;
+    catalog.sessions.iter().filter(|(id, _)| may_see(&id)).map(row).collect()
+}
+
+/// Whether a session may see others: without that right it sees itself alone.
+fn sees_all(session: &Session, catalog: &Catalog) -> bool {
+    catalog.has_role(&session.client.login, Role::SysAdmin)
 }
 
 pub(super) fn requests(session: &Session) -> Vec<Row> {
     let catalog = session.instance.catalog();
     let mut rows = Vec::new();
     for (id, entry) in &catalog.sessions {
-        let Some(work) = &entry.work else { continue };
+        let Some(work) = entry.work.as_ref().filter(|_| sees_all(session, &catalog) || *id == session.id)
+        else {
+            continue;
+        };
         let elapsed = (session.now - work.since).num_milliseconds().clamp(0, i64::from(i32::MAX));
         let left = if work.percent > 0.0 {
             (elapsed as f64 * (100.0 - work.percent) / work.percent) as i64

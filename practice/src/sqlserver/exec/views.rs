@@ -50,7 +50,7 @@ const VIEWS: &[View] = &[
          is_in_standby bit; snapshot_isolation_state tinyint; is_read_committed_snapshot_on bit; recovery_model tinyint; \
          recovery_model_desc nvarchar(60); page_verify_option tinyint; page_verify_option_desc nvarchar(60); \
          is_published bit!; is_broker_enabled bit!; is_cdc_enabled bit!; is_encrypted bit; is_trustworthy_on bit; \
-         log_reuse_wait tinyint; log_reuse_wait_desc nvarchar(60); replica_id uniqueidentifier; group_database_id uniqueidentifier",
+         log_reuse_wait tinyint; log_reuse_wait_desc nvarchar(60); replica_id uniqueidentifier; group_database_id uniqueidentifier; service_broker_guid uniqueidentifier!",
         Rows::State(databases),
     ),
     view(
@@ -129,11 +129,10 @@ const VIEWS: &[View] = &[
                 let sid = sid(u8::try_from(id).unwrap_or(0));
                 vec![text(name), Value::Integer(id), sid, text(kind), text(desc), Value::Integer(0)]
             };
-            let login = &session.instance.setup.login;
+            let catalog = session.instance.catalog();
             let mut rows = vec![row("sa", 1, "S", "SQL_LOGIN"), row("sysadmin", 3, "R", "SERVER_ROLE")];
-            if login != "sa" {
-                rows.push(row(login, 5, "S", "SQL_LOGIN"));
-            }
+            let others = catalog.logins.iter().filter(|login| login.name != "sa");
+            rows.extend((5..).zip(others).map(|(id, login)| row(&login.name, id, "S", "SQL_LOGIN")));
             rows
         }),
     ),

@@ -124,7 +124,9 @@ fn database_option(cursor: &mut Cursor) -> Result<DatabaseChange, SqlError> {
             }
             DatabaseChange::Ignored
         }
-        "DISABLE_BROKER" => DatabaseChange::Ignored,
+        "ENABLE_BROKER" => DatabaseChange::Broker(true),
+        "DISABLE_BROKER" => DatabaseChange::Broker(false),
+        "NEW_BROKER" => DatabaseChange::NewBroker,
         "COMPATIBILITY_LEVEL" => {
             cursor.expect_token(&Token::Eq)?;
             cursor.number::<u32>()?;

@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use super::statement::{Argument, Body, Execute, Statement};
-use super::{admin, ddl, media};
+use super::{admin, ddl, logins, media};
 use crate::sqlserver::error::SqlError;
 
 /// How deep blocks may stand in one another.
@@ -131,6 +131,9 @@ fn create(cursor: &mut Cursor) -> Result<Body, SqlError> {
     if cursor.accept("DATABASE") {
         return admin::create_database(cursor);
     }
+    if cursor.accept("LOGIN") {
+        return logins::create_login(cursor);
+    }
     if cursor.accept("SCHEMA") {
         let name = cursor.name()?;
         if cursor.accept("AUTHORIZATION") {
@@ -157,6 +160,9 @@ fn alter(cursor: &mut Cursor) -> Result<Body, SqlError> {
     if cursor.accept("DATABASE") {
         return admin::alter_database(cursor);
     }
+    if cursor.accept_words(&["SERVER", "ROLE"]) {
+        return logins::alter_role(cursor);
+    }
     let what = cursor.word().unwrap_or_default();
     Err(SqlError::not_understood(format_args!("ALTER {what}")).at(line))
 }
@@ -167,6 +173,7 @@ fn drop_object(cursor: &mut Cursor) -> Result<Body, SqlError> {
         "TABLE" => ddl::drop_tables(cursor),
         "INDEX" => ddl::drop_index(cursor),
         "DATABASE" => admin::drop_databases(cursor),
+        "LOGIN" => logins::drop_login(cursor),
         what => Err(SqlError::not_understood(format_args!("DROP {what}")).at(line)),
     }
 }

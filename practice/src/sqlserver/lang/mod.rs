@@ -10,4 +10,6 @@ pub mod ddl;
 
 pub mod admin;
 
+pub mod logins;
+
 pub mod batch;

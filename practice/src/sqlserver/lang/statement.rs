@@ -56,6 +56,7 @@ pub enum Body {
     ReadMedia(Box<ReadMedia>),
     Use(String),
     Kill { session: i64, status_only: bool },
+    Login(LoginChange),
     CheckDatabase { name: Option<Text>, no_messages: bool },
     Begin { name: Option<Text>, mark: Option<Mark> },
     Commit,
@@ -182,8 +183,20 @@ pub enum DatabaseChange {
     ReadOnly(bool),
     Recovery(RecoveryModel),
     Rename(String),
+    /// ENABLE_BROKER or DISABLE_BROKER.
+    Broker(bool),
+    NewBroker,
     /// An option that changes nothing here, such as PAGE_VERIFY or AUTO_CLOSE.
     Ignored,
+}
+
+/// A change to logins or to the roles of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum LoginChange {
+    Create { name: String, password: String },
+    Drop(String),
+    Member { role: String, name: String, is_added: bool },
 }
 
 /// What becomes of the sessions that stand in the way.

@@ -181,6 +181,15 @@ pub struct Database {
     pub chain: Option<Chain>,
     /// How far its restore has come.
     pub redo: Option<Redo>,
+    /// The login that made it; the system's own belong to the administrator.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// The identity of its Service Broker: its family's, until NEW_BROKER draws another.
+    #[serde(default)]
+    pub broker: Uuid,
+    /// Whether its Service Broker delivers.
+    #[serde(default)]
+    pub broker_enabled: bool,
     /// Rises whenever its files are replaced, so that sessions open them anew.
     pub generation: u64,
     /// The open log; nothing while it is not online.

@@ -12,6 +12,7 @@ use super::database::{Access, DataFile, Database, Fork, State};
 use super::files;
 use super::guids::Guids;
 use super::log::Log;
+use super::logins::{Login, Role};
 use super::lsn::Lsn;
 use super::sessions::{AppLock, Reason, SessionEntry, Stop};
 use crate::clock::Clock;
@@ -77,15 +78,38 @@ pub struct Catalog {
     pub sessions: BTreeMap<i16, SessionEntry>,
     /// Application locks.
     pub locks: Vec<AppLock>,
+    /// Who may log in; the first is the administrator that the server was started with.
+    pub logins: Vec<Login>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     guids: u64,
     databases: Vec<Database>,
+    #[serde(default)]
+    logins: Vec<Login>,
 }
 
 impl Catalog {
+    /// The login of that name, case not counting.
+    #[must_use]
+    pub fn login(&self, name: &str) -> Option<&Login> {
+        self.logins.iter().find(|login| login.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a login is a member of a role of the server.
+    #[must_use]
+    pub fn has_role(&self, login: &str, role: Role) -> bool {
+        self.login(login).is_some_and(|login| login.is(role))
+    }
+
+    /// Whether a login may create databases, or owns this one: who may replace it, change it, and enter it while it is restricted.
+    #[must_use]
+    pub fn commands(&self, login: &str, database: Option<&Database>) -> bool {
+        let owns = database.and_then(|database| database.owner.as_ref());
+        self.has_role(login, Role::DbCreator) || owns.is_some_and(|owner| owner.eq_ignore_ascii_case(login))
+    }
+
     /// The database of that name, case not counting.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Database> {
@@ -152,12 +176,17 @@ impl Instance {
         let saved: Saved = match std::fs::read(setup.dir.join("instance.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Saved { guids: 0, databases: Vec::new() }
+                Saved { guids: 0, databases: Vec::new(), logins: Vec::new() }
             }
             Err(error) => return Err(error),
         };
         let fresh = saved.databases.is_empty();
+        let (name, password) = (setup.login.clone(), setup.password.clone());
+        let mut logins = vec![Login { name, password, roles: vec![Role::SysAdmin] }];
+        logins
+            .extend(saved.logins.into_iter().filter(|login| !login.name.eq_ignore_ascii_case(&setup.login)));
         let catalog = Catalog {
+            logins,
             databases: saved.databases.into_iter().map(|database| (database.id, database)).collect(),
             ..Catalog::default()
         };
@@ -185,8 +214,11 @@ impl Instance {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, catalog: &Catalog) -> Result<(), SqlError> {
-        let saved =
-            Saved { guids: self.guids.drawn(), databases: catalog.databases.values().cloned().collect() };
+        let saved = Saved {
+            guids: self.guids.drawn(),
+            databases: catalog.databases.values().cloned().collect(),
+            logins: catalog.logins.iter().skip(1).cloned().collect(),
+        };
         let path = self.setup.dir.join("instance.json");
         let fresh = path.with_extension("json.new");
         let written = serde_json::to_vec_pretty(&saved)
@@ -282,6 +314,7 @@ impl Instance {
         }
         let id = (1..).find(|id| !catalog.databases.contains_key(id)).unwrap_or(u32::MAX);
         let start = self.first_lsn(id);
+        let family = self.guids.next();
         let database = Database {
             id,
             name: name.to_owned(),
@@ -292,7 +325,7 @@ impl Instance {
             read_only: false,
             access: Access::MultiUser,
             model,
-            family: self.guids.next(),
+            family,
             binding: self.guids.next(),
             forks: vec![Fork { id: self.guids.next(), from: start }],
             differential_base: None,
@@ -300,6 +333,9 @@ impl Instance {
             last_checkpoint: start,
             chain: None,
             redo: None,
+            owner: None,
+            broker: family,
+            broker_enabled: false,
             generation: 0,
             log: None,
             writer: None,

@@ -22,4 +22,6 @@ pub mod files;
 
 pub mod sessions;
 
+pub mod logins;
+
 pub mod instance;
