@@ -5,19 +5,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 
 use super::backup_media::{Prepared, prepare};
+use super::check::note_suspects;
 use super::databases::checkpoint;
-use super::devices::{Device, cannot_open, devices};
+use super::devices::{Device, cannot_open};
 use super::halt::{Done, Halt, sql_error};
 use super::history;
 use super::output::Output;
+use super::security::{certificate, missing};
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Backup, Body, RecoveryModel};
-use crate::sqlserver::store::database::{Base, Chain, DATABASE_VERSION, Database, Redo, State};
+use crate::sqlserver::store::certificate::enciphered;
+use crate::sqlserver::store::database::{Base, Chain, Database, Redo, State};
 use crate::sqlserver::store::files::Snapshot;
+use crate::sqlserver::store::installation::{AZURE_DATABASE, EXPRESS, MANAGED_INSTANCE};
 use crate::sqlserver::store::log::Log;
 use crate::sqlserver::store::lsn::Lsn;
-use crate::sqlserver::store::media::{MediaHeader, Payload, SetHeader, SetKind, SetWriter};
+use crate::sqlserver::store::media::{Encrypted, MediaHeader, Payload, SetHeader, SetKind, SetWriter};
 use crate::sqlserver::tds::tokens::Command;
 
 /// In so many steps a backup or restore goes; between two it can be stopped.
@@ -72,11 +76,14 @@ struct Taken {
     last: Lsn,
     started: DateTime<Utc>,
     last_valid: Option<DateTime<Utc>>,
+    encrypted: Option<Encrypted>,
+    is_damaged: bool,
 }
 
 /// BACKUP DATABASE, BACKUP LOG.
 pub fn backup(session: &mut Session, options: &Backup, out: &mut Output) -> Done<()> {
     let done = backed_up(session, options, out);
+    session.instance.catalog().backups.retain(|(_, _, by)| *by != session.id);
     terminated(done, &Body::Backup(Box::new(options.clone())))
 }
 
@@ -93,16 +100,26 @@ fn backed_up(session: &mut Session, options: &Backup, out: &mut Output) -> Done<
     } else {
         SetKind::Full
     };
+    can_do(session, options)?;
     let database = checked(session, &name, kind, options)?;
-    let devices = devices(session, &options.devices)?;
-    let target = prepare(session, &devices, options)?;
+    let encrypted = encrypted(session, options, out)?;
+    let target = prepare(session, options)?;
+    alone_of_its_kind(session, database.id, options.log)?;
     if options.norecovery || options.standby.is_some() {
         take_alone(session, database.id)?;
     }
+    let is_damaged = match damage(session, &database, options) {
+        Ok(is_damaged) => is_damaged,
+        Err(error) => {
+            release(session);
+            return Err(error.into());
+        }
+    };
     let written = taken(session, database, kind, options)
         .map_err(Halt::from)
-        .and_then(|taken| write(session, &taken, &devices, target, options, out).map(|set| (taken, set)));
-    let (taken, (set, media)) = match written {
+        .map(|taken| Taken { encrypted, is_damaged, ..taken })
+        .and_then(|taken| write(session, &taken, &target, options, out).map(|set| (taken, set)));
+    let (taken, set) = match written {
         Ok(written) => written,
         Err(halt) => {
             release(session);
@@ -110,7 +127,10 @@ fn backed_up(session: &mut Session, options: &Backup, out: &mut Output) -> Done<
         }
     };
     settle(session, &taken, &set, options)?;
-    let names: Vec<String> = devices.iter().map(|device| device.name.clone()).collect();
+    let copies = &target.copies;
+    let media: Vec<MediaHeader> = copies.iter().flat_map(|copy| copy.headers.clone()).collect();
+    let names: Vec<String> =
+        copies.iter().flat_map(|copy| &copy.devices).map(|device| device.name.clone()).collect();
     if let Err(error) = history::note_backup(&session.instance, &media, &names, &set) {
         out.message(&error.class(10));
     }
@@ -118,10 +138,109 @@ fn backed_up(session: &mut Session, options: &Backup, out: &mut Output) -> Done<
     Ok(())
 }
 
+/// Whether this edition and version can do it at all.
+fn can_do(session: &Session, options: &Backup) -> Result<(), SqlError> {
+    let installation = &session.instance.setup.installation;
+    let statement = if options.log { "BACKUP LOG" } else { "BACKUP DATABASE" };
+    let edition = installation.edition();
+    if installation.engine == AZURE_DATABASE {
+        let text = format!("Statement '{statement}' is not supported in this version of SQL Server.");
+        return Err(SqlError::new(40510, text));
+    }
+    if installation.engine == MANAGED_INSTANCE && (options.log || options.differential || !options.copy_only)
+    {
+        let text = format!(
+            "{statement} failed. SQL Database Managed Instance supports only COPY_ONLY full database backups which are initiated by user."
+        );
+        return Err(SqlError::new(41904, text));
+    }
+    let unsupported =
+        |feature: &str| Err(SqlError::new(1844, format!("{feature} is not supported on {edition}.")));
+    match options.algorithm.as_deref() {
+        Some(_) if installation.major < 16 => return Err(SqlError::syntax("(")),
+        Some("ZSTD") if installation.major < 17 => {
+            return Err(SqlError::new(155, "'ZSTD' is not a recognized BACKUP option.").class(15));
+        }
+        _ if options.level.is_some() && installation.major < 17 => {
+            return Err(SqlError::new(155, "'LEVEL' is not a recognized BACKUP option.").class(15));
+        }
+        _ => {}
+    }
+    if options.level.is_some() && options.algorithm.as_deref() != Some("ZSTD") {
+        return Err(SqlError::new(155, "'LEVEL' is not a recognized BACKUP option.").class(15));
+    }
+    if installation.engine == EXPRESS && options.compression == Some(true) {
+        return unsupported("BACKUP DATABASE WITH COMPRESSION");
+    }
+    if installation.engine == EXPRESS && options.encryption.is_some() {
+        return unsupported("BACKUP DATABASE WITH ENCRYPTION");
+    }
+    Ok(())
+}
+
+/// What the set is encrypted with.
+fn encrypted(session: &Session, options: &Backup, out: &mut Output) -> Result<Option<Encrypted>, SqlError> {
+    let Some(asked) = &options.encryption else { return Ok(None) };
+    let catalog = session.instance.catalog();
+    let found = certificate(&catalog.secured, &asked.certificate);
+    let found = found.ok_or_else(|| missing("certificate", &asked.certificate))?;
+    if !found.has_key {
+        let text = format!(
+            "Cannot use certificate '{}', because its private key is not present or it is not protected by the database master key. SQL Server requires the ability to automatically access the private key of the certificate used for this operation.",
+            found.name
+        );
+        return Err(SqlError::new(33101, text));
+    }
+    if found.backed_up.is_none() {
+        let text = "Warning: The certificate used for encrypting the database encryption key has not been backed up. You should immediately back up the certificate and the private key associated with the certificate. If the certificate ever becomes unavailable or if you must restore or attach the database on another server, you must have backups of both the certificate and the private key or you will not be able to open the database.";
+        out.message(&SqlError::new(33091, text).class(10));
+    }
+    let algorithm = asked.algorithm.to_lowercase();
+    Ok(Some(Encrypted { algorithm, thumbprint: found.thumbprint.clone() }))
+}
+
+/// Two backups of a database's data, or of its log, do not run at once.
+fn alone_of_its_kind(session: &Session, database: u32, log: bool) -> Result<(), SqlError> {
+    let mut catalog = session.instance.catalog();
+    if catalog.backups.iter().any(|(id, is_log, _)| (*id, *is_log) == (database, log)) {
+        let text = "Backup, file manipulation operations (such as ALTER DATABASE ADD FILE) and encryption changes on a database must be serialized. Reissue the statement after the current backup or file manipulation operation is completed.";
+        return Err(SqlError::new(3023, text).state(2));
+    }
+    catalog.backups.push((database, log, session.id));
+    Ok(())
+}
+
+/// Whether damaged pages go into the backup; with checksums they end it, unless it is to go on.
+fn damage(session: &Session, database: &Database, options: &Backup) -> Result<bool, SqlError> {
+    let pages = session.instance.catalog().damaged_pages(database);
+    let (false, true, Some(page)) = (options.log, options.checksum, pages.first()) else { return Ok(false) };
+    note_suspects(session, database.id, &pages);
+    if options.continue_after_error {
+        return Ok(true);
+    }
+    let file = database.data_path();
+    let text = format!(
+        "BACKUP '{}' detected an error on page (1:{page}) in file '{}'.",
+        database.name,
+        file.display()
+    );
+    Err(SqlError::new(3043, text))
+}
+
 /// Whether this backup of this database is possible at all.
 fn checked(session: &Session, name: &str, kind: SetKind, options: &Backup) -> Result<Database, SqlError> {
     let catalog = session.instance.catalog();
     let database = catalog.named(name).ok_or_else(|| SqlError::no_database(name))?;
+    let installation = &session.instance.setup.installation;
+    if installation.snapshots.contains(&database.name) {
+        return Err(SqlError::new(3002, "Cannot BACKUP or RESTORE a database snapshot."));
+    }
+    let is_copy = kind == SetKind::Full && options.copy_only || kind == SetKind::Log && !options.copy_only;
+    if installation.secondaries.contains(&database.name) && !is_copy {
+        let text =
+            "This BACKUP or RESTORE command is not supported on a database mirror or secondary replica.";
+        return Err(SqlError::new(3059, text));
+    }
     let salvage = options.no_truncate || (options.continue_after_error && options.norecovery);
     let damaged = database.state == State::RecoveryPending || !database.data_path().is_file();
     if !(salvage && damaged && options.log) {
@@ -130,6 +249,12 @@ fn checked(session: &Session, name: &str, kind: SetKind, options: &Backup) -> Re
             return Err(database.inaccessible());
         }
     }
+    in_sequence(database, kind)?;
+    Ok(database.clone())
+}
+
+/// Whether the sequence of backups has a place for it.
+fn in_sequence(database: &Database, kind: SetKind) -> Result<(), SqlError> {
     if database.id == 1 && kind != SetKind::Full {
         let text = "You can only perform a full backup of the master database. Use BACKUP DATABASE to back up the entire master database.";
         return Err(SqlError::new(3024, text));
@@ -150,7 +275,7 @@ fn checked(session: &Session, name: &str, kind: SetKind, options: &Backup) -> Re
             );
             Err(SqlError::new(3035, text))
         }
-        _ => Ok(database.clone()),
+        _ => Ok(()),
     }
 }
 
@@ -202,7 +327,17 @@ fn taken(session: &Session, database: Database, kind: SetKind, options: &Backup)
         let payload = Payload { image: Vec::new(), records: lines };
         let last = log.next();
         drop(log);
-        return Ok(Taken { kind, database, payload, first, last, started, last_valid });
+        return Ok(Taken {
+            kind,
+            database,
+            payload,
+            first,
+            last,
+            started,
+            last_valid,
+            encrypted: None,
+            is_damaged: false,
+        });
     }
     let first = checkpoint(&mut log)?;
     let last = log.next();
@@ -215,16 +350,27 @@ fn taken(session: &Session, database: Database, kind: SetKind, options: &Backup)
     let scratch = session.instance.setup.dir.join(format!("snapshot-{}.tmp", session.id));
     let image = snapshot.image(&scratch).map_err(SqlError::internal)?;
     let payload = Payload { image, records: Vec::new() };
-    Ok(Taken { kind, database, payload, first, last, started, last_valid })
+    Ok(Taken {
+        kind,
+        database,
+        payload,
+        first,
+        last,
+        started,
+        last_valid,
+        encrypted: None,
+        is_damaged: false,
+    })
 }
 
 fn header(
     session: &Session,
     taken: &Taken,
-    position: usize,
-    compressed: bool,
+    target: &Prepared,
     options: &Backup,
 ) -> Result<SetHeader, SqlError> {
+    let (position, compressed) = (target.position, target.compressed);
+    let installation = &session.instance.setup.installation;
     let database = &taken.database;
     let text = |text: &Option<_>| text.as_ref().map(|text| session.text(text)).transpose();
     let (first_fork, fork) = (database.fork_at(taken.first), database.forks.last());
@@ -272,8 +418,13 @@ fn header(
         tail_with_norecovery: options.norecovery,
         files: database.files.clone(),
         file_sizes: database.files.iter().map(file_size).collect(),
-        database_version: DATABASE_VERSION,
+        database_version: installation.database_version(),
         created_by: statement(taken.kind).to_owned(),
+        algorithm: compressed.then(|| options.algorithm.clone().unwrap_or_else(|| "MS_XPRESS".into())),
+        encrypted: taken.encrypted.clone(),
+        is_damaged: taken.is_damaged,
+        software: (i64::from(installation.major), installation.build()),
+        device_type: target.copies.iter().flat_map(|copy| &copy.devices).next().map_or(2, Device::kind),
     })
 }
 
@@ -290,20 +441,24 @@ pub const fn statement(kind: SetKind) -> &'static str {
 fn write(
     session: &Session,
     taken: &Taken,
-    devices: &[Device],
-    target: Prepared,
+    target: &Prepared,
     options: &Backup,
     out: &mut Output,
-) -> Done<(SetHeader, Vec<MediaHeader>)> {
-    let set = header(session, taken, target.position, target.compressed, options)?;
-    let bytes = taken.payload.joined();
-    let part = bytes.len().div_ceil(devices.len().max(1)).max(1);
-    let mut parts = bytes.chunks(part).map(<[u8]>::to_vec);
+) -> Done<SetHeader> {
+    let set = header(session, taken, target, options)?;
+    let mut bytes = taken.payload.joined();
+    if let Some(lock) = &taken.encrypted {
+        bytes = enciphered(&bytes, &lock.thumbprint);
+    }
+    let part = bytes.len().div_ceil(target.families()).max(1);
+    let parts: Vec<&[u8]> = bytes.chunks(part).collect();
     let mut writers = Vec::new();
-    for (device, fresh) in devices.iter().zip(&target.fresh) {
-        let data = parts.next().unwrap_or_default();
-        let writer = SetWriter::begin(&device.path, fresh.as_ref(), &set, data);
-        writers.push((device, writer.map_err(|error| cannot_open(device, &error, 1))?));
+    for copy in &target.copies {
+        for (at, (device, fresh)) in copy.devices.iter().zip(&copy.fresh).enumerate() {
+            let data = parts.get(at).map_or(Vec::new(), |part| part.to_vec());
+            let writer = SetWriter::begin(&device.path, fresh.as_ref(), &set, data);
+            writers.push((device, writer.map_err(|error| cannot_open(device, &error, 1))?));
+        }
     }
     let mut told = 0;
     for step in 1..=STEPS {
@@ -328,7 +483,7 @@ fn write(
             .finish()
             .map_err(|error| SqlError::new(3202, format!("Write on \"{}\" failed: {error}", device.name)))?;
     }
-    Ok((set, target.headers))
+    Ok(set)
 }
 
 const fn command_of(options: &Backup) -> Command {

@@ -11,7 +11,10 @@ use super::operation::{command, operation, request_command};
 use super::output::{Ending, Output};
 use super::procedures::Given;
 use super::session::{SERVER, Session};
-use super::{backup, columns, databases, ddl, indexes, keys, procedures, read_media, restore, rows, tables};
+use super::{
+    backup, check, columns, databases, ddl, indexes, keys, procedures, read_media, restore, rows, security,
+    tables,
+};
 use crate::faults::Fault;
 use crate::ledger::Line;
 use crate::sqlserver::error::SqlError;
@@ -249,7 +252,9 @@ impl Session {
             | Body::AlterDatabase { .. }
             | Body::Use(_)
             | Body::Kill { .. }
-            | Body::CheckDatabase { .. } => plain(self.administer(body, out)),
+            | Body::CheckDatabase { .. }
+            | Body::DamagePage { .. }
+            | Body::Security(_) => plain(self.administer(body, out)),
             Body::Backup(options) => plain(backup::backup(self, options, out)),
             Body::Restore(options) => plain(restore::restore(self, options, out)),
             Body::ReadMedia(read) => plain(read_media::read(self, read, out)),
@@ -367,9 +372,11 @@ impl Session {
             }
             Body::Use(name) => databases::enter(self, name, out),
             Body::Kill { session, status_only } => databases::kill(self, *session, *status_only, out),
-            Body::CheckDatabase { name, no_messages } => {
-                databases::check(self, name.as_ref(), *no_messages, out)
+            Body::CheckDatabase { name, no_messages, as_table } => {
+                check::check(self, name.as_ref(), *no_messages, *as_table, out)
             }
+            Body::DamagePage { database, page } => check::damage(self, database, *page, out),
+            Body::Security(security) => security::execute(self, security, out),
             _ => Ok(()),
         }
     }

@@ -40,6 +40,10 @@ pub mod databases;
 
 pub mod roll_forward;
 
+pub mod check;
+
+pub mod security;
+
 pub mod backup_media;
 
 pub mod backup;

@@ -114,7 +114,14 @@ pub fn call(session: &mut Session, name: &str, given: Vec<Given>, out: &mut Outp
         "xp_fixeddrives" => {
             let columns =
                 [Column::new("drive", SqlType::NVarChar(Width::Of(1))), Column::new("MB free", SqlType::Int)];
-            out.rows(&columns, &[vec![Value::Text("C".into()), Value::Integer(262_144)]], Command::Select)?;
+            out.rows(
+                &columns,
+                &[vec![
+                    Value::Text("C".into()),
+                    Value::Integer(session.instance.setup.installation.free_bytes >> 20),
+                ]],
+                Command::Select,
+            )?;
             Ok(0)
         }
         "sp_rename" => {

@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use super::statement::{Argument, Body, Execute, Statement};
-use super::{admin, ddl, media};
+use super::{admin, ddl, media, security};
 use crate::sqlserver::error::SqlError;
 
 /// How deep blocks may stand in one another.
@@ -138,6 +138,9 @@ fn create(cursor: &mut Cursor) -> Result<Body, SqlError> {
         }
         return Ok(Body::CreateSchema(name));
     }
+    if let Some(body) = security::create(cursor)? {
+        return Ok(body);
+    }
     let unique = cursor.accept("UNIQUE");
     if !cursor.accept("CLUSTERED") {
         cursor.accept("NONCLUSTERED");
@@ -167,6 +170,7 @@ fn drop_object(cursor: &mut Cursor) -> Result<Body, SqlError> {
         "TABLE" => ddl::drop_tables(cursor),
         "INDEX" => ddl::drop_index(cursor),
         "DATABASE" => admin::drop_databases(cursor),
+        what @ ("CERTIFICATE" | "CREDENTIAL") => security::drop_named(cursor, what),
         what => Err(SqlError::not_understood(format_args!("DROP {what}")).at(line)),
     }
 }

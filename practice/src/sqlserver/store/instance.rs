@@ -7,10 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::certificate::Certificate;
 use super::database::{Access, DataFile, Database, Fork, State};
 use super::files;
 use super::guids::Guids;
+use super::installation::Installation;
 use super::log::Log;
 use super::lsn::Lsn;
 use super::sessions::{AppLock, Reason, SessionEntry, Stop};
@@ -22,8 +25,6 @@ use crate::sqlserver::lang::statement::RecoveryModel;
 
 /// Version 16.0.4236, as bytes of the wire.
 pub const VERSION: [u8; 4] = [16, 0, 0x10, 0x8C];
-/// The version as text.
-pub const VERSION_TEXT: &str = "16.0.4236.2";
 /// The system's databases in the order of their ids.
 const SYSTEM: [&str; 4] = ["master", "tempdb", "model", "msdb"];
 
@@ -38,6 +39,8 @@ pub struct Setup {
     pub login: String,
     /// Its password.
     pub password: String,
+    /// What kind of server it plays.
+    pub installation: Installation,
 }
 
 impl Setup {
@@ -77,12 +80,33 @@ pub struct Catalog {
     pub sessions: BTreeMap<i16, SessionEntry>,
     /// Application locks.
     pub locks: Vec<AppLock>,
+    /// What `master` holds besides: certificates and credentials.
+    pub secured: Secured,
+    /// Damaged pages of data files, by the databases' bindings, which each restore draws anew.
+    pub damaged: Vec<(Uuid, u64)>,
+    /// Backups that run: the database, whether it is its log, the session.
+    pub backups: Vec<(u32, bool, i16)>,
+}
+
+/// What `master` holds besides databases.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Secured {
+    /// Whether it has a master key.
+    pub has_master_key: bool,
+    /// Certificates.
+    pub certificates: Vec<Certificate>,
+    /// Credentials: their names and identities.
+    pub credentials: Vec<(String, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     guids: u64,
     databases: Vec<Database>,
+    #[serde(default)]
+    secured: Secured,
+    #[serde(default)]
+    damaged: Vec<(Uuid, u64)>,
 }
 
 impl Catalog {
@@ -95,6 +119,13 @@ impl Catalog {
     /// The database of that name, to be changed.
     pub fn named_mut(&mut self, name: &str) -> Option<&mut Database> {
         self.databases.values_mut().find(|database| same_name(&database.name, name))
+    }
+
+    /// The damaged pages of a database's data file.
+    #[must_use]
+    pub fn damaged_pages(&self, database: &Database) -> Vec<u64> {
+        let own = self.damaged.iter().filter(|(binding, _)| *binding == database.binding);
+        own.map(|(_, page)| *page).collect()
     }
 
     /// The sessions other than `session` that stand in a database or have changed it.
@@ -152,12 +183,14 @@ impl Instance {
         let saved: Saved = match std::fs::read(setup.dir.join("instance.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Saved { guids: 0, databases: Vec::new() }
+                Saved { guids: 0, databases: Vec::new(), secured: Secured::default(), damaged: Vec::new() }
             }
             Err(error) => return Err(error),
         };
         let fresh = saved.databases.is_empty();
         let catalog = Catalog {
+            secured: saved.secured,
+            damaged: saved.damaged,
             databases: saved.databases.into_iter().map(|database| (database.id, database)).collect(),
             ..Catalog::default()
         };
@@ -185,8 +218,12 @@ impl Instance {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, catalog: &Catalog) -> Result<(), SqlError> {
-        let saved =
-            Saved { guids: self.guids.drawn(), databases: catalog.databases.values().cloned().collect() };
+        let saved = Saved {
+            guids: self.guids.drawn(),
+            databases: catalog.databases.values().cloned().collect(),
+            secured: catalog.secured.clone(),
+            damaged: catalog.damaged.clone(),
+        };
         let path = self.setup.dir.join("instance.json");
         let fresh = path.with_extension("json.new");
         let written = serde_json::to_vec_pretty(&saved)

@@ -16,10 +16,14 @@ pub mod functions;
 
 pub mod database;
 
+pub mod certificate;
+
 pub mod media;
 
 pub mod files;
 
 pub mod sessions;
+
+pub mod installation;
 
 pub mod instance;
