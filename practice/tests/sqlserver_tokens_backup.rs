@@ -3,6 +3,8 @@
 //! By default the practice server is asked. With `DRYDOCK_TEST_SQLSERVER` (an ADO connection string, whose server must allow connections
 //! without encryption) the same statements go to that server, but for those that plant files or faults, which a real one does not take.
 
+#![allow(clippy::unwrap_used)] // The lints know test functions, not what helps them.
+
 mod sqlserver_support;
 
 use std::path::PathBuf;

@@ -54,7 +54,7 @@ steps:
 fn striped_backup() -> Case {
     Case::on_servers(
         "sqlserver.backup",
-        Seen::Store("sql/OctopusDB_full_", "of3.bak"),
+        Seen::Store("sql/OctopusDB_full_", "of#.bak"),
         Acting::Held(&[("backup database *", 1)]),
         "
 targets: { sql: sqlserver }

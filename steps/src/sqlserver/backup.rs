@@ -13,7 +13,7 @@ use super::backup_checks::preflight;
 use super::backup_file::{Filling, exists, stamp};
 use super::backup_inputs::BackupInputs;
 use super::backup_statement::BackupKind;
-use super::backup_tail::{close, has_closed, reopen, shown};
+use super::backup_tail::{close, closed_from, reopen, shown};
 use super::database::{DatabaseFacts, State};
 use super::entry::ENTRY;
 use super::failure::after_the_work;
@@ -166,10 +166,10 @@ impl StepKind for Backup {
         if kind != BackupKind::Tail {
             return taken(ctx, inputs, server, database, &copies).await;
         }
-        close(ctx, server, database, *inputs.no_truncate.known()?).await?;
+        let was = close(ctx, server, database, *inputs.no_truncate.known()?).await?;
         let ended = taken(ctx, inputs, server, database, &copies).await;
-        if ended.is_err() {
-            reopen(ctx, database).await;
+        if let (Err(_), Some(was)) = (&ended, was) {
+            reopen(ctx, database, was).await;
         }
         ended
     }
@@ -279,7 +279,7 @@ async fn after_a_tail(
         }
     }
     leftovers(ctx, sent);
-    if was_open && has_closed(&ctx.notes) {
+    if was_open && closed_from(&ctx.notes).is_some() {
         ctx.log(format!(
             "database {database} was closed to others for its tail; the next attempt goes on from there"
         ));

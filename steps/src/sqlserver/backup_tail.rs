@@ -9,24 +9,60 @@ use super::sql::Identifier;
 use super::target::SqlServerConnection;
 
 /// What is kept before a database is closed to others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Closing {
-    /// Whether everybody could enter it.
-    was_multi_user: bool,
+    /// Who could enter it, as `sys.databases` says it.
+    was: String,
 }
 
-/// Whether this attempt or an earlier one closed the database to others.
-pub(super) fn has_closed(notes: &[Value]) -> bool {
+/// Who may enter a database, as `ALTER DATABASE … SET` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Access(&'static str);
+
+/// All that there are; the last is what a tail needs.
+const ACCESSES: [&str; 3] = ["MULTI_USER", "RESTRICTED_USER", "SINGLE_USER"];
+
+impl Access {
+    fn parse(text: &str) -> Option<Self> {
+        ACCESSES.into_iter().find(|known| *known == text).map(Self)
+    }
+
+    fn is_single(self) -> bool {
+        self.0 == "SINGLE_USER"
+    }
+
+    fn statement(self, database: &Identifier) -> String {
+        format!("ALTER DATABASE {} SET {}", database.bracketed(), self.0)
+    }
+}
+
+/// What an earlier attempt, or this one before a crash, found when it closed the database to others.
+pub(super) fn closed_from(notes: &[Value]) -> Option<Access> {
     let closing = |note: &Value| Closing::deserialize(note.get("closing")?).ok();
-    notes.iter().filter_map(closing).any(|closing| closing.was_multi_user)
+    notes
+        .iter()
+        .filter_map(closing)
+        .find_map(|closing| Access::parse(&closing.was))
+        .filter(|was| !was.is_single())
 }
 
 fn single_user(database: &Identifier) -> String {
-    format!("ALTER DATABASE {} SET SINGLE_USER WITH ROLLBACK IMMEDIATE", database.bracketed())
+    shown(&database.bracketed())
 }
 
-fn multi_user(database: &Identifier) -> String {
-    format!("ALTER DATABASE {} SET MULTI_USER", database.bracketed())
+/// Who may enter a database, and how many others are in it.
+async fn inside(
+    server: &SqlServerConnection,
+    database: &Identifier,
+) -> Result<(Option<Access>, i64), StepError> {
+    let name = database.quoted();
+    let sql = format!(
+        "SELECT d.user_access_desc, (SELECT COUNT(*) FROM sys.dm_exec_sessions AS s WHERE s.database_id = d.database_id AND s.session_id <> @@SPID) \
+         AS others FROM sys.databases AS d WHERE d.name = {name}"
+    );
+    let answer = server.session().ask("asking who is in the database", &sql).await?;
+    let row = answer.first()?;
+    Ok((row.text("user_access_desc")?.and_then(Access::parse), row.number("others")?.unwrap_or(0)))
 }
 
 /// The statement that closes it, for a dry run.
@@ -34,7 +70,8 @@ pub(super) fn shown(database: &str) -> String {
     format!("ALTER DATABASE {database} SET SINGLE_USER WITH ROLLBACK IMMEDIATE")
 }
 
-/// Throws everybody out of a database. One that is being restored is refused: there is nobody in it, and no tail of it.
+/// Throws everybody out of a database. One that is being restored is refused: there is nobody in it, and no tail of it. What is to be put
+/// back when the tail fails.
 ///
 /// # Errors
 /// `sqlserver.911`, `sqlserver.927`, `backup.closed`, or what the server says.
@@ -43,7 +80,7 @@ pub(super) async fn close(
     server: &SqlServerConnection,
     database: &Identifier,
     no_truncate: bool,
-) -> Result<(), StepError> {
+) -> Result<Option<Access>, StepError> {
     let Some(facts) = DatabaseFacts::ask(server.session(), database).await? else {
         let message = format!("there is no database {database} on this server");
         return Err(StepError::new("sqlserver.911", message)
@@ -59,7 +96,7 @@ pub(super) async fn close(
         }
         State::Online => {}
         // Nobody can be inside, and nothing of it can be altered.
-        _ if no_truncate => return Ok(()),
+        _ if no_truncate => return Ok(None),
         _ => {
             let message = format!("database {database} is {}, not ONLINE", facts.state_word);
             return Err(StepError::new("backup.closed", message).help(
@@ -67,39 +104,42 @@ pub(super) async fn close(
             ));
         }
     }
-    if !facts.is_multi_user {
-        return Ok(());
+    let noted = closed_from(&ctx.notes);
+    let (access, others) = inside(server, database).await?;
+    let was = noted.or(access.filter(|access| !access.is_single()));
+    // Closed already, and whoever took the one place has left it.
+    if access.is_some_and(Access::is_single) && others == 0 {
+        return Ok(was);
     }
-    ctx.note(json!({ "closing": Closing { was_multi_user: true } })).await?;
+    if noted.is_none() {
+        ctx.note(json!({ "closing": Closing { was: access.map_or("", |access| access.0).to_owned() } }))
+            .await?;
+    }
     let alter = single_user(database);
     match server.session().work(&alter, &alter).await {
         // A damaged database may not be altered any more, and then nobody is in it.
         Err(error) if no_truncate && !error.unknown => {
             ctx.log(format!("{}; its log is backed up all the same", error.message));
-            Ok(())
+            Ok(None)
         }
-        done => done,
+        done => done.map(|()| was),
     }
 }
 
-/// Lets everybody in again where a tail failed: best effort, since the failure itself is what has to be told.
-pub(super) async fn reopen(ctx: &Ctx, database: &Identifier) {
+/// Lets those in again who could enter before a tail that failed: best effort, since the failure itself is what has to be told.
+pub(super) async fn reopen(ctx: &Ctx, database: &Identifier, was: Access) {
+    let alter = was.statement(database);
     let again = async {
         let connection = ctx.connection().await?;
         let server = SqlServerConnection::of(&*connection)?;
         let facts = DatabaseFacts::ask(server.session(), database).await?;
-        let is_ours = facts.is_some_and(|facts| facts.state == State::Online && !facts.is_multi_user);
-        if is_ours {
-            let alter = multi_user(database);
-            server.session().work(&alter, &alter).await?;
-        }
-        Ok::<_, StepError>(())
+        let is_closed = facts.is_some_and(|facts| facts.state == State::Online && !facts.is_multi_user);
+        if is_closed { server.session().work(&alter, &alter).await } else { Ok(()) }
     };
     if let Err(error) = again.await {
         ctx.log(format!(
-            "database {database} may still have a single user: {}; `{}` lets everybody in",
-            error.message,
-            multi_user(database)
+            "database {database} may still have a single user: {}; `{alter}` lets the others in",
+            error.message
         ));
     }
 }
@@ -112,9 +152,9 @@ mod tests {
     fn statements_keep_to_their_database_and_notes_are_read() {
         let database = Identifier::parse("a]b").unwrap();
         assert_eq!(single_user(&database), "ALTER DATABASE [a]]b] SET SINGLE_USER WITH ROLLBACK IMMEDIATE");
-        assert_eq!(multi_user(&database), "ALTER DATABASE [a]]b] SET MULTI_USER");
-        assert_eq!(shown(&database.bracketed()), single_user(&database));
-        assert!(has_closed(&[json!({ "sent": 1 }), json!({ "closing": { "was_multi_user": true } })]));
-        assert!(!has_closed(&[json!({ "closing": { "was_multi_user": false } })]));
+        let was = |was: &str| closed_from(&[json!({ "sent": 1 }), json!({ "closing": { "was": was } })]);
+        assert_eq!(was("MULTI_USER").unwrap().statement(&database), "ALTER DATABASE [a]]b] SET MULTI_USER");
+        assert_eq!(was("RESTRICTED_USER"), Some(Access("RESTRICTED_USER")));
+        assert_eq!((was("SINGLE_USER"), was("x; DROP"), closed_from(&[])), (None, None, None));
     }
 }

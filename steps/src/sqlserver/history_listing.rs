@@ -101,11 +101,12 @@ fn in_msdb(database: Option<&Identifier>, rows: usize) -> String {
     )
 }
 
-fn media_in_msdb(database: Option<&Identifier>) -> String {
+/// The media of the sets from this one on.
+fn media_in_msdb(database: Option<&Identifier>, from: i64) -> String {
     let only = database.map_or(String::new(), |name| format!(" AND bs.database_name = {}", name.quoted()));
     format!(
         "SELECT bs.backup_set_id, bmf.physical_device_name FROM msdb.dbo.backupset AS bs JOIN msdb.dbo.backupmediafamily AS bmf \
-         ON bmf.media_set_id = bs.media_set_id AND bmf.mirror = 0 WHERE bs.type IN ('D', 'I', 'L'){only} \
+         ON bmf.media_set_id = bs.media_set_id AND bmf.mirror = 0 WHERE bs.backup_set_id >= {from} AND bs.type IN ('D', 'I', 'L'){only} \
          ORDER BY bs.backup_set_id, bmf.family_sequence_number"
     )
 }
@@ -130,7 +131,9 @@ async fn remembered(
     let (session, facts) = (server.session(), server.facts().await?);
     let doing = "looking into the backup history";
     let sets = session.ask(doing, &in_msdb(database, most.saturating_add(1))).await?;
-    let media = media_of(&session.ask(doing, &media_in_msdb(database)).await?)?;
+    let ids = sets.rows().map(|row| present(row.number("backup_set_id")?, "backup_set_id"));
+    let oldest = ids.collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or(0);
+    let media = media_of(&session.ask(doing, &media_in_msdb(database, oldest)).await?)?;
     let mut listed = Vec::new();
     for row in sets.rows() {
         let id = present(row.number("backup_set_id")?, "backup_set_id")?;

@@ -31,6 +31,7 @@ mod backup_file;
 mod backup_inputs;
 mod backup_tail;
 mod backup_places;
+mod backup_edition;
 mod backup_checks;
 pub mod backup;
 pub mod certificate;

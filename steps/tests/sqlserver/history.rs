@@ -22,7 +22,9 @@ async fn taken(world: &World, step: &str, with: Value) -> Value {
 /// What somebody else's job does.
 async fn foreign(world: &World, kind: &str, file: &str) {
     let path = world.dir.path().join("store/sql").join(file);
-    world.run("master", &format!("BACKUP {kind} Octopus TO DISK = N'{}'", path.display())).await;
+    world
+        .run("master", &format!("BACKUP {kind} Octopus TO DISK = N'{}' WITH CHECKSUM", path.display()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

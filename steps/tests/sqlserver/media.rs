@@ -4,6 +4,7 @@ use drydock_practice::sqlserver::Installation;
 use drydock_step::test_host::given;
 use drydock_step::{Ended, Kind, Reconciled, StepError};
 use drydock_steps::sqlserver::backup::Backup;
+use drydock_steps::sqlserver::restore::Restore;
 use serde_json::{Value, json};
 
 use crate::world::{World, octopus};
@@ -324,6 +325,9 @@ async fn no_backup_is_written_over_or_behind_another() {
     let named = with(json!({ "file": "{run}-of-{database}" }));
     let first = taken(&world, "full", named.clone()).await.unwrap();
     assert!(first["media"][0].as_str().unwrap().ends_with("/r1_full_1-of-Octopus.bak"), "{first}");
+    let host = world.host("r1/full/1", Vec::new());
+    let found = Backup.preflight(&host.ctx(Some("t")), given(named.clone())).await.unwrap().findings;
+    assert!(found.len() == 1 && found[0].code == "backup.exists" && found[0].fatal, "{found:?}");
     let error = taken(&world, "full", named).await.unwrap_err();
     assert!(error.code == "backup.exists" && error.help.unwrap().contains("{run}"), "{}", error.message);
 }
@@ -416,4 +420,47 @@ async fn another_backup_that_runs_is_found_before_and_refused() {
         ended = first => panic!("it ended: {ended:?}"),
         () = meanwhile => {}
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_striped_mirrored_and_encrypted_comes_back() {
+    let world = World::practice().await;
+    octopus(&world).await;
+    certified(&world).await;
+    let mirror = world.dir.path().join("mirror");
+    std::fs::create_dir(&mirror).unwrap();
+    let full = with(
+        json!({ "stripes": 4, "mirror": [mirror], "encryption": { "certificate": "backups" }, "compression": true }),
+    );
+    let full = taken(&world, "full", full).await.unwrap();
+    world.run("Octopus", "INSERT INTO agents VALUES (3, N'Cy')").await;
+    let log = with(json!({ "type": "log", "stripes": 2, "encryption": { "certificate": "backups" } }));
+    let log = taken(&world, "log", log).await.unwrap();
+    world.run("Octopus", "INSERT INTO agents VALUES (4, N'Di')").await;
+    let tail = taken(&world, "tail", with(json!({ "type": "tail" }))).await.unwrap();
+    let chain = json!([full, log, tail]);
+    world.outputs(&Restore, json!({ "database": "Octopus", "into": "Copy", "chain": chain })).await.unwrap();
+    assert_eq!(world.one("Copy", "SELECT COUNT(*) FROM agents").await, 4);
+    // And in place, where the tail left the database waiting.
+    world.outputs(&Restore, json!({ "database": "Octopus", "chain": chain, "replace": true })).await.unwrap();
+    assert_eq!(world.one("Octopus", "SELECT COUNT(*) FROM agents").await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_took_the_one_place_is_thrown_out_too_and_access_is_put_back_as_it_was() {
+    let world = World::with_faults(r#"[{"op": "backup log *", "nth": 1, "do": "disk_full"}]"#).await;
+    octopus(&world).await;
+    taken(&world, "full", with(json!({}))).await.unwrap();
+    world.run("master", "ALTER DATABASE Octopus SET RESTRICTED_USER").await;
+    let inside = world.connection().await;
+    inside.script().unwrap().run_script("Octopus", "SELECT 1").await.unwrap();
+    let error = taken(&world, "failed", with(json!({ "type": "tail" }))).await.unwrap_err();
+    assert_eq!(error.code, "sqlserver.3202");
+    let access = "SELECT user_access_desc FROM sys.databases WHERE name = N'Octopus'";
+    assert_eq!(world.one("master", access).await, "RESTRICTED_USER");
+    world.run("master", "ALTER DATABASE Octopus SET SINGLE_USER").await;
+    let single = world.connection().await;
+    single.script().unwrap().run_script("Octopus", "SELECT 1").await.unwrap();
+    taken(&world, "tail", with(json!({ "type": "tail" }))).await.unwrap();
+    assert_eq!(single.ping().await.unwrap_err().code, "sqlserver.596");
 }

@@ -133,3 +133,57 @@ async fn an_encrypted_set_is_not_verified_without_its_certificate() {
     assert!(error.code == "verify.unusable" && error.message.contains("error 33111"), "{error}");
     assert!(error.help.unwrap().contains("sqlserver.certificate"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_cancelled_is_stopped_and_its_connection_is_never_used_again() {
+    let world = World::with_faults(r#"[{"op": "restore verifyonly", "do": "slow", "ms": 600000}]"#).await;
+    octopus(&world).await;
+    let full = taken(&world, "full", "full").await;
+    let with = json!({ "chain": [full] });
+    let host = world.host("r1/step/1", Vec::new());
+    let ctx = host.ctx(Some("t"));
+    let running = "SELECT COUNT(*) FROM sys.dm_exec_requests AS r JOIN sys.dm_exec_sessions AS s ON s.session_id = r.session_id \
+                   WHERE s.program_name = N'drydock r1/step/1' AND r.command LIKE N'RESTORE%'";
+    let cancelling = async {
+        while world.one("master", running).await != 1 {
+            tokio::task::yield_now().await;
+        }
+        Verify.cancel(&ctx, given(with.clone())).await.unwrap();
+        host.cancel();
+    };
+    let verifying = async { Verify.execute(&ctx, given(with.clone()), None).await };
+    let (ended, ()) = tokio::join!(verifying, cancelling);
+    let code = ended.unwrap_err().code;
+    assert!(["cancelled", "sqlserver.596"].contains(&code.as_str()), "{code}");
+    while world.one("master", running).await != 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_whose_answer_nobody_waited_for_gives_no_other() {
+    let world = World::practice().await;
+    let connection = world.connection().await;
+    let waiting = connection.script().unwrap().run_script("master", "WAITFOR DELAY '00:10:00'");
+    let begun = async {
+        let is_there = "SELECT COUNT(*) FROM sys.dm_exec_requests WHERE command = N'WAITFOR'";
+        while world.one("master", is_there).await != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        ended = waiting => panic!("it ended: {ended:?}"),
+        () = begun => {}
+    }
+    let error = connection.ping().await.unwrap_err();
+    assert!(
+        error.code == "sqlserver.lost" && error.message.contains("the connection was lost before"),
+        "{error}"
+    );
+    // The server notices that its client is gone, and stops.
+    while world.one("master", "SELECT COUNT(*) FROM sys.dm_exec_requests WHERE command = N'WAITFOR'").await
+        != 0
+    {
+        tokio::task::yield_now().await;
+    }
+}

@@ -46,6 +46,8 @@ pub mod security;
 
 pub mod backup_media;
 
+pub mod backup_rules;
+
 pub mod backup;
 
 pub mod recovery;

@@ -15,7 +15,7 @@ use crate::sqlserver::lang::statement::{Body, ReadMedia, Reading};
 use crate::sqlserver::sql_type::{SqlType, Width};
 use crate::sqlserver::store::database::{Access, COLLATION, model_shown};
 use crate::sqlserver::store::lsn::Lsn;
-use crate::sqlserver::store::media::{MediaHeader, SetHeader, SetKind, SetOnMedia};
+use crate::sqlserver::store::media::{Encrypted, MediaHeader, SetHeader, SetKind, SetOnMedia};
 use crate::sqlserver::tds::tokens::{Column, Command};
 use crate::sqlserver::value::Value;
 
@@ -149,7 +149,6 @@ fn header_cells(set: Option<&SetHeader>, position: usize) -> Vec<Cell> {
     let (kind, kind_text, _) = set.map_or((0, "", ""), |set| set.kind.shown());
     let words = |of: fn(&SetHeader) -> Option<&str>| set.and_then(of);
     let place = i64::try_from(position).unwrap_or(i64::MAX);
-    let lock = set.and_then(|set| set.encrypted.as_ref());
     let head = vec![
         text("BackupName", 128, words(|set| set.name.as_deref())),
         text("BackupDescription", 255, words(|set| set.description.as_deref())),
@@ -209,6 +208,18 @@ fn header_cells(set: Option<&SetHeader>, position: usize) -> Vec<Cell> {
         guid("BackupSetGUID", set.map(|set| set.guid)),
         number("CompressedBackupSize", SqlType::BigInt, set.map_or(0, |set| size(set.size))),
         number("Containment", SqlType::TinyInt, 0),
+    ];
+    let newest = vec![
+        moment("LastValidRestoreTime", set.and_then(|set| set.last_valid_restore)),
+        number("TimeZone", SqlType::SmallInt, 0),
+        text("CompressionAlgorithm", 32, words(|set| set.algorithm.as_deref())),
+    ];
+    part([head, tail, key_cells(set.and_then(|set| set.encrypted.as_ref())), newest].concat())
+}
+
+/// What a set is encrypted with.
+fn key_cells(lock: Option<&Encrypted>) -> Vec<Cell> {
+    vec![
         text("KeyAlgorithm", 32, lock.map(|lock| lock.algorithm.as_str())),
         (
             "EncryptorThumbprint",
@@ -216,11 +227,7 @@ fn header_cells(set: Option<&SetHeader>, position: usize) -> Vec<Cell> {
             lock.map_or(Value::Null, |lock| Value::Blob(lock.thumbprint.clone())),
         ),
         text("EncryptorType", 32, lock.map(|_| "CERTIFICATE")),
-        moment("LastValidRestoreTime", set.and_then(|set| set.last_valid_restore)),
-        number("TimeZone", SqlType::SmallInt, 0),
-        text("CompressionAlgorithm", 32, words(|set| set.algorithm.as_deref())),
-    ];
-    part([head, tail].concat())
+    ]
 }
 
 /// FILELISTONLY's 22 columns for one file.
