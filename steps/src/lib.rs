@@ -35,6 +35,9 @@ pub fn register(registry: &mut Registry) {
     registry.kind(sqlserver::backup::Backup);
     registry.kind(sqlserver::restore::Restore);
     registry.kind(sqlserver::open::Open);
+    registry.kind(sqlserver::verify::Verify);
+    registry.kind(sqlserver::certificate::Certificate);
+    registry.kind(sqlserver::history_listing::History);
     registry.kind(ef::update::Update);
     registry.target(sqlserver::target::SqlServer);
     registry.kind(http::request::Request);

@@ -27,6 +27,9 @@ pub(crate) enum Acting {
     /// The same, and also in the middle of a transaction: while this request, and which of that name it is, is still to be done, this
     /// one before it is. The server takes back what it has done of it.
     HeldAndWithin(&'static [(&'static str, u64)], (&'static str, u64), &'static str),
+    /// The server has done the work, and its answer is held back, as above; and also while the first of these requests is still at it, once
+    /// the step's first file is in the artifact store.
+    HeldAndMiddle(&'static [(&'static str, u64)]),
     /// Never, for this reason: the step asks nothing of a server, so that no answer can be held back. The ledger must say the same.
     Never(&'static str),
 }
@@ -42,6 +45,8 @@ pub(crate) struct Case {
     pub(crate) files: Vec<(&'static str, &'static str)>,
     /// What is in the servers when the run begins; nothing where there are none.
     pub(crate) data: Option<Value>,
+    /// What is run in `master` of the SQL Server before; `{sql}` is where it sees the folder `sql` of the artifact store.
+    pub(crate) setup: &'static str,
     /// Where its effect is seen.
     pub(crate) seen: Seen,
     /// How it is killed while it acts.
@@ -62,6 +67,7 @@ impl Case {
             plan,
             files: Vec::new(),
             data: Some(octopus()),
+            setup: "",
             seen,
             acting,
             repeats: &[],
@@ -78,6 +84,11 @@ impl Case {
     pub(crate) fn with_file(mut self, name: &'static str, text: &'static str) -> Self {
         self.files.push((name, text));
         self
+    }
+
+    /// With a script that is run in `master` before.
+    pub(crate) fn with_setup(self, setup: &'static str) -> Self {
+        Self { setup, ..self }
     }
 
     /// Whether nobody may be able to say what became of an attempt: the two kinds whose other side cannot be asked.
@@ -102,6 +113,8 @@ pub(crate) enum Phase {
     Held(&'static str, u64),
     /// The server has not done this yet, and has done that, which it takes back.
     Within(&'static str, u64, &'static str),
+    /// The server is at this, and has begun to write.
+    Middle(&'static str),
     /// Its program has worked, and has not ended.
     Working,
     /// The work is done, and nothing of its end is in the journal.
@@ -112,7 +125,7 @@ impl Phase {
     /// What is to be assumed of an attempt that nobody can know about: what the kill makes true.
     pub(crate) fn assumed(self) -> &'static str {
         match self {
-            Self::Begun | Self::Noted(_) | Self::Within(..) => "redo",
+            Self::Begun | Self::Noted(_) | Self::Within(..) | Self::Middle(_) => "redo",
             Self::Held(..) | Self::Working | Self::Done => "done",
         }
     }

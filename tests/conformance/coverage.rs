@@ -42,7 +42,8 @@ fn gaps(kinds: &[(String, String)], cases: &[(&str, Acting)], readers: &[&str]) 
     }
     let named = cases.iter().map(|(kind, _)| *kind).chain(readers.iter().copied());
     gaps.extend(named.filter(|kind| !known.contains(kind)).map(|kind| format!("there is no kind {kind}")));
-    let without_act = cases.iter().filter(|(_, acting)| matches!(acting, Acting::Held([])));
+    let without_act =
+        cases.iter().filter(|(_, acting)| matches!(acting, Acting::Held([]) | Acting::HeldAndMiddle([])));
     gaps.extend(
         without_act
             .map(|(kind, _)| format!("{kind} is never killed while it acts, and the case does not say why")),

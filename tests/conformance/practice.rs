@@ -7,6 +7,8 @@ use std::time::Duration;
 use drydock_practice::octopus::{Data, fill_from};
 use drydock_practice::seed::Seed;
 use drydock_practice::server::Ports;
+use drydock_step::{Settings, TargetKind};
+use drydock_steps::sqlserver::target::SqlServer;
 use serde_json::{Value, json};
 
 use crate::world::{World, program};
@@ -22,7 +24,7 @@ pub(crate) struct Practice {
 impl Practice {
     /// Servers for one world, which go wrong by these rules and hold these data. Their environment file is `env.yaml`, their ledger
     /// `ledger.jsonl`, the artifact store `artifacts`.
-    pub(crate) fn start(world: &World, faults: &Value, data: &Value) -> Self {
+    pub(crate) fn start(world: &World, faults: &Value, data: &Value, setup: &str) -> Self {
         std::fs::write(world.path("faults.json"), faults.to_string()).unwrap();
         let mut command = Command::new(program());
         command.args(["practice", "--seed", "7", "--until-eof"]);
@@ -41,6 +43,12 @@ impl Practice {
         let mut practice = Self { child: command.spawn().unwrap() };
         let ports = practice.ports(&world.path("ports.json"));
         fill(&ports, data);
+        // Where a case may put copies of its backups.
+        std::fs::create_dir_all(world.path("artifacts/sql/mirror")).unwrap();
+        let setup = setup.replace("{sql}", &world.path("artifacts/sql").display().to_string());
+        if !setup.is_empty() {
+            prepare(&ports, &setup);
+        }
         practice
     }
 
@@ -71,6 +79,21 @@ fn fill(ports: &Ports, data: &Value) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let data = Data::parse(data).unwrap();
     runtime.block_on(fill_from(&ports.addresses(), Seed(1), &data)).unwrap();
+}
+
+/// Runs a script in `master`.
+fn prepare(ports: &Ports, script: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = &ports.sqlserver;
+    let values = json!({
+        "host": server.host, "port": server.port, "user": server.user, "password": server.password, "ca": server.ca,
+    });
+    let Value::Object(values) = values else { unreachable!() };
+    let settings = Settings { values, folder: "/".into(), attempt: "setup/setup/1".into() };
+    runtime.block_on(async {
+        let connection = SqlServer.connect(settings).await.unwrap();
+        connection.script().unwrap().run_script("master", script).await.unwrap();
+    });
 }
 
 /// A document of an agent, whose id ends like this.

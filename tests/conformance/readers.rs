@@ -26,7 +26,9 @@ steps:
   flow_wait: { uses: flow.wait, needs: [flow_set], with: { for: 5ms } }
   target_ping: { uses: target.ping, target: sql, needs: [flow_wait] }
   sqlserver_query: { uses: sqlserver.query, target: sql, needs: [target_ping], with: { database: OctopusDB, sql: SELECT Id FROM Octopus_Agents } }
-  http_wait: { uses: http.wait, target: api, needs: [sqlserver_query], with: { path: /agents } }
+  sqlserver_verify: { uses: sqlserver.verify, target: sql, needs: [sqlserver_query], with: { chain: ["{{ steps.full.outputs }}", "{{ steps.log.outputs }}"], checkdb: { database: OctopusDB } } }
+  sqlserver_history: { uses: sqlserver.history, target: sql, needs: [sqlserver_verify], with: { database: OctopusDB } }
+  http_wait: { uses: http.wait, target: api, needs: [sqlserver_history], with: { path: /agents } }
   http_request: { uses: http.request, target: api, needs: [http_wait], with: { method: GET, path: /agents } }
   process_run: { uses: process.run, needs: [http_request], with: { argv: [echo, read], effect: reads } }
   artifact_verify: { uses: artifact.verify, target: backups, needs: [process_run], with: { prefix: sql } }
@@ -49,7 +51,7 @@ pub(crate) fn steps() -> Vec<(String, String)> {
 #[test]
 fn killed_when_begun_they_are_not_done_and_made_again() {
     let world = World::plan(PLAN);
-    let _servers = Practice::start(&world, &json!([]), &octopus());
+    let _servers = Practice::start(&world, &json!([]), &octopus(), "");
     let mut arguments = "run plan.yaml --run-id r --no-progress -e env.yaml";
     let steps = steps();
     for (step, _) in &steps {

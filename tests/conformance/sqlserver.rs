@@ -5,6 +5,12 @@ use crate::case::{Acting, Case, Seen};
 cases! {
     full_backup
     log_backup
+    tail_backup
+    striped_backup
+    mirrored_backup
+    encrypted_backup
+    certificate_backup
+    certificate_from_files
     mark
     script_once
     script_that_may_run_twice
@@ -20,7 +26,68 @@ cases! {
     migrations_by_a_command
 }
 
+/// What a kill in the middle of a backup leaves behind.
+const LEFTOVER: &str = "what is left of an unfinished backup lies under a name that no other uses";
+
 fn full_backup() -> Case {
+    let case = Case::on_servers(
+        "sqlserver.backup",
+        Seen::Ledger,
+        Acting::HeldAndMiddle(&[("backup database *", 1)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  step: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+",
+    );
+    Case { repeats: &[("sql/OctopusDB_full_#_r_step_#.bak", LEFTOVER)], ..case }
+}
+
+/// A tail throws everybody out first; what was closed by a lost attempt is not closed again.
+fn tail_backup() -> Case {
+    Case::on_servers(
+        "sqlserver.backup",
+        Seen::Ledger,
+        Acting::Held(&[("alter database *", 1), ("backup log *", 1)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  full: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+  step: { uses: sqlserver.backup, target: sql, needs: [full], with: { database: OctopusDB, type: tail } }
+",
+    )
+}
+
+fn striped_backup() -> Case {
+    Case::on_servers(
+        "sqlserver.backup",
+        Seen::Store("sql/OctopusDB_full_", "of#.bak"),
+        Acting::Held(&[("backup database *", 1)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  step: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full, stripes: 3 } }
+",
+    )
+}
+
+fn mirrored_backup() -> Case {
+    Case::on_servers(
+        "sqlserver.backup",
+        Seen::Store("sql/mirror/OctopusDB_full_", ".bak"),
+        Acting::Held(&[("backup database *", 1)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  step: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full, mirror: [sql/mirror] } }
+",
+    )
+}
+
+/// A certificate for backups.
+const CERTIFICATE: &str = "CREATE MASTER KEY ENCRYPTION BY PASSWORD = 'Harbour-8'\nGO\nCREATE CERTIFICATE backups WITH SUBJECT = 'Backups'";
+
+fn encrypted_backup() -> Case {
     Case::on_servers(
         "sqlserver.backup",
         Seen::Ledger,
@@ -28,8 +95,52 @@ fn full_backup() -> Case {
         "
 targets: { sql: sqlserver }
 steps:
-  step: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+  step: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full, encryption: { certificate: backups } } }
 ",
+    )
+    .with_setup(CERTIFICATE)
+}
+
+fn certificate_backup() -> Case {
+    Case::on_servers(
+        "sqlserver.certificate",
+        Seen::Store("sql/backups_", ".pvk"),
+        Acting::Held(&[("backup certificate *", 1)]),
+        "
+params: { key: { type: secret, default: { file: ./key } } }
+targets: { sql: sqlserver }
+steps:
+  step: { uses: sqlserver.certificate, target: sql, with: { name: backups, password: \"{{ params.key }}\" } }
+",
+    )
+    .with_file("key", "Harbour-9")
+    .with_setup(CERTIFICATE)
+}
+
+fn certificate_from_files() -> Case {
+    Case::on_servers(
+        "sqlserver.certificate",
+        Seen::Ledger,
+        Acting::Held(&[("create certificate *", 1)]),
+        "
+params: { key: { type: secret, default: { file: ./key } } }
+targets: { sql: sqlserver }
+steps:
+  step:
+    uses: sqlserver.certificate
+    target: sql
+    with: { name: backups, password: \"{{ params.key }}\", from: { certificate: sql/moved.cer, key: sql/moved.pvk } }
+",
+    )
+    .with_file("key", "Harbour-9")
+    .with_setup(
+        "CREATE MASTER KEY ENCRYPTION BY PASSWORD = 'Harbour-8'
+GO
+CREATE CERTIFICATE moved WITH SUBJECT = 'Backups'
+GO
+BACKUP CERTIFICATE moved TO FILE = '{sql}/moved.cer' WITH PRIVATE KEY (FILE = '{sql}/moved.pvk', ENCRYPTION BY PASSWORD = 'Harbour-9')
+GO
+DROP CERTIFICATE moved",
     )
 }
 

@@ -58,6 +58,10 @@ fn phases(case: &Case, uncut: &Left) -> Vec<Phase> {
             phases.extend(requests.iter().map(|(op, nth)| Phase::Held(op, *nth)));
             phases.push(Phase::Within(op, nth, done));
         }
+        Acting::HeldAndMiddle(requests) => {
+            phases.extend(requests.iter().map(|(op, nth)| Phase::Held(op, *nth)));
+            phases.extend(requests.first().map(|(op, _)| Phase::Middle(op)));
+        }
         Acting::Program => phases.push(Phase::Working),
         Acting::Never(_) => {}
     }
@@ -85,10 +89,13 @@ impl<'a> Trial<'a> {
             Some(Phase::Within(op, nth, _)) => {
                 json!([{ "attempt": "r/step/1", "op": op, "nth": nth, "do": "slow", "ms": 600_000 }])
             }
+            Some(Phase::Middle(op)) => {
+                json!([{ "attempt": "r/step/1", "op": op, "do": "slow", "ms": 600_000 }])
+            }
             _ => json!([]),
         };
         let world = if phase == Some(Phase::Working) { world.write("patient", "") } else { world };
-        let servers = case.data.as_ref().map(|data| Practice::start(&world, &faults, data));
+        let servers = case.data.as_ref().map(|data| Practice::start(&world, &faults, data, case.setup));
         let when = match phase {
             None => format!("{}, uncut", case.kind),
             Some(phase) => format!("{}, killed at {phase:?}", case.kind),
@@ -116,7 +123,7 @@ impl<'a> Trial<'a> {
                     "{when}: it asks a server, so that an answer can be held back, although {why}"
                 )
             }
-            Acting::Held(_) | Acting::HeldAndWithin(..) | Acting::Program => {}
+            Acting::Held(_) | Acting::HeldAndWithin(..) | Acting::HeldAndMiddle(_) | Acting::Program => {}
         }
         left
     }
@@ -176,7 +183,7 @@ impl<'a> Trial<'a> {
             Phase::Begun => Some("begun".to_owned()),
             Phase::Noted(n) => Some(format!("noted{n}")),
             Phase::Done => Some("done".to_owned()),
-            Phase::Held(..) | Phase::Within(..) | Phase::Working => None,
+            Phase::Held(..) | Phase::Within(..) | Phase::Middle(_) | Phase::Working => None,
         };
         if let Some(place) = place {
             command.env("DRYDOCK_KILL_AT", format!("step:{place}"));
@@ -187,6 +194,9 @@ impl<'a> Trial<'a> {
             }),
             Phase::Within(_, _, done) => self.killed_when(command, "it was within a transaction", |trial| {
                 ledger(&trial.world).iter().any(|line| line["op"] == done && line["attempt"] == "r/step/1")
+            }),
+            Phase::Middle(_) => self.killed_when(command, "it had begun to write", |trial| {
+                puts(&trial.world).keys().any(|path| path.contains("_r_step_1."))
             }),
             Phase::Working => {
                 self.killed_when(command, "its program worked", |trial| trial.world.path("held").exists())

@@ -45,6 +45,7 @@ use exec::session::{Client, Session};
 use store::instance::{Instance, Setup};
 use store::logins::Login;
 
+pub use store::installation::Installation;
 pub use tds::parse_client_message;
 
 /// How an attention is acknowledged.
@@ -157,6 +158,14 @@ impl Drop for Server {
 /// # Errors
 /// [`StartError`].
 pub async fn start(options: Options) -> Result<Server, StartError> {
+    start_as(options, Installation::default()).await
+}
+
+/// The same, playing a server of this kind.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_as(options: Options, installation: Installation) -> Result<Server, StartError> {
     let Options {
         dir,
         bind,
@@ -171,7 +180,7 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
         faults,
         attention,
     } = options;
-    let setup = Setup { dir: dir.clone(), server_name, login, password };
+    let setup = Setup { dir: dir.clone(), server_name, login, password, installation };
     let opened = tokio::task::spawn_blocking(move || {
         let instance = Instance::open(setup, seed, clock, ledger, faults)?;
         Ok(Arc::new(instance))
@@ -211,7 +220,11 @@ fn make_system_tables(instance: &Arc<Instance>) -> Result<(), SqlError> {
     exec::databases::move_to(&mut session, MSDB);
     session.attach(MSDB)?;
     let mut out = Output::new(None, &instance.setup.server_name, false);
-    let text = format!("IF OBJECT_ID(N'dbo.backupset') IS NULL BEGIN {TABLES} END");
+    // Columns that came with 2022.
+    let newest = ", last_valid_restore_time datetime,\n  compression_algorithm nvarchar(32)";
+    let is_older = instance.setup.installation.major < 16;
+    let tables = if is_older { TABLES.replace(newest, "") } else { TABLES.to_owned() };
+    let text = format!("IF OBJECT_ID(N'dbo.backupset') IS NULL BEGIN {tables} END");
     let made = session.run_text(&text, &mut out);
     session.close();
     match (made, out.first_error) {

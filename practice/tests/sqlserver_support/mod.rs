@@ -11,7 +11,7 @@ use std::sync::Arc;
 use drydock_practice::clock::Clock;
 use drydock_practice::faults::Faults;
 use drydock_practice::ledger::Ledger;
-use drydock_practice::sqlserver::{Attention, Options, Server, start};
+use drydock_practice::sqlserver::{Attention, Installation, Options, Server, start_as};
 use drydock_practice::tls::Identity;
 use tempfile::TempDir;
 use tiberius::{AuthMethod, Client, ColumnData, Config, EncryptionLevel};
@@ -80,10 +80,15 @@ impl World {
     }
 
     pub async fn in_folder(dir: TempDir, making: Making) -> Self {
+        Self::playing(dir, making, Installation::default()).await
+    }
+
+    /// A server of another kind.
+    pub async fn playing(dir: TempDir, making: Making, installation: Installation) -> Self {
         let clock = making.clock;
         let ledger = Ledger::in_memory(clock.clone());
         let tls = Identity::generate().unwrap();
-        let server = start(Options {
+        let options = Options {
             dir: dir.path().to_owned(),
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
@@ -96,9 +101,8 @@ impl World {
             ledger: ledger.clone(),
             faults: Faults::parse(making.faults).unwrap(),
             attention: making.attention,
-        })
-        .await
-        .unwrap();
+        };
+        let server = start_as(options, installation).await.unwrap();
         Self { dir, server, ledger, tls, clock }
     }
 

@@ -27,10 +27,15 @@ pub fn prelogin() -> Vec<u8> {
 
 /// A LOGIN7 of the test's login.
 pub fn login(program: &str) -> Vec<u8> {
-    let password: Vec<u8> = utf16("Harbour-7").iter().map(|byte| byte.rotate_left(4) ^ 0xA5).collect();
+    login_as(program, "drydock", "Harbour-7")
+}
+
+/// A LOGIN7 of a login.
+pub fn login_as(program: &str, user: &str, password: &str) -> Vec<u8> {
+    let password: Vec<u8> = utf16(password).iter().map(|byte| byte.rotate_left(4) ^ 0xA5).collect();
     let fields = [
         utf16("host"),
-        utf16("drydock"),
+        utf16(user),
         password,
         utf16(program),
         utf16("sql01"),
@@ -100,6 +105,16 @@ impl Raw {
         raw.send(&prelogin()).await;
         raw.message().await.unwrap();
         raw.send(&login("raw client")).await;
+        raw.message().await.unwrap();
+        raw
+    }
+
+    /// The same with another login, at a server that may be a real one: unencrypted, which it has to allow.
+    pub async fn open_as(address: &str, user: &str, password: &str) -> Self {
+        let mut raw = Self { tcp: TcpStream::connect(address).await.unwrap() };
+        raw.send(&prelogin()).await;
+        raw.message().await.unwrap();
+        raw.send(&login_as("raw client", user, password)).await;
         raw.message().await.unwrap();
         raw
     }

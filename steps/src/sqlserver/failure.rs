@@ -151,11 +151,61 @@ const KNOWN: &[(&[u32], Reaction, &str)] = &[
         Reaction::Surroundings,
         "the backup comes from a newer server; restore it on that version or a newer one",
     ),
-    (&[33111], Reaction::Surroundings, "restore the certificate with its private key into `master` first"),
+    (
+        &[33111],
+        Reaction::Surroundings,
+        "restore the certificate with its private key into `master` first: `sqlserver.certificate` with `from`",
+    ),
     (
         &[208],
         Reaction::Surroundings,
         "the object is not there or not visible to the login; plans/octopus/grants.sql makes drydock.marks and grants what is needed",
+    ),
+    (
+        &[15151, 33101],
+        Reaction::Surroundings,
+        "the certificate or its private key is not on this server; `sqlserver.certificate` brings it back from its files",
+    ),
+    (
+        &[15240],
+        Reaction::Surroundings,
+        "the server's service account cannot make the file, or it is there already: certificates are never written over",
+    ),
+    (
+        &[15208, 15465, 15466, 15507],
+        Reaction::Surroundings,
+        "the certificate's files do not fit: is the password the one that they were written with, and do both belong together?",
+    ),
+    (
+        &[15581],
+        Reaction::Surroundings,
+        "CREATE MASTER KEY in `master` first: it protects the private keys of certificates",
+    ),
+    (
+        &[3288, 3289, 3298],
+        Reaction::Surroundings,
+        "a URL needs a credential whose name is the container's URL, or the beginning of the bucket's; see sys.credentials",
+    ),
+    (
+        &[3215, 3098, 3266],
+        Reaction::Replan,
+        "the file holds media that this backup does not fit on; leave `format` and `init` out, so that every backup begins new media",
+    ),
+    (&[3217], Reaction::Replan, "a size is out of range; leave it out, and the server chooses"),
+    (
+        &[3218, 3212, 3214],
+        Reaction::Surroundings,
+        "mirrors need an Enterprise edition, are at most three, and have as many stripes of the same kind as the first copy",
+    ),
+    (
+        &[3059],
+        Reaction::Decide,
+        "a secondary replica takes only copy-only fulls and log backups; ask the primary, or say `copy_only: true`",
+    ),
+    (
+        &[40510, 41904],
+        Reaction::Decide,
+        "a managed service makes its own backups; Managed Instance takes copy-only fulls to a URL besides",
     ),
     (&[911], Reaction::Surroundings, "is the name spelled right, and is it this server?"),
     (

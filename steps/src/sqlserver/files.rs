@@ -16,11 +16,15 @@ pub(super) struct FileStatus {
 }
 
 impl FileStatus {
-    /// What there is at this path. A login that is no administrator may be told that there is nothing.
+    /// What there is at this path; a URL cannot be asked, and counts as both. A login that is no administrator may be told that there is nothing.
     ///
     /// # Errors
     /// What the server says.
     pub(super) async fn ask(session: &Session, path: &ServerPath) -> Result<Self, StepError> {
+        if path.is_url() {
+            // Nobody is told of blobs before they are opened.
+            return Ok(Self { is_file: true, is_folder: true });
+        }
         let sql = format!("EXEC master.dbo.xp_fileexist {}", quoted(path.as_str()));
         let answer = session.ask(&format!("looking for {path}"), &sql).await?;
         let row = answer.first()?;

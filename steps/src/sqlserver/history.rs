@@ -3,6 +3,7 @@
 use drydock_recovery::backup::{Backup, BackupType};
 use drydock_recovery::guid::Guid;
 use drydock_step::StepError;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::answer::{Row, present};
@@ -10,6 +11,7 @@ use super::media::header_only;
 use super::paths::ServerPath;
 use super::server::ServerFacts;
 use super::session::Session;
+use super::set_details::{Source, details};
 use super::sql::{Identifier, quoted};
 
 /// A backup set and what an entry of a history does not say of it.
@@ -25,6 +27,10 @@ pub(super) struct Recorded {
     pub(super) has_checksums: bool,
     /// The certificate that it is encrypted with.
     pub(super) encryptor_thumbprint: Option<String>,
+    /// Everything that its source tells, as [`SET`](super::set_details::SET) names it.
+    pub(super) set: Value,
+    /// Its devices; none by a header, which does not know them.
+    pub(super) devices: Vec<DeviceOf>,
 }
 
 /// How a source names its columns. Those that both name alike, but for the case of letters and underscores, are read by one name.
@@ -80,15 +86,10 @@ const HEADER: Columns = Columns {
     snake: false,
 };
 
-/// The newest set of this name, and its media.
+/// The newest set of this name. All columns, since older servers have fewer.
 fn in_msdb(database: &Identifier, name: &str) -> String {
     format!(
-        "SELECT TOP (1) bs.backup_set_uuid, bs.media_set_id, bs.type, bs.position, bs.is_copy_only, bs.server_name, bs.database_name, \
-         bs.first_lsn, bs.last_lsn, bs.checkpoint_lsn, bs.database_backup_lsn, bs.differential_base_lsn, bs.differential_base_guid, \
-         bs.first_recovery_fork_guid, bs.last_recovery_fork_guid, bs.fork_point_lsn, bs.family_guid, bs.backup_start_date, \
-         bs.backup_finish_date, bs.time_zone, bs.software_major_version, bs.recovery_model, bs.has_bulk_logged_data, bs.is_damaged, \
-         bs.has_backup_checksums, bs.backup_size, bs.compressed_backup_size, bs.encryptor_thumbprint \
-         FROM msdb.dbo.backupset AS bs WHERE bs.database_name = {} AND bs.name = {} ORDER BY bs.backup_set_id DESC",
+        "SELECT TOP (1) bs.* FROM msdb.dbo.backupset AS bs WHERE bs.database_name = {} AND bs.name = {} ORDER BY bs.backup_set_id DESC",
         database.quoted(),
         quoted(name)
     )
@@ -96,9 +97,41 @@ fn in_msdb(database: &Identifier, name: &str) -> String {
 
 fn media_of(media_set: i64) -> String {
     format!(
-        "SELECT physical_device_name FROM msdb.dbo.backupmediafamily WHERE media_set_id = {media_set} AND mirror = 0 \
-         ORDER BY family_sequence_number"
+        "SELECT physical_device_name, family_sequence_number, mirror, device_type, physical_block_size FROM msdb.dbo.backupmediafamily \
+         WHERE media_set_id = {media_set} ORDER BY mirror, family_sequence_number"
     )
+}
+
+/// A device of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct DeviceOf {
+    /// Its path or URL, as the server names it.
+    pub(super) path: String,
+    /// Which stripe it is, from 1.
+    pub(super) stripe: i64,
+    /// Which copy it belongs to, 0 for the first.
+    pub(super) mirror: i64,
+    /// `disk`, `url` or the server's number of another kind.
+    pub(super) kind: String,
+    /// Bytes a block.
+    pub(super) block_size: Option<i64>,
+}
+
+impl DeviceOf {
+    fn of(row: Row<'_>) -> Result<Self, StepError> {
+        let kind = match row.number("device_type")?.map(|kind| kind % 100) {
+            Some(2) => "disk".to_owned(),
+            Some(9) => "url".to_owned(),
+            other => other.map_or_else(String::new, |number| number.to_string()),
+        };
+        Ok(Self {
+            path: present(row.text("physical_device_name")?, "physical_device_name")?.to_owned(),
+            stripe: row.number("family_sequence_number")?.unwrap_or(1),
+            mirror: row.number("mirror")?.unwrap_or(0),
+            kind,
+            block_size: row.number("physical_block_size")?,
+        })
+    }
 }
 
 impl Recorded {
@@ -116,11 +149,34 @@ impl Recorded {
         let Some(row) = answer.rows().next() else { return Ok(None) };
         let media_set = present(row.number("media_set_id")?, "media_set_id")?;
         let media = session.ask("looking for a backup's media", &media_of(media_set)).await?;
-        let media = media
-            .rows()
-            .map(|row| Ok(present(row.text("physical_device_name")?, "physical_device_name")?.to_owned()))
-            .collect::<Result<_, StepError>>()?;
-        Self::read(row, &MSDB, media, facts).map(Some)
+        let devices = media.rows().map(DeviceOf::of).collect::<Result<Vec<_>, _>>()?;
+        let first = devices.iter().filter(|device| device.mirror == 0);
+        let media = first.map(|device| device.path.clone()).collect();
+        let recorded = Self::read(row, &MSDB, media, facts)?;
+        Ok(Some(Self { devices, ..recorded }))
+    }
+
+    /// A row of `msdb.dbo.backupset` with the media of its first copy.
+    ///
+    /// # Errors
+    /// `sqlserver.answer`.
+    pub(super) fn of_msdb(row: Row<'_>, media: Vec<String>, facts: &ServerFacts) -> Result<Self, StepError> {
+        Self::read(row, &MSDB, media, facts)
+    }
+
+    /// Every set in these media, by its own header.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub(super) async fn all_in_media(
+        session: &Session,
+        facts: &ServerFacts,
+        paths: &[ServerPath],
+    ) -> Result<Vec<Self>, StepError> {
+        let media: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        let doing = format!("reading the headers of {}", media.join(", "));
+        let answer = session.ask_long(&doing, &header_only(paths)).await?;
+        answer.rows().map(|row| Self::read(row, &HEADER, media.clone(), facts)).collect()
     }
 
     /// The set at this position of these media, by its own header.
@@ -201,6 +257,8 @@ impl Recorded {
                 .unwrap_or(size),
             has_checksums: row.flag(columns.checksums)?,
             encryptor_thumbprint: row.hex(spelled("encryptor_thumbprint", "EncryptorThumbprint"))?,
+            set: details(row, if columns.snake { Source::Msdb } else { Source::Header }, facts)?,
+            devices: Vec::new(),
         })
     }
 

@@ -27,8 +27,11 @@ impl PathStyle {
         c == '/' || (self == Self::Windows && c == '\\')
     }
 
-    /// Whether the text begins as an absolute path does.
+    /// Whether the text begins as an absolute path does; a URL is one wherever the server stands.
     pub(super) fn is_absolute(self, text: &str) -> bool {
+        if is_url(text) {
+            return true;
+        }
         match self {
             Self::Posix => text.starts_with('/'),
             Self::Windows => {
@@ -50,7 +53,13 @@ impl PathStyle {
     }
 }
 
-/// An absolute path on the server.
+/// Whether a text is the URL of something in a blob store: `https://…` or `s3://…`.
+pub(super) fn is_url(text: &str) -> bool {
+    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|own| own.eq_ignore_ascii_case(scheme));
+    begins("https://") || begins("s3://")
+}
+
+/// An absolute path on the server, or a URL that it backs up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ServerPath {
     style: PathStyle,
@@ -76,6 +85,13 @@ impl ServerPath {
         if text.chars().any(char::is_control) {
             return bad("control characters may not be in it");
         }
+        if is_url(text) {
+            if text.contains(['?', '#', ' ', '\\']) {
+                return bad("a URL of a container or folder has no query, blanks or backslashes");
+            }
+            let text = text.trim_end_matches('/').to_owned();
+            return Ok(Self { style: PathStyle::Posix, text });
+        }
         let beyond_drive = text.get(2..).unwrap_or_default();
         if style == PathStyle::Windows && beyond_drive.contains(['<', '>', ':', '"', '|', '?', '*']) {
             return bad("one of < > : \" | ? * is in it");
@@ -91,6 +107,11 @@ impl ServerPath {
     /// As the server writes it.
     pub(super) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it is a URL, of which the server tells nothing before it is used.
+    pub(super) fn is_url(&self) -> bool {
+        is_url(&self.text)
     }
 
     /// The path of a file or folder below this one; `below` has `/` between its parts.
@@ -211,6 +232,23 @@ mod tests {
         assert_eq!(windows(r"D:\y.bak").folder().unwrap().as_str(), r"D:\");
         assert_eq!(posix("/y.bak").folder().unwrap().as_str(), "/");
         assert!(windows(r"d:\A").is(&windows(r"D:\a")) && !posix("/A").is(&posix("/a")));
+    }
+
+    #[test]
+    fn a_url_is_a_path_on_every_server() {
+        for style in [PathStyle::Windows, PathStyle::Posix] {
+            let folder = ServerPath::parse(style, "https://a.blob.core.windows.net/c/sql/").unwrap();
+            let file = folder.join("x/a.bak").unwrap();
+            assert_eq!(file.as_str(), "https://a.blob.core.windows.net/c/sql/x/a.bak");
+            assert_eq!(file.below(&folder).as_deref(), Some("x/a.bak"));
+            assert!(file.is_url() && !style.is_absolute("http://a/b"));
+            let sees = Sees::parse(style, [("sql", "s3://h:9000/bucket/sql")].into_iter()).unwrap();
+            let seen = sees.server_path("sql/a.bak").unwrap();
+            assert_eq!(seen.as_str(), "s3://h:9000/bucket/sql/a.bak");
+            assert_eq!(sees.store_path(&seen).as_deref(), Some("sql/a.bak"));
+            let signed = ServerPath::parse(style, "https://a/c?sv=1").unwrap_err();
+            assert!(signed.message.contains("has no query"), "{signed}");
+        }
     }
 
     #[test]

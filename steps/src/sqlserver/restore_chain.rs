@@ -123,6 +123,11 @@ impl GivenChain {
         })
     }
 
+    /// All its sets, as they were given.
+    pub(super) fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
     /// The sets that lead where the chain leads, or to another moment of it.
     ///
     /// # Errors

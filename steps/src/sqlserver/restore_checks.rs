@@ -7,6 +7,7 @@ use super::files::FileStatus;
 use super::finding::{fatal, found, warning};
 use super::history::Recorded;
 use super::paths::ServerPath;
+use super::restore_certificates;
 use super::restore_chain::{Piece, RestoreChain};
 use super::restore_files::Destination;
 use super::restore_ready::{OWNERS, Ready};
@@ -76,7 +77,9 @@ async fn set_findings(
         Err(error) if error.transient => return Err(error),
         Err(error) => return Ok(vec![found(error)]),
     };
-    Ok(header_findings(&recorded, piece, wanted, facts))
+    let mut findings = header_findings(&recorded, piece, wanted, facts);
+    findings.extend(restore_certificates::missing(server, &recorded).await?);
+    Ok(findings)
 }
 
 fn header_findings(

@@ -197,7 +197,7 @@ impl Proves for SqlServerConnection {
         };
         let recorded = Recorded::in_media(&self.session, facts, &paths, position).await?;
         let doing = format!("verifying set {position} of {}", media.join(", "));
-        self.session.ask_long(&doing, &verify_only(&paths, position)).await?;
+        self.session.ask_long(&doing, &verify_only(&paths, position, true)).await?;
         recorded.header()
     }
 }

@@ -8,8 +8,9 @@ use drydock_step::{Connection, Ctx, StepError};
 use tokio::time::sleep;
 
 use super::answer::present;
+use super::backup_statement::BackupKind;
 use super::settings::marked;
-use super::sql::quoted;
+use super::sql::{Identifier, quoted};
 use super::target::SqlServerConnection;
 
 /// How often a statement is asked after.
@@ -29,7 +30,7 @@ pub(super) enum Work {
 
 fn request_of(session_id: i64) -> String {
     format!(
-        "SELECT command, percent_complete, estimated_completion_time FROM sys.dm_exec_requests WHERE session_id = {session_id}"
+        "SELECT command, percent_complete, estimated_completion_time, total_elapsed_time FROM sys.dm_exec_requests WHERE session_id = {session_id}"
     )
 }
 
@@ -46,6 +47,30 @@ fn requests_of(attempt: &str, work: Work) -> String {
     )
 }
 
+/// How many bytes a backup is likely to move: what the last of its kind had before compression, or else what the database's files take.
+/// Nothing where nobody tells.
+pub(super) async fn expected_size(
+    server: &SqlServerConnection,
+    database: &Identifier,
+    kind: BackupKind,
+) -> Option<u64> {
+    let (letter, name) = (kind.letter(), database.quoted());
+    let last = format!(
+        "SELECT TOP (1) backup_size AS bytes FROM msdb.dbo.backupset WHERE database_name = {name} AND type = '{letter}' ORDER BY backup_set_id DESC"
+    );
+    let files = format!(
+        "SELECT SUM(CAST(size AS bigint)) * 8192 AS bytes FROM sys.master_files WHERE database_id = DB_ID({name}) AND type = 0"
+    );
+    for sql in [last, files].into_iter().take(if kind.is_log() { 1 } else { 2 }) {
+        let answer = server.session().ask("asking for the size of a backup", &sql).await.ok()?;
+        let bytes = answer.rows().next().and_then(|row| row.number("bytes").ok().flatten());
+        if let Some(bytes) = bytes.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0) {
+            return Some(bytes);
+        }
+    }
+    None
+}
+
 /// Runs a statement that changes something, for as long as it takes, and shows how far it is.
 ///
 /// # Errors
@@ -57,17 +82,31 @@ pub(super) async fn watched(
     doing: &str,
     sql: &str,
 ) -> Result<(), StepError> {
+    watched_sized(ctx, connection, doing, sql, None).await
+}
+
+/// The same of a statement that is likely to move so many bytes.
+///
+/// # Errors
+/// As [`watched`].
+pub(super) async fn watched_sized(
+    ctx: &Ctx,
+    connection: &SqlServerConnection,
+    doing: &str,
+    sql: &str,
+    bytes: Option<u64>,
+) -> Result<(), StepError> {
     let session_id = connection.facts().await?.session_id;
     ctx.progress(0, None, "percent", doing);
     tokio::select! {
         done = connection.session().work(doing, sql) => done,
-        lost = ended_without_answer(ctx, session_id, doing) => Err(lost),
+        lost = ended_without_answer(ctx, session_id, doing, bytes) => Err(lost),
     }
 }
 
 /// Watches a session's request. Returns only when it was seen once and is long gone: the way back to us is broken. A login that may not
 /// see other sessions shows no progress, and its watch never ends.
-async fn ended_without_answer(ctx: &Ctx, session_id: i64, doing: &str) -> StepError {
+async fn ended_without_answer(ctx: &Ctx, session_id: i64, doing: &str, bytes: Option<u64>) -> StepError {
     let mut watcher: Option<Arc<dyn Connection>> = None;
     let mut watch = Watch::default();
     loop {
@@ -77,10 +116,9 @@ async fn ended_without_answer(ctx: &Ctx, session_id: i64, doing: &str) -> StepEr
         }
         let Some(connection) = &watcher else { continue };
         match progress_of(connection.as_ref(), session_id).await {
-            Ok(Some((percent, left, command))) => {
+            Ok(Some(seen)) => {
                 watch.saw(true);
-                let left = left.map_or(String::new(), |left| format!(", {left} s left"));
-                ctx.progress(percent, Some(100), "percent", format!("{command}{left}"));
+                ctx.progress(seen.percent.round() as u64, Some(100), "percent", seen.words(bytes));
             }
             Ok(None) => watch.saw(false),
             Err(_) => watcher = None,
@@ -113,19 +151,75 @@ impl Watch {
     }
 }
 
-/// Percent, seconds left, and the command of a session's request.
-async fn progress_of(
-    connection: &dyn Connection,
-    session_id: i64,
-) -> Result<Option<(u64, Option<i64>, String)>, StepError> {
+/// What is seen of a session's request.
+#[derive(Debug, Clone, PartialEq)]
+struct Seen {
+    command: String,
+    percent: f64,
+    elapsed_ms: i64,
+    left_ms: Option<i64>,
+}
+
+impl Seen {
+    /// Its phase, how fast it goes and how long it still takes. A percentage of 0 at first and of 100 at the end is no standstill: files
+    /// are zeroed before anything is read, and a restored database is recovered afterwards.
+    fn words(&self, bytes: Option<u64>) -> String {
+        let restores = self.command.starts_with("RESTORE");
+        let moves = restores || self.command.starts_with("BACKUP");
+        let phase = match self.percent {
+            _ if !moves => "",
+            percent if percent <= 0.0 && restores => ": preparing, files are zeroed first",
+            percent if percent <= 0.0 => ": preparing",
+            percent if percent >= 100.0 && restores => ": recovering, which may take long at 100 %",
+            percent if percent >= 100.0 => ": finishing",
+            _ => "",
+        };
+        let mut words = format!("{}{phase}", self.command);
+        let under_way = phase.is_empty() && moves && self.percent > 0.0;
+        if let (true, Some(bytes), 1..) = (under_way, bytes, self.elapsed_ms) {
+            let moved = bytes as f64 * self.percent / 100.0;
+            words.push_str(&format!(", {}/s", size(moved * 1000.0 / self.elapsed_ms as f64)));
+        }
+        if let Some(left) = self.left_ms.filter(|left| *left >= 1000) {
+            words.push_str(&format!(", {} left", span(left / 1000)));
+        }
+        words
+    }
+}
+
+/// Bytes in the unit that reads best.
+fn size(bytes: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB"];
+    let mut rest = bytes;
+    for unit in units {
+        if rest < 1024.0 || unit == "GiB" {
+            return format!("{rest:.1} {unit}");
+        }
+        rest /= 1024.0;
+    }
+    String::new()
+}
+
+/// Seconds as people say them.
+fn span(seconds: i64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// What is seen of a session's request; nothing when it has none.
+async fn progress_of(connection: &dyn Connection, session_id: i64) -> Result<Option<Seen>, StepError> {
     let session = SqlServerConnection::of(connection)?.session();
     let answer = session.ask("asking for progress", &request_of(session_id)).await?;
     let Some(row) = answer.rows().next() else { return Ok(None) };
-    let percent = row.real("percent_complete")?.unwrap_or(0.0).clamp(0.0, 100.0);
-    let left = row.number("estimated_completion_time")?.filter(|ms| *ms > 0).map(|ms| ms / 1000);
-    // Between 0 and 100 nothing of the fraction is lost that anybody would miss.
-    let percent = percent.round() as u64;
-    Ok(Some((percent, left, row.text("command")?.unwrap_or_default().to_owned())))
+    Ok(Some(Seen {
+        command: row.text("command")?.unwrap_or_default().to_owned(),
+        percent: row.real("percent_complete")?.unwrap_or(0.0).clamp(0.0, 100.0),
+        elapsed_ms: row.number("total_elapsed_time")?.unwrap_or(0),
+        left_ms: row.number("estimated_completion_time")?.filter(|ms| *ms > 0),
+    }))
 }
 
 /// The sessions of an attempt that work at the server, beside the one that asks.
@@ -173,6 +267,29 @@ mod tests {
         assert!(!watch.is_over());
         watch.saw(false);
         assert!(watch.is_over());
+    }
+
+    #[test]
+    fn progress_has_a_rate_and_says_what_a_standstill_is() {
+        let seen = |command: &str, percent: f64, left_ms: Option<i64>| {
+            let seen = Seen { command: command.into(), percent, elapsed_ms: 2000, left_ms };
+            seen.words(Some(100 << 20))
+        };
+        assert_eq!(seen("BACKUP DATABASE", 50.0, Some(2000)), "BACKUP DATABASE, 25.0 MiB/s, 2 s left");
+        assert_eq!(seen("BACKUP LOG", 0.0, None), "BACKUP LOG: preparing");
+        assert_eq!(seen("BACKUP LOG", 100.0, None), "BACKUP LOG: finishing");
+        assert_eq!(
+            seen("RESTORE DATABASE", 0.0, None),
+            "RESTORE DATABASE: preparing, files are zeroed first"
+        );
+        assert_eq!(
+            seen("RESTORE DATABASE", 100.0, None),
+            "RESTORE DATABASE: recovering, which may take long at 100 %"
+        );
+        assert_eq!(seen("DBCC TABLE CHECK", 0.0, Some(7_260_000)), "DBCC TABLE CHECK, 2 h 1 min left");
+        let unsized_one = Seen { command: "BACKUP LOG".into(), percent: 10.0, elapsed_ms: 5, left_ms: None };
+        assert_eq!(unsized_one.words(None), "BACKUP LOG");
+        assert_eq!((size(10.0), span(90)), ("10.0 B".to_owned(), "1 min 30 s".to_owned()));
     }
 
     #[test]

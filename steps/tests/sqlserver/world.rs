@@ -9,7 +9,7 @@ use std::sync::Arc;
 use drydock_practice::clock::Clock;
 use drydock_practice::faults::Faults;
 use drydock_practice::ledger::Ledger;
-use drydock_practice::sqlserver::{Attention, Options, Server, start};
+use drydock_practice::sqlserver::{Attention, Installation, Options, Server, start_as};
 use drydock_practice::tls::Identity;
 use drydock_step::test_host::{TestHost, execute, given, reconcile};
 use drydock_step::{Connection, Ctx, Ended, Kind, Reconciled, StepError, TargetKind};
@@ -50,6 +50,14 @@ impl World {
 
     /// A practice server that does wrong by these rules.
     pub(crate) async fn with_faults(faults: &str) -> Self {
+        Self::playing(faults, |_| Installation::default()).await
+    }
+
+    /// The same of another kind of server, which may have folders below the world's own.
+    pub(crate) async fn playing(
+        faults: &str,
+        installation: impl FnOnce(&std::path::Path) -> Installation,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (clock, _) = outside();
         let ledger = Ledger::in_memory(clock.clone());
@@ -58,7 +66,7 @@ impl World {
         std::fs::write(&ca, tls.pem()).unwrap();
         std::fs::create_dir(dir.path().join("store")).unwrap();
         std::fs::create_dir(dir.path().join("store/sql")).unwrap();
-        let server = start(Options {
+        let options = Options {
             dir: dir.path().join("server"),
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
@@ -71,9 +79,8 @@ impl World {
             ledger: ledger.clone(),
             faults: Faults::parse(faults).unwrap(),
             attention: Attention::Separate,
-        })
-        .await
-        .unwrap();
+        };
+        let server = start_as(options, installation(dir.path())).await.unwrap();
         let settings = json!({
             "host": "127.0.0.1",
             "port": server.addr().port(),

@@ -5,19 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 
 use super::backup_media::{Prepared, prepare};
+use super::backup_rules::{alone_of_its_kind, can_do, checked, damage, encrypted};
 use super::databases::checkpoint;
-use super::devices::{Device, cannot_open, devices};
+use super::devices::{Device, cannot_open};
 use super::halt::{Done, Halt, sql_error};
 use super::history;
 use super::output::Output;
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Backup, Body, RecoveryModel};
-use crate::sqlserver::store::database::{Base, Chain, DATABASE_VERSION, Database, Redo, State};
+use crate::sqlserver::store::certificate::enciphered;
+use crate::sqlserver::store::database::{Base, Chain, Database, Redo, State};
 use crate::sqlserver::store::files::Snapshot;
 use crate::sqlserver::store::log::Log;
 use crate::sqlserver::store::lsn::Lsn;
-use crate::sqlserver::store::media::{MediaHeader, Payload, SetHeader, SetKind, SetWriter};
+use crate::sqlserver::store::media::{Encrypted, MediaHeader, Payload, SetHeader, SetKind, SetWriter};
 use crate::sqlserver::tds::tokens::Command;
 
 /// In so many steps a backup or restore goes; between two it can be stopped.
@@ -72,11 +74,14 @@ struct Taken {
     last: Lsn,
     started: DateTime<Utc>,
     last_valid: Option<DateTime<Utc>>,
+    encrypted: Option<Encrypted>,
+    is_damaged: bool,
 }
 
 /// BACKUP DATABASE, BACKUP LOG.
 pub fn backup(session: &mut Session, options: &Backup, out: &mut Output) -> Done<()> {
     let done = backed_up(session, options, out);
+    session.instance.catalog().backups.retain(|(_, _, by)| *by != session.id);
     terminated(done, &Body::Backup(Box::new(options.clone())))
 }
 
@@ -93,16 +98,26 @@ fn backed_up(session: &mut Session, options: &Backup, out: &mut Output) -> Done<
     } else {
         SetKind::Full
     };
+    can_do(session, options)?;
     let database = checked(session, &name, kind, options)?;
-    let devices = devices(session, &options.devices)?;
-    let target = prepare(session, &devices, options)?;
+    let encrypted = encrypted(session, options, out)?;
+    let target = prepare(session, options)?;
+    alone_of_its_kind(session, database.id, options.log)?;
     if options.norecovery || options.standby.is_some() {
         take_alone(session, database.id)?;
     }
+    let is_damaged = match damage(session, &database, options) {
+        Ok(is_damaged) => is_damaged,
+        Err(error) => {
+            release(session);
+            return Err(error.into());
+        }
+    };
     let written = taken(session, database, kind, options)
         .map_err(Halt::from)
-        .and_then(|taken| write(session, &taken, &devices, target, options, out).map(|set| (taken, set)));
-    let (taken, (set, media)) = match written {
+        .map(|taken| Taken { encrypted, is_damaged, ..taken })
+        .and_then(|taken| write(session, &taken, &target, options, out).map(|set| (taken, set)));
+    let (taken, set) = match written {
         Ok(written) => written,
         Err(halt) => {
             release(session);
@@ -110,48 +125,15 @@ fn backed_up(session: &mut Session, options: &Backup, out: &mut Output) -> Done<
         }
     };
     settle(session, &taken, &set, options)?;
-    let names: Vec<String> = devices.iter().map(|device| device.name.clone()).collect();
+    let copies = &target.copies;
+    let media: Vec<MediaHeader> = copies.iter().flat_map(|copy| copy.headers.clone()).collect();
+    let names: Vec<String> =
+        copies.iter().flat_map(|copy| &copy.devices).map(|device| device.name.clone()).collect();
     if let Err(error) = history::note_backup(&session.instance, &media, &names, &set) {
         out.message(&error.class(10));
     }
     report(&taken, &set, options, out);
     Ok(())
-}
-
-/// Whether this backup of this database is possible at all.
-fn checked(session: &Session, name: &str, kind: SetKind, options: &Backup) -> Result<Database, SqlError> {
-    let catalog = session.instance.catalog();
-    let database = catalog.named(name).ok_or_else(|| SqlError::no_database(name))?;
-    let salvage = options.no_truncate || (options.continue_after_error && options.norecovery);
-    let damaged = database.state == State::RecoveryPending || !database.data_path().is_file();
-    if !(salvage && damaged && options.log) {
-        session.may_use(&catalog, database)?;
-        if damaged {
-            return Err(database.inaccessible());
-        }
-    }
-    if database.id == 1 && kind != SetKind::Full {
-        let text = "You can only perform a full backup of the master database. Use BACKUP DATABASE to back up the entire master database.";
-        return Err(SqlError::new(3024, text));
-    }
-    match kind {
-        SetKind::Log if database.model == RecoveryModel::Simple => {
-            let text = "The statement BACKUP LOG is not allowed while the recovery model is SIMPLE. Use BACKUP DATABASE or change the recovery model using ALTER DATABASE.";
-            Err(SqlError::new(4208, text))
-        }
-        SetKind::Log if database.chain.is_none() => Err(SqlError::new(
-            4214,
-            "BACKUP LOG cannot be performed because there is no current database backup.",
-        )),
-        SetKind::Differential if database.differential_base.is_none() => {
-            let text = format!(
-                "Cannot perform a differential backup for database \"{}\", because a current database backup does not exist. Perform a full database backup by reissuing BACKUP DATABASE, omitting the WITH DIFFERENTIAL option.",
-                database.name
-            );
-            Err(SqlError::new(3035, text))
-        }
-        _ => Ok(database.clone()),
-    }
 }
 
 /// Makes sure that nobody else is in a database that is about to go into the restoring state.
@@ -202,7 +184,17 @@ fn taken(session: &Session, database: Database, kind: SetKind, options: &Backup)
         let payload = Payload { image: Vec::new(), records: lines };
         let last = log.next();
         drop(log);
-        return Ok(Taken { kind, database, payload, first, last, started, last_valid });
+        return Ok(Taken {
+            kind,
+            database,
+            payload,
+            first,
+            last,
+            started,
+            last_valid,
+            encrypted: None,
+            is_damaged: false,
+        });
     }
     let first = checkpoint(&mut log)?;
     let last = log.next();
@@ -215,16 +207,27 @@ fn taken(session: &Session, database: Database, kind: SetKind, options: &Backup)
     let scratch = session.instance.setup.dir.join(format!("snapshot-{}.tmp", session.id));
     let image = snapshot.image(&scratch).map_err(SqlError::internal)?;
     let payload = Payload { image, records: Vec::new() };
-    Ok(Taken { kind, database, payload, first, last, started, last_valid })
+    Ok(Taken {
+        kind,
+        database,
+        payload,
+        first,
+        last,
+        started,
+        last_valid,
+        encrypted: None,
+        is_damaged: false,
+    })
 }
 
 fn header(
     session: &Session,
     taken: &Taken,
-    position: usize,
-    compressed: bool,
+    target: &Prepared,
     options: &Backup,
 ) -> Result<SetHeader, SqlError> {
+    let (position, compressed) = (target.position, target.compressed);
+    let installation = &session.instance.setup.installation;
     let database = &taken.database;
     let text = |text: &Option<_>| text.as_ref().map(|text| session.text(text)).transpose();
     let (first_fork, fork) = (database.fork_at(taken.first), database.forks.last());
@@ -272,8 +275,13 @@ fn header(
         tail_with_norecovery: options.norecovery,
         files: database.files.clone(),
         file_sizes: database.files.iter().map(file_size).collect(),
-        database_version: DATABASE_VERSION,
+        database_version: installation.database_version(),
         created_by: statement(taken.kind).to_owned(),
+        algorithm: compressed.then(|| options.algorithm.clone().unwrap_or_else(|| "MS_XPRESS".into())),
+        encrypted: taken.encrypted.clone(),
+        is_damaged: taken.is_damaged,
+        software: (i64::from(installation.major), installation.build()),
+        device_type: target.copies.iter().flat_map(|copy| &copy.devices).next().map_or(2, Device::kind),
     })
 }
 
@@ -290,20 +298,24 @@ pub const fn statement(kind: SetKind) -> &'static str {
 fn write(
     session: &Session,
     taken: &Taken,
-    devices: &[Device],
-    target: Prepared,
+    target: &Prepared,
     options: &Backup,
     out: &mut Output,
-) -> Done<(SetHeader, Vec<MediaHeader>)> {
-    let set = header(session, taken, target.position, target.compressed, options)?;
-    let bytes = taken.payload.joined();
-    let part = bytes.len().div_ceil(devices.len().max(1)).max(1);
-    let mut parts = bytes.chunks(part).map(<[u8]>::to_vec);
+) -> Done<SetHeader> {
+    let set = header(session, taken, target, options)?;
+    let mut bytes = taken.payload.joined();
+    if let Some(lock) = &taken.encrypted {
+        bytes = enciphered(&bytes, &lock.thumbprint);
+    }
+    let part = bytes.len().div_ceil(target.families()).max(1);
+    let parts: Vec<&[u8]> = bytes.chunks(part).collect();
     let mut writers = Vec::new();
-    for (device, fresh) in devices.iter().zip(&target.fresh) {
-        let data = parts.next().unwrap_or_default();
-        let writer = SetWriter::begin(&device.path, fresh.as_ref(), &set, data);
-        writers.push((device, writer.map_err(|error| cannot_open(device, &error, 1))?));
+    for copy in &target.copies {
+        for (at, (device, fresh)) in copy.devices.iter().zip(&copy.fresh).enumerate() {
+            let data = parts.get(at).map_or(Vec::new(), |part| part.to_vec());
+            let writer = SetWriter::begin(&device.path, fresh.as_ref(), &set, data);
+            writers.push((device, writer.map_err(|error| cannot_open(device, &error, 1))?));
+        }
     }
     let mut told = 0;
     for step in 1..=STEPS {
@@ -328,7 +340,7 @@ fn write(
             .finish()
             .map_err(|error| SqlError::new(3202, format!("Write on \"{}\" failed: {error}", device.name)))?;
     }
-    Ok((set, target.headers))
+    Ok(set)
 }
 
 const fn command_of(options: &Backup) -> Command {

@@ -7,7 +7,7 @@ use super::halt::{Done, Halt};
 use super::output::Output;
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
-use crate::sqlserver::lang::statement::{DatabaseChange, DeclaredFile, RecoveryModel, Termination, Text};
+use crate::sqlserver::lang::statement::{DatabaseChange, DeclaredFile, RecoveryModel, Termination};
 use crate::sqlserver::store::database::{Access, DataFile, Database, State};
 use crate::sqlserver::store::files;
 use crate::sqlserver::store::instance::Catalog;
@@ -369,50 +369,6 @@ pub fn kill(session: &mut Session, number: i64, status_only: bool, out: &mut Out
             Ok(())
         }
     }
-}
-
-/// `DBCC CHECKDB`.
-pub fn check(session: &mut Session, name: Option<&Text>, no_messages: bool, out: &mut Output) -> Done<()> {
-    session.working("DBCC TABLE CHECK");
-    let (path, shown) = {
-        let name = name.map(|name| session.text(name)).transpose()?;
-        let catalog = session.instance.catalog();
-        let database = match &name {
-            Some(name) => catalog.named(name).ok_or_else(|| SqlError::no_database(name).state(1))?,
-            None => {
-                catalog.databases.get(&session.current).ok_or_else(|| SqlError::internal("no database"))?
-            }
-        };
-        session.may_use(&catalog, database)?;
-        (database.data_path(), database.name.clone())
-    };
-    let complaints =
-        files::complaints(&path, &session.instance.guids).unwrap_or_else(|error| vec![error.to_string()]);
-    if !no_messages {
-        out.message(&SqlError::new(2536, format!("DBCC results for '{shown}'.")).class(10));
-    }
-    let count = complaints.len();
-    let summary =
-        format!("CHECKDB found 0 allocation errors and {count} consistency errors in database '{shown}'.");
-    let summary = SqlError::new(8989, summary).class(10);
-    if count > 0 {
-        let error =
-            |line: &String| SqlError::new(8939, format!("Table error in database '{shown}': {line}."));
-        let mut errors: Vec<SqlError> = complaints.iter().map(error).collect();
-        let repair = format!(
-            "repair_allow_data_loss is the minimum repair level for the errors found by DBCC CHECKDB ({shown})."
-        );
-        errors.extend([summary, SqlError::new(8958, repair).class(10)]);
-        return Err(Halt::Errors(errors));
-    }
-    if !no_messages {
-        out.message(&summary);
-        let text =
-            "DBCC execution completed. If DBCC printed error messages, contact your system administrator.";
-        out.message(&SqlError::new(2528, text).class(10));
-    }
-    out.done(0, Command::None, 0);
-    Ok(())
 }
 
 /// A checkpoint record in a database's log, so that what follows has an LSN of its own.

@@ -2,10 +2,14 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::session::Session;
+use crate::sqlserver::cast::hex;
 use crate::sqlserver::error::SqlError;
+use crate::sqlserver::lang::media::is_url;
 use crate::sqlserver::lang::statement::Text;
+use crate::sqlserver::store::certificate::enciphered;
 use crate::sqlserver::store::media::{DataError, Media, MediaError, MediaHeader, Payload, SetHeader};
 
 /// A device as it was written and where it lies.
@@ -15,21 +19,71 @@ pub struct Device {
     pub name: String,
     /// The file.
     pub path: PathBuf,
+    /// Whether it is a blob behind a URL.
+    pub is_url: bool,
+    /// The thumbprints of the certificates with a private key that the server has: what it can decrypt.
+    keys: Arc<[Vec<u8>]>,
+}
+
+impl Device {
+    /// HEADERONLY's `DeviceType`.
+    #[must_use]
+    pub const fn kind(&self) -> i64 {
+        if self.is_url { 9 } else { 2 }
+    }
+
+    fn opens(&self, thumbprint: &[u8]) -> bool {
+        self.keys.iter().any(|own| own == thumbprint)
+    }
 }
 
 /// The devices of a statement; a relative path lies in the server's backup folder.
 ///
 /// # Errors
-/// 137 for a variable that is not declared.
+/// 137 for a variable that is not declared; 3298 for a URL that no credential opens, 3201 for one that leads nowhere.
 pub fn devices(session: &Session, texts: &[Text]) -> Result<Vec<Device>, SqlError> {
     let base = session.instance.setup.backup_dir();
+    let keys: Arc<[Vec<u8>]> = {
+        let catalog = session.instance.catalog();
+        let own = catalog.secured.certificates.iter().filter(|own| own.has_key);
+        own.map(|own| own.thumbprint.clone()).collect()
+    };
     let mut devices = Vec::new();
     for text in texts {
         let written = session.text(text)?;
-        let path = base.join(&written);
-        devices.push(Device { name: path.to_string_lossy().into_owned(), path });
+        let keys = Arc::clone(&keys);
+        devices.push(if is_url(&written) {
+            Device { path: blob(session, &written)?, name: written, is_url: true, keys }
+        } else {
+            let path = base.join(&written);
+            Device { name: path.to_string_lossy().into_owned(), path, is_url: false, keys }
+        });
     }
     Ok(devices)
+}
+
+/// Where a blob lies.
+fn blob(session: &Session, url: &str) -> Result<PathBuf, SqlError> {
+    let installation = &session.instance.setup.installation;
+    let below = |prefix: &str| {
+        let rest = url.strip_prefix(prefix.trim_end_matches('/'))?;
+        rest.strip_prefix('/').map(str::to_owned)
+    };
+    let place = installation.urls.iter().find_map(|(prefix, folder)| Some(folder.join(below(prefix)?)));
+    let Some(place) = place else {
+        let text = format!(
+            "Cannot open backup device '{url}'. Operating system error 12007(The server name or address could not be resolved.)."
+        );
+        return Err(SqlError::new(3201, text));
+    };
+    let catalog = session.instance.catalog();
+    if !catalog.secured.credentials.iter().any(|(name, _)| below(name).is_some()) {
+        let text = format!(
+            "Backup/Restore to URL device error: no credential whose name is the beginning of '{url}' exists."
+        );
+        return Err(SqlError::new(3298, text));
+    }
+    Ok(place)
 }
 
 /// 3201; the state tells writing from reading.
@@ -60,6 +114,15 @@ pub fn read_media(device: &Device) -> Result<Media, SqlError> {
             SqlError::new(3241, text).state(0)
         }
     })
+}
+
+/// 3208: a file that ends before its first set begins.
+fn no_set(device: &str) -> SqlError {
+    tracing::debug!(device, "a backup file has a media header and no set");
+    SqlError::new(
+        3208,
+        "Unexpected end of file while reading beginning of backup set. Confirm that the media contains a valid SQL Server backup set, and see the console error log for more details.",
+    )
 }
 
 /// The media of a statement, in the order of their families.
@@ -101,6 +164,14 @@ pub fn open(devices: Vec<Device>, all: bool) -> Result<Opened, SqlError> {
         );
         return Err(SqlError::new(3232, text));
     }
+    if pairs.len() > count {
+        let text = format!(
+            "The media loaded on \"{}\" is formatted to support {count} media families, but {} media families are expected according to the backup device specification.",
+            pairs.first().map_or("", |(device, _)| device.name.as_str()),
+            pairs.len()
+        );
+        return Err(SqlError::new(3231, text));
+    }
     if all && pairs.len() < count {
         let text = format!(
             "The media set has {count} media families but only {} are provided. All members must be provided.",
@@ -132,10 +203,30 @@ impl Opened {
     /// The header of the set at a position, which counts from 1.
     ///
     /// # Errors
-    /// 3287 when there is none, 3256 when it was not written to its end, 3232 when the files disagree.
+    /// 3208 when the file has none at all, 3287 when there is none there, 3256 when it was not written to its end, 3232 when the files disagree, 33111 when it is encrypted with a
+    /// certificate that the server has not.
     pub fn set(&self, position: usize) -> Result<&SetHeader, SqlError> {
+        let set = self.header_of(position)?;
+        match &set.encrypted {
+            Some(lock) if !self.devices.iter().all(|device| device.opens(&lock.thumbprint)) => {
+                let digits = hex(&lock.thumbprint);
+                let text = format!("Cannot find server certificate with thumbprint '0x{digits}'.");
+                Err(SqlError::new(33111, text))
+            }
+            _ => Ok(set),
+        }
+    }
+
+    /// The same without a look at its encryption, which hides no header.
+    ///
+    /// # Errors
+    /// As [`Opened::set`].
+    pub fn header_of(&self, position: usize) -> Result<&SetHeader, SqlError> {
         let mut header: Option<&SetHeader> = None;
         for (device, media) in self.devices.iter().zip(&self.media) {
+            if media.sets.is_empty() {
+                return Err(no_set(&device.name));
+            }
             let set = position.checked_sub(1).and_then(|at| media.sets.get(at)).ok_or_else(|| {
                 let text = format!(
                     "The file ID {position} on device '{}' is incorrectly formed and can not be read.",
@@ -194,6 +285,9 @@ impl Opened {
                     return Err(SqlError::new(3189, "Damage to the backup set was detected."));
                 }
             }
+        }
+        if let Some(lock) = &header.encrypted {
+            bytes = enciphered(&bytes, &lock.thumbprint);
         }
         Payload::parse(&bytes).ok_or_else(|| {
             let text =

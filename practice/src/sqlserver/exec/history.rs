@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, params};
 
 use crate::sqlserver::error::SqlError;
+use crate::sqlserver::lang::media::is_url;
 use crate::sqlserver::store::database::{Access, COLLATION, DataFile, model_shown};
 use crate::sqlserver::store::files;
 use crate::sqlserver::store::instance::Instance;
@@ -55,6 +56,11 @@ CREATE TABLE dbo.logmarkhistory (database_name nvarchar(128) NOT NULL, mark_name
 CREATE TABLE dbo.suspect_pages (database_id int NOT NULL, file_id int NOT NULL, page_id bigint NOT NULL, event_type int NOT NULL,
   error_count int NOT NULL, last_update_date datetime NOT NULL);
 ";
+
+/// How many of the last columns of `backupset` came with 2022, and whether they are there.
+const NEWEST: usize = 2;
+const HAS_NEWEST: &str =
+    "SELECT count(*) FROM pragma_table_info('dbo.backupset') WHERE name = 'compression_algorithm'";
 
 /// A moment as msdb keeps it: `datetime`.
 #[must_use]
@@ -139,7 +145,10 @@ fn set_id(
         return Ok(id);
     }
     let media_id = media_set_id(msdb, media, devices)?;
-    let columns = set_columns(media_id, media, set);
+    let mut columns = set_columns(media_id, media, set);
+    // Older servers' tables have not all of them.
+    let there: i64 = msdb.query_row(HAS_NEWEST, [], |row| row.get(0))?;
+    columns.truncate(columns.len() - if there == 0 { NEWEST } else { 0 });
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     let holders = vec!["?"; names.len()].join(", ");
     let sql = format!("INSERT INTO \"dbo.backupset\" ({}) VALUES ({holders})", names.join(", "));
@@ -161,14 +170,30 @@ fn media_set_id(msdb: &Connection, media: &[MediaHeader], devices: &[String]) ->
     msdb.execute(
         "INSERT INTO \"dbo.backupmediaset\" (media_uuid, media_family_count, name, description, software_name, \
          software_vendor_id, MTF_major_version, mirror_count, is_password_protected, is_compressed, is_encrypted) \
-         VALUES (?, ?, ?, ?, 'Microsoft SQL Server', 4608, 1, 1, 0, ?, 0)",
-        params![guid(first.media_set), first.family_count as i64, first.name, first.description, first.compressed],
+         VALUES (?, ?, ?, ?, 'Microsoft SQL Server', 4608, 1, ?, 0, ?, ?)",
+        params![
+            guid(first.media_set),
+            first.family_count as i64,
+            first.name,
+            first.description,
+            first.mirrors as i64,
+            first.compressed,
+            first.encrypted
+        ],
     )?;
     let id = msdb.last_insert_rowid();
     for (family, device) in media.iter().zip(devices) {
         msdb.execute(
-            "INSERT INTO \"dbo.backupmediafamily\" VALUES (?, ?, ?, 1, NULL, ?, 2, 512, 0)",
-            params![id, family.family_number as i64, guid(family.family), device],
+            "INSERT INTO \"dbo.backupmediafamily\" VALUES (?, ?, ?, 1, NULL, ?, ?, ?, ?)",
+            params![
+                id,
+                family.family_number as i64,
+                guid(family.family),
+                device,
+                if is_url(device) { 9 } else { 2 },
+                family.block,
+                family.mirror as i64
+            ],
         )?;
     }
     Ok(id)
@@ -179,7 +204,7 @@ fn set_columns(
     media: &[MediaHeader],
     set: &SetHeader,
 ) -> Vec<(&'static str, rusqlite::types::Value)> {
-    use rusqlite::types::Value::{Integer, Null, Text};
+    use rusqlite::types::Value::{Blob, Integer, Null, Text};
     let text = |value: &str| Text(value.to_owned());
     let maybe = |value: Option<String>| value.map_or(Null, Text);
     let bit = |value: bool| Integer(i64::from(value));
@@ -190,7 +215,7 @@ fn set_columns(
         ("media_set_id", Integer(media_id)),
         ("first_family_number", Integer(1)),
         ("first_media_number", Integer(1)),
-        ("last_family_number", Integer(media.len() as i64)),
+        ("last_family_number", Integer(media.first().map_or(1, |media| media.family_count) as i64)),
         ("last_media_number", Integer(1)),
         ("catalog_family_number", Integer(1)),
         ("catalog_media_number", Integer(1)),
@@ -199,9 +224,9 @@ fn set_columns(
         ("name", maybe(set.name.clone())),
         ("description", maybe(set.description.clone())),
         ("user_name", text(&set.user)),
-        ("software_major_version", Integer(16)),
+        ("software_major_version", Integer(set.software.0)),
         ("software_minor_version", Integer(0)),
-        ("software_build_version", Integer(4236)),
+        ("software_build_version", Integer(set.software.1)),
         ("time_zone", Integer(0)),
         ("mtf_minor_version", Integer(0)),
         ("first_lsn", lsn(set.first)),
@@ -214,7 +239,7 @@ fn set_columns(
         ("type", text(set.kind.shown().2)),
         ("sort_order", Integer(52)),
         ("code_page", Integer(0)),
-        ("compatibility_level", Integer(160)),
+        ("compatibility_level", Integer(set.software.0 * 10)),
         ("database_version", Integer(set.database_version)),
         ("backup_size", Text(number(set.size))),
         ("database_name", text(&set.database)),
@@ -231,7 +256,7 @@ fn set_columns(
         ("is_readonly", bit(set.read_only)),
         ("is_single_user", bit(set.access == Access::SingleUser)),
         ("has_backup_checksums", bit(set.has_checksums)),
-        ("is_damaged", Integer(0)),
+        ("is_damaged", bit(set.is_damaged)),
         ("begins_log_chain", bit(set.begins_chain)),
         ("has_incomplete_metadata", Integer(0)),
         ("is_force_offline", Integer(0)),
@@ -244,8 +269,11 @@ fn set_columns(
         ("differential_base_lsn", base.map_or(Null, |base| lsn(base.lsn))),
         ("differential_base_guid", base.map_or(Null, |base| Text(guid(base.guid)))),
         ("compressed_backup_size", Text(number(set.size))),
+        ("key_algorithm", set.encrypted.as_ref().map_or(Null, |lock| text(&lock.algorithm))),
+        ("encryptor_thumbprint", set.encrypted.as_ref().map_or(Null, |lock| Blob(lock.thumbprint.clone()))),
+        ("encryptor_type", if set.encrypted.is_some() { text("CERTIFICATE") } else { Null }),
         ("last_valid_restore_time", set.last_valid_restore.map_or(Null, |at| Text(date(at)))),
-        ("compression_algorithm", if set.compressed { text("MS_XPRESS") } else { Null }),
+        ("compression_algorithm", maybe(set.algorithm.clone())),
     ]
 }
 
@@ -256,6 +284,7 @@ pub fn flags(set: &SetHeader) -> i64 {
     512 + bit(set.read_only, 4)
         + bit(set.access == Access::SingleUser, 8)
         + bit(set.has_checksums, 16)
+        + bit(set.is_damaged, 32)
         + bit(set.tail, 64)
         + bit(set.tail_with_norecovery, 256)
         + bit(set.copy_only, 1024)

@@ -12,7 +12,8 @@ use super::output::{Ending, Output};
 use super::procedures::Given;
 use super::session::{SERVER, Session};
 use super::{
-    backup, columns, databases, ddl, indexes, keys, logins, procedures, read_media, restore, rows, tables,
+    backup, check, columns, databases, ddl, indexes, keys, logins, procedures, read_media, restore, rows,
+    security, tables,
 };
 use crate::faults::Fault;
 use crate::ledger::Line;
@@ -251,7 +252,9 @@ impl Session {
             | Body::AlterDatabase { .. }
             | Body::Use(_)
             | Body::Kill { .. }
-            | Body::CheckDatabase { .. } => plain(self.administer(body, out)),
+            | Body::CheckDatabase { .. }
+            | Body::DamagePage { .. }
+            | Body::Security(_) => plain(self.administer(body, out)),
             Body::Login(change) => {
                 logins::administer(self, change)?;
                 out.done(0, command(body), 0);
@@ -374,9 +377,11 @@ impl Session {
             }
             Body::Use(name) => databases::enter(self, name, out),
             Body::Kill { session, status_only } => databases::kill(self, *session, *status_only, out),
-            Body::CheckDatabase { name, no_messages } => {
-                databases::check(self, name.as_ref(), *no_messages, out)
+            Body::CheckDatabase { name, no_messages, as_table } => {
+                check::check(self, name.as_ref(), *no_messages, *as_table, out)
             }
+            Body::DamagePage { database, page } => check::damage(self, database, *page, out),
+            Body::Security(security) => security::execute(self, security, out),
             _ => Ok(()),
         }
     }

@@ -42,7 +42,13 @@ pub mod logins;
 
 pub mod roll_forward;
 
+pub mod check;
+
+pub mod security;
+
 pub mod backup_media;
+
+pub mod backup_rules;
 
 pub mod backup;
 

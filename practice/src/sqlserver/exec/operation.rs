@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use super::tables::shown;
-use crate::sqlserver::lang::statement::{Body, Execute, LoginChange, Reading, Text};
+use crate::sqlserver::lang::statement::{Body, Execute, LoginChange, Reading, Security, Text};
 use crate::sqlserver::tds::tokens::Command;
 
 /// A statement's name in the ledger and whether it writes; nothing for those that only steer.
@@ -48,6 +48,8 @@ pub fn operation(session: &Session, body: &Body) -> Option<(String, bool)> {
         Body::CheckDatabase { name, .. } => {
             (format!("dbcc checkdb {}", named(name)).trim_end().to_owned(), false)
         }
+        Body::DamagePage { .. } => ("dbcc writepage".to_owned(), true),
+        Body::Security(security) => (secured(security), true),
         Body::Commit => match &session.transaction.mark {
             Some(mark) if session.transaction.depth == 1 => (format!("mark {}", mark.name), true),
             _ if session.transaction.depth == 1 => ("commit".to_owned(), true),
@@ -62,6 +64,19 @@ pub fn operation(session: &Session, body: &Body) -> Option<(String, bool)> {
         }
         _ => return None,
     })
+}
+
+fn secured(security: &Security) -> String {
+    match security {
+        Security::CreateMasterKey => "create master key".to_owned(),
+        Security::CreateCertificate { name, .. } | Security::CertificateFromFile { name, .. } => {
+            format!("create certificate {name}")
+        }
+        Security::BackupCertificate { name, .. } => format!("backup certificate {name}"),
+        Security::DropCertificate(name) => format!("drop certificate {name}"),
+        Security::CreateCredential { name, .. } => format!("create credential {name}"),
+        Security::DropCredential(name) => format!("drop credential {name}"),
+    }
 }
 
 /// The words of a reading RESTORE.

@@ -71,7 +71,7 @@ fn given(session: &mut Session, argument: &Argument) -> Result<Given, SqlError> 
 /// 2812 for a procedure that is not there.
 pub fn call(session: &mut Session, name: &str, given: Vec<Given>, out: &mut Output) -> Done<i64> {
     let text = |name: &str, at: usize| -> Option<String> {
-        let by_name = given.iter().find(|argument| argument.name == name);
+        let by_name = given.iter().find(|argument| !name.is_empty() && argument.name == name);
         let found = by_name.or_else(|| given.get(at).filter(|argument| argument.name.is_empty()));
         found.filter(|argument| argument.value.0 != Value::Null).map(|argument| plain_text(&argument.value.0))
     };
@@ -114,7 +114,14 @@ pub fn call(session: &mut Session, name: &str, given: Vec<Given>, out: &mut Outp
         "xp_fixeddrives" => {
             let columns =
                 [Column::new("drive", SqlType::NVarChar(Width::Of(1))), Column::new("MB free", SqlType::Int)];
-            out.rows(&columns, &[vec![Value::Text("C".into()), Value::Integer(262_144)]], Command::Select)?;
+            out.rows(
+                &columns,
+                &[vec![
+                    Value::Text("C".into()),
+                    Value::Integer(session.instance.setup.installation.free_bytes >> 20),
+                ]],
+                Command::Select,
+            )?;
             Ok(0)
         }
         "sp_rename" => {

@@ -15,7 +15,7 @@ use crate::sqlserver::lang::statement::{Body, ReadMedia, Reading};
 use crate::sqlserver::sql_type::{SqlType, Width};
 use crate::sqlserver::store::database::{Access, COLLATION, model_shown};
 use crate::sqlserver::store::lsn::Lsn;
-use crate::sqlserver::store::media::{MediaHeader, SetHeader, SetKind, SetOnMedia};
+use crate::sqlserver::store::media::{Encrypted, MediaHeader, SetHeader, SetKind, SetOnMedia};
 use crate::sqlserver::tds::tokens::{Column, Command};
 use crate::sqlserver::value::Value;
 
@@ -36,15 +36,21 @@ fn answer(session: &mut Session, read: &ReadMedia, out: &mut Output) -> Done<()>
                 None => None,
             };
             if let Some(position) = chosen {
-                opened.set(position)?;
+                opened.header_of(position)?;
+            } else if media.sets.is_empty() {
+                // An incomplete set is shown; none at all is an error.
+                opened.header_of(1)?;
             }
             let sets = media
                 .sets
                 .iter()
                 .enumerate()
                 .filter(|(at, _)| chosen.is_none_or(|position| position == at + 1));
-            let rows: Vec<_> = sets.map(|(at, set)| cells(header_row(set, at + 1, &media.header))).collect();
-            out.rows(&header_columns(), &rows, Command::RestoreRows)?;
+            let width =
+                if session.instance.setup.installation.major < 16 { COLUMNS_BEFORE_2022 } else { usize::MAX };
+            let shown = |row: Vec<Cell>| row.into_iter().take(width).collect::<Vec<_>>();
+            let rows: Vec<_> = sets.map(|(at, set)| cells(shown(header_row(set, at + 1)))).collect();
+            out.rows(&columns(shown(header_cells(None, 0))), &rows, Command::RestoreRows)?;
             out.done(0, Command::RestoreHeaderOnly, 0);
         }
         Reading::FileListOnly => {
@@ -119,13 +125,11 @@ fn size(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// HEADERONLY's columns; they do not depend on what the media hold.
-fn header_columns() -> Vec<Column> {
-    columns(header_cells(None, 0, None))
-}
+/// How many columns HEADERONLY has before 2022.
+const COLUMNS_BEFORE_2022: usize = 56;
 
-fn header_row(set: &SetOnMedia, position: usize, media: &MediaHeader) -> Vec<Cell> {
-    let mut row = header_cells(Some(&set.header), position, Some(media));
+fn header_row(set: &SetOnMedia, position: usize) -> Vec<Cell> {
+    let mut row = header_cells(Some(&set.header), position);
     if let (false, Some(name)) = (set.whole, row.first_mut()) {
         name.2 = Value::Text("*** INCOMPLETE ***".into());
     }
@@ -133,7 +137,7 @@ fn header_row(set: &SetOnMedia, position: usize, media: &MediaHeader) -> Vec<Cel
 }
 
 /// The 59 columns of HEADERONLY since 2022, in their order; NULL everywhere for no set.
-fn header_cells(set: Option<&SetHeader>, position: usize, media: Option<&MediaHeader>) -> Vec<Cell> {
+fn header_cells(set: Option<&SetHeader>, position: usize) -> Vec<Cell> {
     let part = |cells: Vec<Cell>| -> Vec<Cell> {
         // Without a set only names and types count.
         cells
@@ -152,7 +156,7 @@ fn header_cells(set: Option<&SetHeader>, position: usize, media: Option<&MediaHe
         moment("ExpirationDate", None),
         number("Compressed", SqlType::TinyInt, i64::from(is(|set| set.compressed))),
         number("Position", SqlType::SmallInt, place),
-        number("DeviceType", SqlType::TinyInt, 2),
+        number("DeviceType", SqlType::TinyInt, set.map_or(2, |set| set.device_type)),
         text("UserName", 128, words(|set| Some(&set.user))),
         text("ServerName", 128, words(|set| Some(&set.server))),
         text("DatabaseName", 128, words(|set| Some(&set.database))),
@@ -169,11 +173,11 @@ fn header_cells(set: Option<&SetHeader>, position: usize, media: Option<&MediaHe
         number("CodePage", SqlType::SmallInt, 0),
         number("UnicodeLocaleId", SqlType::Int, 1033),
         number("UnicodeComparisonStyle", SqlType::Int, 196_609),
-        number("CompatibilityLevel", SqlType::TinyInt, 160),
+        number("CompatibilityLevel", SqlType::TinyInt, set.map_or(0, |set| set.software.0 * 10)),
         number("SoftwareVendorId", SqlType::Int, 4608),
-        number("SoftwareVersionMajor", SqlType::Int, 16),
+        number("SoftwareVersionMajor", SqlType::Int, set.map_or(0, |set| set.software.0)),
         number("SoftwareVersionMinor", SqlType::Int, 0),
-        number("SoftwareVersionBuild", SqlType::Int, 4236),
+        number("SoftwareVersionBuild", SqlType::Int, set.map_or(0, |set| set.software.1)),
         text("MachineName", 128, words(|set| Some(&set.server))),
         number("Flags", SqlType::Int, set.map_or(0, flags)),
     ];
@@ -187,7 +191,7 @@ fn header_cells(set: Option<&SetHeader>, position: usize, media: Option<&MediaHe
         bit("IsReadOnly", is(|set| set.read_only)),
         bit("IsSingleUser", is(|set| set.access == Access::SingleUser)),
         bit("HasBackupChecksums", is(|set| set.has_checksums)),
-        bit("IsDamaged", false),
+        bit("IsDamaged", is(|set| set.is_damaged)),
         bit("BeginsLogChain", is(|set| set.begins_chain)),
         bit("HasIncompleteMetaData", false),
         bit("IsForceOffline", false),
@@ -204,14 +208,26 @@ fn header_cells(set: Option<&SetHeader>, position: usize, media: Option<&MediaHe
         guid("BackupSetGUID", set.map(|set| set.guid)),
         number("CompressedBackupSize", SqlType::BigInt, set.map_or(0, |set| size(set.size))),
         number("Containment", SqlType::TinyInt, 0),
-        text("KeyAlgorithm", 32, None),
-        ("EncryptorThumbprint", SqlType::VarBinary(Width::Of(20)), Value::Null),
-        text("EncryptorType", 32, None),
+    ];
+    let newest = vec![
         moment("LastValidRestoreTime", set.and_then(|set| set.last_valid_restore)),
         number("TimeZone", SqlType::SmallInt, 0),
-        text("CompressionAlgorithm", 32, media.filter(|media| media.compressed).map(|_| "MS_XPRESS")),
+        text("CompressionAlgorithm", 32, words(|set| set.algorithm.as_deref())),
     ];
-    part([head, tail].concat())
+    part([head, tail, key_cells(set.and_then(|set| set.encrypted.as_ref())), newest].concat())
+}
+
+/// What a set is encrypted with.
+fn key_cells(lock: Option<&Encrypted>) -> Vec<Cell> {
+    vec![
+        text("KeyAlgorithm", 32, lock.map(|lock| lock.algorithm.as_str())),
+        (
+            "EncryptorThumbprint",
+            SqlType::VarBinary(Width::Of(20)),
+            lock.map_or(Value::Null, |lock| Value::Blob(lock.thumbprint.clone())),
+        ),
+        text("EncryptorType", 32, lock.map(|_| "CERTIFICATE")),
+    ]
 }
 
 /// FILELISTONLY's 22 columns for one file.
@@ -264,7 +280,7 @@ fn label_row(media: &MediaHeader) -> Vec<Cell> {
         text("SoftwareName", 128, Some("Microsoft SQL Server")),
         number("SoftwareVendorId", SqlType::Int, 4608),
         moment("MediaDate", Some(media.made)),
-        count("Mirror_Count", 1),
+        count("Mirror_Count", media.mirrors),
         bit("IsCompressed", media.compressed),
     ]
 }

@@ -265,6 +265,11 @@ mod tests {
             file_sizes: Vec::new(),
             database_version: 957,
             created_by: String::new(),
+            algorithm: None,
+            encrypted: None,
+            is_damaged: false,
+            software: (16, 4236),
+            device_type: 2,
         };
         (set, (1..=3).map(record).collect())
     }

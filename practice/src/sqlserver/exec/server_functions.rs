@@ -8,12 +8,11 @@ use crate::sqlserver::query::names::TypedValue;
 use crate::sqlserver::sql_type::{SqlType, Width};
 use crate::sqlserver::store::database::{COLLATION, DATABASE_VERSION, State, model_shown};
 use crate::sqlserver::store::functions::compare;
-use crate::sqlserver::store::instance::VERSION_TEXT;
 use crate::sqlserver::store::logins::Role;
 use crate::sqlserver::value::Value;
 
 /// What `@@VERSION` says.
-const BANNER: &str = "Microsoft SQL Server 2022 (practice server of Drydock) - 16.0.4236.2 (X64)";
+const BANNER: &str = "Microsoft SQL Server (practice server of Drydock) - ";
 
 /// Calls a function; nothing when there is none of that name.
 ///
@@ -50,12 +49,23 @@ pub fn call(
             let login = text(1).unwrap_or_else(|| session.client.login.clone());
             let catalog = session.instance.catalog();
             let role = text(0).and_then(|role| Role::named(&role));
-            flag(i64::from(role.is_some_and(|role| catalog.has_role(&login, role))))
+            let is_full = session.instance.setup.installation.is_sysadmin;
+            let counts = |role: &Role| is_full || *role != Role::SysAdmin;
+            flag(i64::from(role.filter(counts).is_some_and(|role| catalog.has_role(&login, role))))
         }
         "HAS_PERMS_BY_NAME"
             if text(2).is_some_and(|right| right.eq_ignore_ascii_case("CREATE ANY DATABASE")) =>
         {
             flag(i64::from(session.instance.catalog().commands(&session.client.login, None)))
+        }
+        "FN_HADR_IS_PRIMARY_REPLICA" => {
+            let secondaries = &session.instance.setup.installation.secondaries;
+            let is_secondary = text(0).is_some_and(|name| secondaries.contains(&name));
+            Ok(Some((if is_secondary { Value::Integer(0) } else { Value::Null }, SqlType::Bit)))
+        }
+        "FN_HADR_BACKUP_IS_PREFERRED_REPLICA" => {
+            let is_preferred = session.instance.setup.installation.is_preferred_replica;
+            Ok(Some((Value::Integer(i64::from(is_preferred)), SqlType::Bit)))
         }
         "IS_MEMBER" | "IS_ROLEMEMBER" | "HAS_PERMS_BY_NAME" | "HAS_DBACCESS" => flag(1),
         "SUSER_SNAME" | "SUSER_NAME" | "ORIGINAL_LOGIN" | "SYSTEM_USER" | "SESSION_USER" => {
@@ -94,7 +104,10 @@ pub fn global(session: &Session, name: &str) -> Option<TypedValue> {
         "@@servername" | "@@servicename" => {
             Some((Value::Text(session.instance.setup.server_name.clone()), SqlType::SYSNAME))
         }
-        "@@version" => Some((Value::Text(BANNER.to_owned()), SqlType::NVarChar(Width::Of(300)))),
+        "@@version" => {
+            let text = format!("{BANNER}{} (X64)", session.instance.setup.installation.version());
+            Some((Value::Text(text), SqlType::NVarChar(Width::Of(300))))
+        }
         "@@lock_timeout" => int(session.options.lock_timeout.unwrap_or(-1)),
         "@@language" => Some((Value::Text("us_english".into()), SqlType::SYSNAME)),
         "@@identity" => {
@@ -118,17 +131,18 @@ fn text_of(value: &Value) -> Option<String> {
 
 fn server_property(session: &Session, property: &str) -> Value {
     let setup = &session.instance.setup;
+    let installation = &setup.installation;
     let text = |text: &str| Value::Text(text.to_owned());
     let dir =
         |dir: std::path::PathBuf| Value::Text(format!("{}{}", dir.display(), std::path::MAIN_SEPARATOR));
     match property.to_lowercase().as_str() {
-        "productversion" => text(VERSION_TEXT),
-        "productmajorversion" => text("16"),
+        "productversion" => text(&installation.version()),
+        "productmajorversion" => text(&installation.major.to_string()),
         "productminorversion" => text("0"),
-        "productbuild" => text("4236"),
+        "productbuild" => text(&installation.build().to_string()),
         "productlevel" => text("RTM"),
-        "edition" => text("Developer Edition (64-bit)"),
-        "engineedition" => Value::Integer(3),
+        "edition" => text(installation.edition()),
+        "engineedition" => Value::Integer(installation.engine),
         "machinename" | "servername" | "computernamephysicalnetbios" => text(&setup.server_name),
         "collation" => text(COLLATION),
         "ishadrenabled"

@@ -5,6 +5,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::session::Session;
+use crate::sqlserver::store::certificate::Certificate;
 use crate::sqlserver::store::database::{COLLATION, DataFile, Database, Fork, State, model_shown};
 use crate::sqlserver::store::instance::Catalog;
 use crate::sqlserver::store::like::like;
@@ -51,7 +52,11 @@ pub(super) fn database_name(session: &Session, id: u32) -> String {
 
 pub(super) fn databases(session: &Session) -> Vec<Row> {
     let catalog = session.instance.catalog();
+    let installation = &session.instance.setup.installation;
+    let is_among = |names: &[String], database: &Database| names.contains(&database.name);
     let row = |database: &Database| {
+        let is_secondary = is_among(&installation.secondaries, database);
+        let is_snapshot = is_among(&installation.snapshots, database);
         let (access, access_name) = database.access.shown();
         let (model, model_name) = model_shown(database.model);
         let online = database.state == State::Online;
@@ -60,10 +65,10 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
         vec![
             text(&database.name),
             int(database.id),
-            Value::Null,
+            if is_snapshot { int(1) } else { Value::Null },
             Value::Blob(vec![1]),
             date(database.created),
-            fixed(160),
+            fixed(session.instance.setup.installation.compatibility()),
             if online { text(COLLATION) } else { Value::Null },
             fixed(access),
             text(access_name),
@@ -86,7 +91,7 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
             fixed(0),
             fixed(waits.0),
             text(waits.1),
-            Value::Null,
+            if is_secondary { guid(database.family) } else { Value::Null },
             Value::Null,
             guid(database.broker),
         ]
@@ -257,6 +262,17 @@ pub(super) fn locks(session: &Session) -> Vec<Row> {
             ]
         })
         .collect();
+    for (database, is_log, holder) in &catalog.backups {
+        let what = if *is_log { "BULKOP_BACKUP_LOG" } else { "BULKOP_BACKUP_DB" };
+        let words = [
+            text("U"),
+            text("LOCK"),
+            text("GRANT"),
+            Value::Integer(i64::from(*holder)),
+            text("SHARED_TRANSACTION_WORKSPACE"),
+        ];
+        rows.push([vec![text("DATABASE"), text(what), int(*database), text("")], words.to_vec()].concat());
+    }
     for (id, entry) in &catalog.sessions {
         let holder = Value::Integer(i64::from(*id));
         let words = [text("S"), text("LOCK"), text("GRANT"), holder, text("SHARED_TRANSACTION_WORKSPACE")];
@@ -278,11 +294,43 @@ pub(super) fn volumes(session: &Session) -> Vec<Row> {
                 .map(|root| root.to_string_lossy().into_owned())
                 .unwrap_or_default();
             let words = [text(&root), text("practice"), text("practice"), text("practice")];
-            let sizes = [Value::Integer(512 << 30), Value::Integer(256 << 30)];
+            let free = session.instance.setup.installation.free_bytes;
+            let sizes = [Value::Integer(512 << 30), Value::Integer(free)];
             rows.push([vec![int(database.id), int(file.id)], words.to_vec(), sizes.to_vec()].concat());
         }
     }
     rows
+}
+
+pub(super) fn certificates(session: &Session) -> Vec<Row> {
+    let catalog = session.instance.catalog();
+    let row = |own: &Certificate| {
+        vec![
+            text(&own.name),
+            int(own.id),
+            int(1),
+            text(if own.has_key { "MK" } else { "NA" }),
+            Value::Blob(own.thumbprint.clone()),
+            text(&own.subject),
+            date(own.expires),
+            own.backed_up.map_or(Value::Null, date),
+        ]
+    };
+    catalog.secured.certificates.iter().map(row).collect()
+}
+
+pub(super) fn credentials(session: &Session) -> Vec<Row> {
+    let catalog = session.instance.catalog();
+    let mut rows = Vec::new();
+    for (id, (name, identity)) in (65_536..).zip(&catalog.secured.credentials) {
+        rows.push(vec![int(id), text(name), text(identity)]);
+    }
+    rows
+}
+
+pub(super) fn master_key(session: &Session) -> Vec<Row> {
+    let has_key = session.instance.catalog().secured.has_master_key;
+    if has_key { vec![vec![text("##MS_DatabaseMasterKey##"), int(101)]] } else { Vec::new() }
 }
 
 pub(super) fn argument(arguments: &[Value], at: usize) -> &str {

@@ -3,8 +3,8 @@
 use super::session::Session;
 use super::tables::alias;
 use super::view_rows::{
-    Row, argument, database_name, databases, date, enumerated, file_exists, files, int, locks,
-    recovery_status, requests, sessions, text, volumes, with_nulls,
+    Row, argument, certificates, credentials, database_name, databases, date, enumerated, file_exists, files,
+    int, locks, master_key, recovery_status, requests, sessions, text, volumes, with_nulls,
 };
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::ObjectName;
@@ -163,8 +163,14 @@ const VIEWS: &[View] = &[
     view(
         "sys.certificates",
         "name sysname!; certificate_id int!; principal_id int; pvt_key_encryption_type char(2)!; thumbprint varbinary(32)!; subject nvarchar(4000); expiry_date datetime; pvt_key_last_backup_date datetime",
-        Rows::State(|_| Vec::new()),
+        Rows::State(certificates),
     ),
+    view(
+        "sys.credentials",
+        "credential_id int!; name sysname!; credential_identity nvarchar(4000)",
+        Rows::State(credentials),
+    ),
+    view("sys.symmetric_keys", "name sysname!; symmetric_key_id int!", Rows::State(master_key)),
     view(
         "sys.dm_database_encryption_keys",
         "database_id int!; encryption_state int; key_algorithm nvarchar(32); encryptor_thumbprint varbinary(20); encryptor_type nvarchar(32)",

@@ -161,6 +161,9 @@ pub fn kill(cursor: &mut Cursor) -> Result<Body, SqlError> {
 pub fn dbcc(cursor: &mut Cursor) -> Result<Body, SqlError> {
     let line = cursor.line();
     let word = cursor.word()?;
+    if word == "WRITEPAGE" {
+        return write_page(cursor);
+    }
     if word != "CHECKDB" {
         return Err(SqlError::not_understood(format_args!("DBCC {word}")).at(line));
     }
@@ -172,12 +175,13 @@ pub fn dbcc(cursor: &mut Cursor) -> Result<Body, SqlError> {
         });
         cursor.expect_token(&Token::RParen)?;
     }
-    let mut no_messages = false;
+    let (mut no_messages, mut as_table) = (false, false);
     if cursor.accept("WITH") {
         loop {
             let line = cursor.line();
             match cursor.word()?.as_str() {
                 "NO_INFOMSGS" => no_messages = true,
+                "TABLERESULTS" => as_table = true,
                 "ALL_ERRORMSGS" | "PHYSICAL_ONLY" | "DATA_PURITY" | "EXTENDED_LOGICAL_CHECKS" | "TABLOCK" => {
                 }
                 "MAXDOP" => {
@@ -193,7 +197,29 @@ pub fn dbcc(cursor: &mut Cursor) -> Result<Body, SqlError> {
             }
         }
     }
-    Ok(Body::CheckDatabase { name, no_messages })
+    Ok(Body::CheckDatabase { name, no_messages, as_table })
+}
+
+/// `WRITEPAGE ('database', file, page, offset, length, 0x…, direct)`: what damages a page on purpose. What is written does not matter
+/// here: the page's checksum is wrong from now on.
+fn write_page(cursor: &mut Cursor) -> Result<Body, SqlError> {
+    let line = cursor.line();
+    cursor.expect_token(&Token::LParen)?;
+    let database = match cursor.peek() {
+        Token::Word(_) => cursor.name_or_variable()?,
+        _ => Text::Literal(cursor.string()?),
+    };
+    cursor.expect_token(&Token::Comma)?;
+    if cursor.number::<u64>()? != 1 {
+        return Err(SqlError::not_understood("DBCC WRITEPAGE of another file than the first").at(line));
+    }
+    cursor.expect_token(&Token::Comma)?;
+    let page = cursor.number()?;
+    while cursor.accept_token(&Token::Comma) {
+        cursor.advance();
+    }
+    cursor.expect_token(&Token::RParen)?;
+    Ok(Body::DamagePage { database, page })
 }
 
 /// Reads what follows SET, when it does not set a variable.

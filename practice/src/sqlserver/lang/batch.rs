@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use super::statement::{Argument, Body, Execute, Statement};
-use super::{admin, ddl, logins, media};
+use super::{admin, ddl, logins, media, security};
 use crate::sqlserver::error::SqlError;
 
 /// How deep blocks may stand in one another.
@@ -141,6 +141,9 @@ fn create(cursor: &mut Cursor) -> Result<Body, SqlError> {
         }
         return Ok(Body::CreateSchema(name));
     }
+    if let Some(body) = security::create(cursor)? {
+        return Ok(body);
+    }
     let unique = cursor.accept("UNIQUE");
     if !cursor.accept("CLUSTERED") {
         cursor.accept("NONCLUSTERED");
@@ -174,6 +177,7 @@ fn drop_object(cursor: &mut Cursor) -> Result<Body, SqlError> {
         "INDEX" => ddl::drop_index(cursor),
         "DATABASE" => admin::drop_databases(cursor),
         "LOGIN" => logins::drop_login(cursor),
+        what @ ("CERTIFICATE" | "CREDENTIAL") => security::drop_named(cursor, what),
         what => Err(SqlError::not_understood(format_args!("DROP {what}")).at(line)),
     }
 }

@@ -3,14 +3,20 @@
 use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
-use super::statement::{Backup, Body, Ending, ReadMedia, Reading, Restore, Stop, Text};
+use super::security::backup_certificate;
+use super::statement::{Backup, Body, Encryption, Ending, ReadMedia, Reading, Restore, Stop, Text};
 use crate::sqlserver::error::SqlError;
 
 /// Most devices of one statement.
 const DEVICES: usize = 64;
+/// Most copies beside the first.
+const MIRRORS: usize = 3;
 
 /// Reads what follows BACKUP.
 pub fn backup(cursor: &mut Cursor) -> Result<Body, SqlError> {
+    if cursor.accept("CERTIFICATE") {
+        return backup_certificate(cursor);
+    }
     let mut backup = Backup { log: cursor.accept("LOG"), ..Backup::default() };
     if !backup.log {
         cursor.expect("DATABASE")?;
@@ -21,8 +27,14 @@ pub fn backup(cursor: &mut Cursor) -> Result<Body, SqlError> {
     }
     cursor.advance();
     backup.devices = devices(cursor)?;
-    if cursor.is_at("MIRROR") {
-        return Err(SqlError::not_understood("MIRROR TO").at(cursor.line()));
+    while cursor.accept("MIRROR") {
+        cursor.expect("TO")?;
+        if backup.mirrors.len() == MIRRORS {
+            let text = format!("Too many backup mirrors are specified. Only {} are allowed.", MIRRORS + 1);
+            return Err(SqlError::new(3214, text).at(cursor.line()));
+        }
+        let mirror = devices(cursor)?;
+        backup.mirrors.push(mirror);
     }
     if cursor.accept("WITH") {
         loop {
@@ -40,9 +52,21 @@ fn devices(cursor: &mut Cursor) -> Result<Vec<Text>, SqlError> {
     loop {
         if cursor.accept("DISK") {
             cursor.expect_token(&Token::Eq)?;
-            devices.push(cursor.string_or_variable()?);
-        } else if cursor.is_at("URL") || cursor.is_at("TAPE") {
-            return Err(SqlError::not_understood("devices other than DISK").at(cursor.line()));
+            devices.push(match cursor.string_or_variable()? {
+                // To DISK a URL is a path like any other, and there is no such folder.
+                Text::Literal(path) if is_url(&path) => Text::Literal(format!("./{path}")),
+                path => path,
+            });
+        } else if cursor.accept("URL") {
+            cursor.expect_token(&Token::Eq)?;
+            let url = cursor.string_or_variable()?;
+            if matches!(&url, Text::Literal(text) if !is_url(text)) {
+                let text = "The URL provided does not meet specified requirements. The URL must be either resource URI or Shared Access Signature of resource URI.";
+                return Err(SqlError::new(3072, text).at(cursor.line()));
+            }
+            devices.push(url);
+        } else if cursor.is_at("TAPE") {
+            return Err(SqlError::not_understood("tapes").at(cursor.line()));
         } else {
             let line = cursor.line();
             let name = match cursor.name_or_variable()? {
@@ -70,9 +94,12 @@ fn backup_option(cursor: &mut Cursor, backup: &mut Backup) -> Result<(), SqlErro
     match word.as_str() {
         "DIFFERENTIAL" if !backup.log => backup.differential = true,
         "COPY_ONLY" => backup.copy_only = true,
-        "COMPRESSION" if *cursor.peek() == Token::LParen => {
-            return Err(SqlError::not_understood("COMPRESSION with an algorithm").at(line));
-        }
+        "COMPRESSION" if cursor.accept_token(&Token::LParen) => compression(cursor, backup)?,
+        "ENCRYPTION" => backup.encryption = Some(encryption(cursor)?),
+        "CREDENTIAL" => backup.credential = Some(assigned_text(cursor)?),
+        "BLOCKSIZE" => backup.block_size = Some(assigned_number(cursor)?),
+        "BUFFERCOUNT" => backup.buffer_count = Some(assigned_number(cursor)?),
+        "MAXTRANSFERSIZE" => backup.max_transfer = Some(assigned_number(cursor)?),
         "COMPRESSION" => backup.compression = Some(true),
         "NO_COMPRESSION" => backup.compression = Some(false),
         "CHECKSUM" => backup.checksum = true,
@@ -90,16 +117,71 @@ fn backup_option(cursor: &mut Cursor, backup: &mut Backup) -> Result<(), SqlErro
         "DESCRIPTION" => backup.description = Some(assigned_text(cursor)?),
         "MEDIANAME" => backup.media_name = Some(assigned_text(cursor)?),
         "MEDIADESCRIPTION" => backup.media_description = Some(assigned_text(cursor)?),
-        "BLOCKSIZE" | "BUFFERCOUNT" | "MAXTRANSFERSIZE" | "RETAINDAYS" => {
-            cursor.expect_token(&Token::Eq)?;
-            cursor.number_or_variable()?;
-        }
-        "ENCRYPTION" | "CREDENTIAL" | "EXPIREDATE" | "FILE_SNAPSHOT" | "METADATA_ONLY" | "SNAPSHOT" => {
+        "RETAINDAYS" => drop(assigned_number(cursor)?),
+        "EXPIREDATE" | "FILE_SNAPSHOT" | "METADATA_ONLY" | "SNAPSHOT" => {
             return Err(SqlError::not_understood(format_args!("the BACKUP option {word}")).at(line));
         }
         _ => return Err(not_an_option(&word, "BACKUP", line)),
     }
     Ok(())
+}
+
+/// `(ALGORITHM = ZSTD, LEVEL = HIGH)`, behind its parenthesis.
+fn compression(cursor: &mut Cursor, backup: &mut Backup) -> Result<(), SqlError> {
+    cursor.expect("ALGORITHM")?;
+    cursor.expect_token(&Token::Eq)?;
+    let line = cursor.line();
+    let algorithm = cursor.word()?;
+    if !["MS_XPRESS", "QAT_DEFLATE", "ZSTD"].contains(&algorithm.as_str()) {
+        return Err(not_an_option(&algorithm, "BACKUP", line));
+    }
+    if cursor.accept_token(&Token::Comma) {
+        cursor.expect("LEVEL")?;
+        cursor.expect_token(&Token::Eq)?;
+        let line = cursor.line();
+        let level = cursor.word()?;
+        if !["LOW", "MEDIUM", "HIGH"].contains(&level.as_str()) {
+            return Err(not_an_option(&level, "BACKUP", line));
+        }
+        backup.level = Some(level);
+    }
+    cursor.expect_token(&Token::RParen)?;
+    (backup.compression, backup.algorithm) = (Some(true), Some(algorithm));
+    Ok(())
+}
+
+/// `(ALGORITHM = AES_256, SERVER CERTIFICATE = name)`.
+fn encryption(cursor: &mut Cursor) -> Result<Encryption, SqlError> {
+    cursor.expect_token(&Token::LParen)?;
+    cursor.expect("ALGORITHM")?;
+    cursor.expect_token(&Token::Eq)?;
+    let line = cursor.line();
+    let algorithm = cursor.word()?;
+    if !["AES_128", "AES_192", "AES_256", "TRIPLE_DES_3KEY"].contains(&algorithm.as_str()) {
+        return Err(not_an_option(&algorithm, "BACKUP", line));
+    }
+    cursor.expect_token(&Token::Comma)?;
+    cursor.expect("SERVER")?;
+    if cursor.is_at("ASYMMETRIC") {
+        return Err(SqlError::not_understood("SERVER ASYMMETRIC KEY").at(line));
+    }
+    cursor.expect("CERTIFICATE")?;
+    cursor.expect_token(&Token::Eq)?;
+    let certificate = cursor.name()?;
+    cursor.expect_token(&Token::RParen)?;
+    Ok(Encryption { algorithm, certificate })
+}
+
+fn assigned_number(cursor: &mut Cursor) -> Result<Text, SqlError> {
+    cursor.expect_token(&Token::Eq)?;
+    cursor.number_or_variable()
+}
+
+/// Whether a device is a blob behind a URL.
+#[must_use]
+pub fn is_url(text: &str) -> bool {
+    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|own| own.eq_ignore_ascii_case(scheme));
+    begins("https://") || begins("s3://")
 }
 
 /// Reads what follows RESTORE.

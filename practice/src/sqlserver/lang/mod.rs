@@ -4,6 +4,8 @@ pub mod statement;
 
 pub mod cursor;
 
+pub mod security;
+
 pub mod media;
 
 pub mod ddl;

@@ -57,7 +57,9 @@ pub enum Body {
     Use(String),
     Kill { session: i64, status_only: bool },
     Login(LoginChange),
-    CheckDatabase { name: Option<Text>, no_messages: bool },
+    CheckDatabase { name: Option<Text>, no_messages: bool, as_table: bool },
+    DamagePage { database: Text, page: u64 },
+    Security(Box<Security>),
     Begin { name: Option<Text>, mark: Option<Mark> },
     Commit,
     Rollback,
@@ -241,6 +243,52 @@ pub struct Backup {
     pub description: Option<Text>,
     pub media_name: Option<Text>,
     pub media_description: Option<Text>,
+    pub mirrors: Vec<Vec<Text>>,
+    pub algorithm: Option<String>,
+    pub level: Option<String>,
+    pub encryption: Option<Encryption>,
+    pub credential: Option<Text>,
+    pub block_size: Option<Text>,
+    pub buffer_count: Option<Text>,
+    pub max_transfer: Option<Text>,
+}
+
+/// `ENCRYPTION (…)` of a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption {
+    /// The algorithm's word.
+    pub algorithm: String,
+    /// The certificate's name.
+    pub certificate: String,
+}
+
+/// Statements about certificates and what keeps them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Security {
+    CreateMasterKey,
+    CreateCertificate {
+        name: String,
+        subject: String,
+        expires: Option<String>,
+    },
+    /// The private key's file and password, where it has one.
+    CertificateFromFile {
+        name: String,
+        file: String,
+        key: Option<(String, String)>,
+    },
+    BackupCertificate {
+        name: String,
+        file: String,
+        key: Option<(String, String)>,
+    },
+    DropCertificate(String),
+    CreateCredential {
+        name: String,
+        identity: String,
+    },
+    DropCredential(String),
 }
 
 /// Where a restore stops.

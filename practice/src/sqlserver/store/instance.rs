@@ -7,10 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::certificate::Certificate;
 use super::database::{Access, DataFile, Database, Fork, State};
 use super::files;
 use super::guids::Guids;
+use super::installation::Installation;
 use super::log::Log;
 use super::logins::{Login, Role};
 use super::lsn::Lsn;
@@ -23,8 +26,6 @@ use crate::sqlserver::lang::statement::RecoveryModel;
 
 /// Version 16.0.4236, as bytes of the wire.
 pub const VERSION: [u8; 4] = [16, 0, 0x10, 0x8C];
-/// The version as text.
-pub const VERSION_TEXT: &str = "16.0.4236.2";
 /// The system's databases in the order of their ids.
 const SYSTEM: [&str; 4] = ["master", "tempdb", "model", "msdb"];
 
@@ -39,6 +40,8 @@ pub struct Setup {
     pub login: String,
     /// Its password.
     pub password: String,
+    /// What kind of server it plays.
+    pub installation: Installation,
 }
 
 impl Setup {
@@ -80,6 +83,23 @@ pub struct Catalog {
     pub locks: Vec<AppLock>,
     /// Who may log in; the first is the administrator that the server was started with.
     pub logins: Vec<Login>,
+    /// What `master` holds besides: certificates and credentials.
+    pub secured: Secured,
+    /// Damaged pages of data files, by the databases' bindings, which each restore draws anew.
+    pub damaged: Vec<(Uuid, u64)>,
+    /// Backups that run: the database, whether it is its log, the session.
+    pub backups: Vec<(u32, bool, i16)>,
+}
+
+/// What `master` holds besides databases.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Secured {
+    /// Whether it has a master key.
+    pub has_master_key: bool,
+    /// Certificates.
+    pub certificates: Vec<Certificate>,
+    /// Credentials: their names and identities.
+    pub credentials: Vec<(String, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,6 +108,10 @@ struct Saved {
     databases: Vec<Database>,
     #[serde(default)]
     logins: Vec<Login>,
+    #[serde(default)]
+    secured: Secured,
+    #[serde(default)]
+    damaged: Vec<(Uuid, u64)>,
 }
 
 impl Catalog {
@@ -119,6 +143,13 @@ impl Catalog {
     /// The database of that name, to be changed.
     pub fn named_mut(&mut self, name: &str) -> Option<&mut Database> {
         self.databases.values_mut().find(|database| same_name(&database.name, name))
+    }
+
+    /// The damaged pages of a database's data file.
+    #[must_use]
+    pub fn damaged_pages(&self, database: &Database) -> Vec<u64> {
+        let own = self.damaged.iter().filter(|(binding, _)| *binding == database.binding);
+        own.map(|(_, page)| *page).collect()
     }
 
     /// The sessions other than `session` that stand in a database or have changed it.
@@ -175,9 +206,13 @@ impl Instance {
         }
         let saved: Saved = match std::fs::read(setup.dir.join("instance.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Saved { guids: 0, databases: Vec::new(), logins: Vec::new() }
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Saved {
+                guids: 0,
+                databases: Vec::new(),
+                logins: Vec::new(),
+                secured: Secured::default(),
+                damaged: Vec::new(),
+            },
             Err(error) => return Err(error),
         };
         let fresh = saved.databases.is_empty();
@@ -187,6 +222,8 @@ impl Instance {
             .extend(saved.logins.into_iter().filter(|login| !login.name.eq_ignore_ascii_case(&setup.login)));
         let catalog = Catalog {
             logins,
+            secured: saved.secured,
+            damaged: saved.damaged,
             databases: saved.databases.into_iter().map(|database| (database.id, database)).collect(),
             ..Catalog::default()
         };
@@ -218,6 +255,8 @@ impl Instance {
             guids: self.guids.drawn(),
             databases: catalog.databases.values().cloned().collect(),
             logins: catalog.logins.iter().skip(1).cloned().collect(),
+            secured: catalog.secured.clone(),
+            damaged: catalog.damaged.clone(),
         };
         let path = self.setup.dir.join("instance.json");
         let fresh = path.with_extension("json.new");

@@ -38,6 +38,35 @@ pub struct MediaHeader {
     pub family_number: usize,
     pub made: DateTime<Utc>,
     pub compressed: bool,
+    /// Which copy of the media set this is, from 0.
+    #[serde(default)]
+    pub mirror: usize,
+    /// How many copies there are.
+    #[serde(default = "one")]
+    pub mirrors: usize,
+    /// `BLOCKSIZE`.
+    #[serde(default = "smallest_block")]
+    pub block: u32,
+    /// Whether its sets are encrypted; nothing is appended to such media.
+    #[serde(default)]
+    pub encrypted: bool,
+}
+
+const fn one() -> usize {
+    1
+}
+
+const fn smallest_block() -> u32 {
+    512
+}
+
+/// What a set is encrypted with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encrypted {
+    /// HEADERONLY's `KeyAlgorithm`.
+    pub algorithm: String,
+    /// HEADERONLY's `EncryptorThumbprint`.
+    pub thumbprint: Vec<u8>,
 }
 
 /// What a set backs up.
@@ -102,6 +131,28 @@ pub struct SetHeader {
     pub file_sizes: Vec<u64>,
     pub database_version: i64,
     pub created_by: String,
+    /// `CompressionAlgorithm`.
+    #[serde(default)]
+    pub algorithm: Option<String>,
+    #[serde(default)]
+    pub encrypted: Option<Encrypted>,
+    /// Whether pages of it were damaged when it was taken.
+    #[serde(default)]
+    pub is_damaged: bool,
+    /// The server's major version and build.
+    #[serde(default = "this_version")]
+    pub software: (i64, i64),
+    /// `DeviceType`: 2 is a file, 9 a URL.
+    #[serde(default = "disk")]
+    pub device_type: i64,
+}
+
+const fn this_version() -> (i64, i64) {
+    (16, 4236)
+}
+
+const fn disk() -> i64 {
+    2
 }
 
 /// A set as it stands in one file.

@@ -16,6 +16,8 @@ pub mod functions;
 
 pub mod database;
 
+pub mod certificate;
+
 pub mod media;
 
 pub mod files;
@@ -23,5 +25,6 @@ pub mod files;
 pub mod sessions;
 
 pub mod logins;
+pub mod installation;
 
 pub mod instance;
