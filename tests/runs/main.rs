@@ -14,6 +14,7 @@ mod signals;
 mod shipped;
 mod rehearsing;
 mod points;
+mod sql_plans;
 mod chains;
 mod grants;
 mod inner_plans;

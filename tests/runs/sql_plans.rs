@@ -1,0 +1,117 @@
+//! The plans of SQL Server alone, run in their order against practice servers: full, differential, logs; then back to a moment between two
+//! logs, proved by what is in the tables.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::world::{World, program};
+
+/// Practice servers as a process of their own; it ends when this is dropped.
+struct Practice(Child);
+
+impl Practice {
+    fn start(world: &World) -> Self {
+        let mut command = Command::new(program());
+        command.args(["practice", "--seed", "7", "--until-eof", "--fill"]).stdin(Stdio::piped());
+        for (flag, file) in [
+            ("--dir", "servers"),
+            ("--artifacts", "artifacts"),
+            ("--ports", "ports.json"),
+            ("--environment", "env.yaml"),
+        ] {
+            command.arg(flag).arg(world.path(file));
+        }
+        let practice = Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        for _ in 0..6_000 {
+            if world.path("ports.json").exists() {
+                return practice;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the practice servers do not answer");
+    }
+}
+
+impl Drop for Practice {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An agent is added; the answer is the server's time once that was committed.
+const ADD: &str = "drydock: v1
+name: add
+params: { id: { type: string, required: true } }
+targets: { sql: sqlserver }
+steps:
+  add:
+    uses: sqlserver.script
+    target: sql
+    with:
+      database: OctopusDB
+      sql: |
+        INSERT INTO [Octopus_Agents] ([Id], [Name], [Model], [EmbeddingModel], [CreatedAt]) VALUES (@id, @id, N'small', N'embed', SYSUTCDATETIME())
+      parameters: { id: \"{{ params.id }}\" }
+  now: { uses: sqlserver.query, target: sql, needs: [add], with: { sql: SELECT SYSUTCDATETIME() AS now } }
+outputs: { now: \"{{ steps.now.outputs.rows[0].now }}\" }
+";
+
+const AGENTS: &str = "drydock: v1
+name: agents
+targets: { sql: sqlserver }
+steps:
+  agents: { uses: sqlserver.query, target: sql, with: { database: OctopusDB, sql: \"SELECT Id FROM Octopus_Agents WHERE Name = Id ORDER BY Id\" } }
+outputs: { ids: \"{{ steps.agents.outputs.rows }}\" }
+";
+
+struct Story {
+    world: World,
+    runs: u32,
+}
+
+impl Story {
+    /// A plan run to its end; what it gives.
+    fn run(&mut self, plan: &str, more: &str) -> Value {
+        self.runs += 1;
+        let id = format!("r{}", self.runs);
+        self.world.drydock(&format!("run {plan} -e env.yaml --run-id {id} {more}")).with_exit(0);
+        let shown = self.world.drydock(&format!("runs show {id} --format json")).with_exit(0).stdout;
+        serde_json::from_str::<Value>(&shown).unwrap()["outputs"].clone()
+    }
+
+    fn shipped(&mut self, plan: &str, more: &str) -> Value {
+        let plan = format!("{}/../plans/octopus/{plan}.yaml", env!("CARGO_MANIFEST_DIR"));
+        self.run(&plan, more)
+    }
+
+    fn agents(&mut self) -> Vec<String> {
+        let ids = self.run("agents.yaml", "")["ids"].clone();
+        ids.as_array().unwrap().iter().map(|row| row["Id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+#[test]
+fn a_moment_between_two_logs_comes_back() {
+    let world = World::plan("").write("add.yaml", ADD).write("agents.yaml", AGENTS);
+    let _practice = Practice::start(&world);
+    let mut story = Story { world, runs: 0 };
+    story.shipped("sql-full", "");
+    story.run("add.yaml", "-p id=after_full");
+    story.shipped("sql-differential", "");
+    story.shipped("sql-log", "");
+    let moment = story.run("add.yaml", "-p id=before_the_moment")["now"].as_str().unwrap().to_owned();
+    // A `datetime` holds three thousandths of a second and a bit.
+    std::thread::sleep(Duration::from_millis(20));
+    story.run("add.yaml", "-p id=after_the_moment");
+    story.shipped("sql-log", "");
+    story.run("add.yaml", "-p id=never_backed_up");
+    assert_eq!(story.agents(), ["after_full", "after_the_moment", "before_the_moment", "never_backed_up"]);
+    let to = chrono::DateTime::parse_from_rfc3339(&moment).unwrap() + chrono::TimeDelta::milliseconds(10);
+    let restored = story.shipped("sql-restore", &format!("-p at={}", to.to_rfc3339()));
+    assert_eq!(story.agents(), ["after_full", "before_the_moment"]);
+    let reached = chrono::DateTime::parse_from_rfc3339(restored["recovered_to"].as_str().unwrap()).unwrap();
+    assert_eq!(reached.timestamp_millis(), to.timestamp_millis());
+}
