@@ -162,10 +162,20 @@ fn path_in(
     Err(StepError::internal("no file name is free"))
 }
 
+/// The most bytes of a file's name before its extension: Linux has room for 255, Windows for as many characters.
+const LONGEST_STEM: usize = 200;
+
 /// The text with `_` for each character that a file's name may not have on one of the systems.
 fn plain(text: &str) -> String {
     let may = |c: char| !c.is_control() && !"<>:\"/\\|?*".contains(c);
-    text.chars().map(|c| if may(c) { c } else { '_' }).take(100).collect()
+    let mut plain = String::new();
+    for c in text.chars().map(|c| if may(c) { c } else { '_' }) {
+        if plain.len() + c.len_utf8() > LONGEST_STEM {
+            break;
+        }
+        plain.push(c);
+    }
+    plain
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod world;
 mod connecting;
+mod names;
 mod query;
 mod script;
 mod mark;

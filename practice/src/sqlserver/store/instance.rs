@@ -114,6 +114,9 @@ struct Saved {
     damaged: Vec<(Uuid, u64)>,
 }
 
+/// The most bytes of a database's name in the names of its files.
+const LONGEST_STEM: usize = 200;
+
 impl Catalog {
     /// The login of that name, case not counting.
     #[must_use]
@@ -308,6 +311,13 @@ impl Instance {
         // A name may hold what a path must not.
         let safe: String =
             name.chars().map(|c| if c.is_alphanumeric() || "-_. ".contains(c) { c } else { '_' }).collect();
+        // Nor may it be longer than a file's name may be here; a GUID tells those apart that begin alike.
+        let safe = if safe.len() <= LONGEST_STEM {
+            safe
+        } else {
+            let fits = safe.char_indices().map(|(at, _)| at).take_while(|at| *at <= LONGEST_STEM - 40);
+            format!("{}-{}", &safe[..fits.last().unwrap_or_default()], self.guids.next())
+        };
         let file =
             |id, logical, path, is_log| DataFile { id, logical, path, is_log, guid: self.guids.next() };
         vec![
