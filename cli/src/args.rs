@@ -316,6 +316,10 @@ pub(crate) struct PracticeArgs {
     /// Rules of what shall go wrong, a JSON array
     #[arg(long, value_name = "FILE")]
     pub(crate) faults: Option<PathBuf>,
+    /// What the SQL Server is, as JSON: major (13 to 17), engine (2 Standard, 3 Enterprise, 4 Express, 5 and 8 managed), free_bytes, urls,
+    /// secondaries, snapshots, is_preferred_replica, is_sysadmin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sqlserver: Option<PathBuf>,
     /// The folder of the artifact store that the environment names
     #[arg(long, value_name = "DIR")]
     pub(crate) artifacts: Option<PathBuf>,
@@ -404,6 +408,9 @@ pub(crate) struct RunOptions {
     /// The server's own name, for a destructive run in a protected environment; repeatable
     #[arg(long, value_name = "SERVER")]
     pub(crate) confirm: Vec<String>,
+    /// Begin without asking the servers whether the steps can work
+    #[arg(long)]
+    pub(crate) no_preflight: bool,
 }
 
 /// What to do about an unfinished run.

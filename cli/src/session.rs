@@ -1,5 +1,6 @@
 //! Beginning, going on with and closing runs: what `run`, `resume`, `abandon` and `approve` share. Main type: [`Session`].
 
+mod ahead;
 mod confirm;
 mod inner;
 

@@ -14,7 +14,7 @@ use crate::octopus::api::{Api, ApiOptions};
 use crate::octopus::{Addresses, DATABASE, QdrantAddress, SqlServerAddress};
 use crate::qdrant::{Qdrant, QdrantOptions};
 use crate::seed::Seed;
-use crate::sqlserver::{self, Attention};
+use crate::sqlserver::{self, Attention, Installation};
 use crate::tls::{Identity, IdentityError};
 
 /// What a set of practice servers is started with.
@@ -32,6 +32,8 @@ pub struct Options {
     pub faults: Option<String>,
     /// How many nodes Qdrant has; one is no cluster.
     pub qdrant_nodes: usize,
+    /// What kind of SQL Server is played.
+    pub sqlserver: Installation,
 }
 
 /// Why the servers could not be started.
@@ -115,7 +117,7 @@ struct Ground {
 /// # Errors
 /// [`StartError`] when a folder cannot be made, a port not be bound, or the fault rules make no sense.
 pub async fn start(options: Options) -> Result<Practice, StartError> {
-    let Options { seed, dir, clock, ledger, faults, qdrant_nodes } = options;
+    let Options { seed, dir, clock, ledger, faults, qdrant_nodes, sqlserver } = options;
     let seed = Seed(seed);
     let faults = faults.as_deref().map_or(Ok(Faults::default()), Faults::parse)?;
     let Ground { dir, identity, ca, password, key } = Ground::lay(&dir, seed)?;
@@ -124,7 +126,7 @@ pub async fn start(options: Options) -> Result<Practice, StartError> {
         None => Ledger::in_memory(clock.clone()),
     };
     let loopback = IpAddr::from([127, 0, 0, 1]);
-    let sqlserver = sqlserver::start(sqlserver::Options {
+    let options = sqlserver::Options {
         dir: dir.join("sqlserver"),
         bind: loopback,
         port: 0,
@@ -137,8 +139,8 @@ pub async fn start(options: Options) -> Result<Practice, StartError> {
         ledger: ledger.clone(),
         faults: faults.clone(),
         attention: Attention::Separate,
-    })
-    .await?;
+    };
+    let sqlserver = sqlserver::start_as(options, sqlserver).await?;
     let qdrant = QdrantOptions {
         dir: dir.join("qdrant"),
         nodes: qdrant_nodes,

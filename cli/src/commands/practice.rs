@@ -7,6 +7,7 @@ use std::sync::Arc;
 use drydock_machine::Exit;
 use drydock_practice::clock::Clock;
 use drydock_practice::server::{Options, Practice, start};
+use drydock_practice::sqlserver::Installation;
 
 use crate::args::PracticeArgs;
 use crate::session::{Refusal, Session, runtime};
@@ -22,6 +23,14 @@ pub(crate) fn practice(session: &Session, args: &PracticeArgs) -> Result<Exit, R
         .faults
         .as_deref()
         .map(|path| std::fs::read_to_string(path).map_err(|error| usage("cannot read", path, error)));
+    let sqlserver = match &args.sqlserver {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| usage("cannot read", path, error))?;
+            serde_json::from_str(&text)
+                .map_err(|error| Refusal::new(Exit::Usage, format!("{}: {error}", path.display())))?
+        }
+        None => Installation::default(),
+    };
     let now = session.outside.clock.clone();
     let options = Options {
         seed: args.seed,
@@ -32,6 +41,7 @@ pub(crate) fn practice(session: &Session, args: &PracticeArgs) -> Result<Exit, R
         ledger: args.ledger.clone(),
         faults: faults.transpose()?,
         qdrant_nodes: args.qdrant_nodes.into(),
+        sqlserver,
     };
     let artifacts = args
         .artifacts

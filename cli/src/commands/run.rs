@@ -24,6 +24,10 @@ pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> R
     let session = &session.confirmed(&options.confirm);
     let above = Above::outermost(&loaded.path);
     session.confirm(&loaded, &plan, &chosen, &above)?;
+    let unfinished_before = unfinished_run(session, &plan)?;
+    if !options.no_preflight && unfinished_before.is_none() {
+        session.look_ahead(&loaded, &plan, &chosen, &above)?;
+    }
     let held = session.state.hold()?;
     let unfinished = unfinished_run(session, &plan)?;
     if let Some((id, status)) = unfinished {

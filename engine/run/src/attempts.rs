@@ -120,6 +120,11 @@ impl Executor {
         inbox: &Sender<Message>,
     ) -> Result<drydock_step::Ended, StepError> {
         let (kind, ctx, given) = self.prepare(work, cancel, inbox).await?;
+        // What an earlier try left half done is asked about by reconciling; a step that begins is looked at before it changes anything.
+        let begins = work.attempt.check.is_none() && work.from.is_none() && work.notes.is_empty();
+        if begins && !kind.is_immediate() {
+            looked_at(kind, &ctx, &given).await?;
+        }
         kind.execute(&ctx, given, work.from.as_ref()).await
     }
 
@@ -203,6 +208,31 @@ impl Executor {
             Reconciled::Unknown(why) => Verdict::Unknown(self.services.redact_text(&why)),
         }
     }
+}
+
+/// Whether a step can work, now that all its inputs are known: a fatal finding is its failure, before anything was changed.
+///
+/// # Errors
+/// The first fatal finding.
+async fn looked_at(kind: &dyn Kind, ctx: &Ctx, given: &OwnedGiven) -> Result<(), StepError> {
+    let found = match ctx.or_cancelled(kind.preflight(ctx, given.clone())).await {
+        Ok(preflight) => preflight.findings,
+        Err(error) if error.code == "cancelled" => return Err(error),
+        // What cannot be asked beforehand is found out by doing it.
+        Err(error) => {
+            ctx.log(format!("it could not be looked at beforehand: {}", error.message));
+            return Ok(());
+        }
+    };
+    let (fatal, notes): (Vec<_>, Vec<_>) = found.into_iter().partition(|finding| finding.fatal);
+    for note in notes {
+        ctx.log(format!("note: {} [{}]", note.message, note.code));
+    }
+    let mut fatal = fatal.into_iter();
+    let Some(first) = fatal.next() else { return Ok(()) };
+    let others: Vec<String> = fatal.map(|other| format!("; {} [{}]", other.message, other.code)).collect();
+    let message = format!("nothing was done: {}{}", first.message, others.concat());
+    Err(StepError { code: first.code, message, help: first.help, transient: false, unknown: false })
 }
 
 fn panic_words(panic: &(dyn Any + Send)) -> &str {

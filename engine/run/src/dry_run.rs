@@ -3,16 +3,16 @@
 //! Steps are taken in the order of their needs. What a step would give is unknown, except for kinds that answer in a dry run; what
 //! follows from something unknown is shown as such and never guessed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use drydock_plan::expr::{Answer, Datum, EvalError, Expr, Scope, Seen, Truth};
-use drydock_plan::model::{Call, Step, StepIx};
+use drydock_plan::model::{Call, OnFailure, Step, StepIx};
 use drydock_plan::name::Name;
 use drydock_plan::rendered::Rendered;
 use drydock_step::kind::OwnedGiven;
 use drydock_step::{
-    Access, Action, Ctx, Ended, Facts, Given, Kind, PreflightFinding, RunsPlan, StepError, Touch,
+    Access, Action, Ctx, Effect, Ended, Facts, Given, Kind, PreflightFinding, RunsPlan, StepError, Touch,
 };
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -232,7 +232,7 @@ impl Work<'_> {
         });
         let services = self.services.clone();
         let kind = services.world.registry.kind_named(call.kind)?;
-        let facts = self.probe(shown, kind, call, &with).await;
+        let facts = self.probe(shown, step, kind, call, &with).await;
         match self.actions_of(call, &with, &facts) {
             Ok(actions) => shown.actions = actions,
             Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
@@ -285,6 +285,7 @@ impl Work<'_> {
     async fn probe(
         &mut self,
         shown: &DryStep,
+        step: &Step,
         kind: &dyn Kind,
         call: &Call,
         with: &IndexMap<String, Rendered>,
@@ -294,17 +295,47 @@ impl Work<'_> {
         }
         let ctx = self.ctx(&shown.id, call);
         let given = OwnedGiven { with: Arc::new(with.clone()), fill: None };
-        match kind.preflight(&ctx, given).await {
-            Ok(preflight) => {
-                let findings = preflight.findings.into_iter();
-                self.findings.extend(findings.map(|finding| DryFinding { step: shown.id.clone(), finding }));
-                preflight.facts
+        let (facts, findings, asked) = match kind.preflight(&ctx, given).await {
+            Ok(preflight) => (preflight.facts, preflight.findings, true),
+            Err(StepError { code, message, help, .. }) => {
+                (Facts::Null, vec![PreflightFinding { code, fatal: true, message, help }], false)
             }
-            Err(error) => {
-                self.refuse(&shown.id, &error.code, error.message, error.help);
-                Facts::Null
+        };
+        // A server that does not answer may be one that a program of the plan starts.
+        let changes = self.may_change(step, |before| {
+            let elsewhere = before.target.is_none() && !asked;
+            elsewhere || (before.target.is_some() && before.target == call.target)
+        });
+        self.findings.extend(findings.into_iter().map(|mut finding| {
+            if finding.fatal && changes {
+                finding.fatal = false;
+                finding.message.push_str("; unless a step before it changes that");
             }
+            DryFinding { step: shown.id.clone(), finding }
+        }));
+        facts
+    }
+
+    /// Whether what a step finds now may be otherwise when it runs, because a step that it needs writes where that counts; or whether nobody
+    /// minds when it fails.
+    fn may_change(&self, step: &Step, counts: impl Fn(&Call) -> bool) -> bool {
+        if step.finally || step.on_failure == OnFailure::Ignore {
+            return true;
         }
+        let plan = &self.services.plan;
+        let mut open: Vec<StepIx> = step.needs.clone();
+        let mut seen: HashSet<StepIx> = HashSet::new();
+        while let Some(ix) = open.pop() {
+            if !seen.insert(ix) {
+                continue;
+            }
+            let before = plan.step(ix);
+            if before.call.effect != Effect::Reads && counts(&before.call) {
+                return true;
+            }
+            open.extend(before.needs.iter().copied());
+        }
+        false
     }
 
     /// What the plan would do that a step runs: it is a part of this run, and what it destroys this run destroys.

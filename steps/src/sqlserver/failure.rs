@@ -281,7 +281,11 @@ impl From<Error> for Failure {
                 Self::Lost("the server closed the connection".into())
             }
             Error::Io { message, .. } => Self::Lost(message),
-            Error::Tls(why) => Self::Lost(format!("the encryption failed: {why}")),
+            // The library goes on with advice to programmers.
+            Error::Tls(why) => {
+                let why = why.split(" To connect anyway").next().unwrap_or_default();
+                Self::Lost(format!("the encryption failed: {}", why.trim_end_matches('.')))
+            }
             other => Self::Garbled(other.to_string()),
         }
     }

@@ -52,8 +52,15 @@ async fn every_name_goes_all_the_way() {
             CREATE TABLE [t] ([v] nvarchar(200) NOT NULL)";
         world.run(&name, tables).await;
         let of = |what: &str| format!("{what}{at}");
-        let full = step(&world, &of("full"), &Backup, json!({ "database": name, "type": "full", "name": name, "description": name })).await;
-        let script = json!({ "database": name, "sql": "INSERT INTO t VALUES (@v)", "parameters": { "v": name } });
+        let full = step(
+            &world,
+            &of("full"),
+            &Backup,
+            json!({ "database": name, "type": "full", "name": name, "description": name }),
+        )
+        .await;
+        let script =
+            json!({ "database": name, "sql": "INSERT INTO t VALUES (@v)", "parameters": { "v": name } });
         step(&world, &of("script"), &Script, script).await;
         let mark = json!({ "mark": of("dd_"), "databases": { "x": name }, "rows": ["t"] });
         let mark = step(&world, &of("mark"), &Mark, mark).await;
@@ -64,7 +71,8 @@ async fn every_name_goes_all_the_way() {
         let restore = json!({ "database": name, "into": into, "chain": [full, log], "replace": true });
         let restored = step(&world, &of("restore"), &Restore, restore).await;
         assert_eq!(restored["database"], json!(into));
-        let query = json!({ "database": into, "sql": "SELECT v FROM t WHERE v = @v", "parameters": { "v": name } });
+        let query =
+            json!({ "database": into, "sql": "SELECT v FROM t WHERE v = @v", "parameters": { "v": name } });
         assert_eq!(step(&world, &of("query"), &Query, query).await["rows"], json!([{ "v": name }]));
         step(&world, &of("ef"), &Update, json!({ "database": into, "script": "m.sql" })).await;
         // The next round's names must not be in the way of a server that somebody else uses.

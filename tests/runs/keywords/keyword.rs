@@ -258,7 +258,8 @@ impl Keyword {
         } else {
             let (edit, _, words) = self.wrong();
             let world = self.world(&server, Some(*edit)).write("open", "");
-            self.command(&world, "run plan.yaml --run-id r", Some(*edit)).with_exit(20).says(words);
+            self.command(&world, "run plan.yaml --run-id r", Some(*edit)).with_exit(11).says(words);
+            assert!(!world.path(".drydock/r").exists(), "what cannot succeed began");
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::Deserialize;
+
 use super::database::DATABASE_VERSION;
 
 /// `EngineEdition` of Standard.
@@ -16,7 +18,8 @@ pub const AZURE_DATABASE: i64 = 5;
 pub const MANAGED_INSTANCE: i64 = 8;
 
 /// The version, the edition and the surroundings of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Installation {
     /// The major version: 16 is 2022.
     pub major: u8,

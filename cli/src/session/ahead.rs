@@ -1,0 +1,48 @@
+//! Looking ahead: what speaks against a run is found before it begins, while nothing is changed yet.
+
+use std::sync::Arc;
+
+use drydock_machine::Exit;
+use drydock_plan::model::Plan;
+use drydock_run::dry_run::{DryFinding, DryOptions, dry_run};
+
+use super::{Above, Refusal, Session, runtime};
+use crate::formats::Format;
+use crate::load::Loaded;
+
+impl Session {
+    /// Asks the servers of a plan, only reading, whether its steps can work. A plan without targets has nobody to ask.
+    pub(crate) fn look_ahead(
+        &self,
+        loaded: &Loaded,
+        plan: &Arc<Plan>,
+        chosen: &DryOptions,
+        above: &Above,
+    ) -> Result<(), Refusal> {
+        if plan.targets.is_empty() {
+            return Ok(());
+        }
+        let services = self.looking(loaded, plan.clone(), above)?;
+        let runtime = runtime()?;
+        let options = DryOptions { probe: true, ..chosen.clone() };
+        let shown = runtime.block_on(dry_run(&services, &options));
+        runtime.shutdown_background();
+        let (fatal, notes): (Vec<&DryFinding>, Vec<&DryFinding>) =
+            shown.findings.iter().partition(|found| found.finding.fatal);
+        if self.common.format == Format::Text && self.common.verbose > 0 {
+            notes.iter().for_each(|note| eprintln!("note: {}", words(note)));
+        }
+        let Some(first) = fatal.first() else { return Ok(()) };
+        let all: Vec<String> = fatal.iter().map(|found| words(found)).collect();
+        let message = format!("this run cannot succeed, and nothing was started: {}", all.join("\n       "));
+        let way_on = "`--no-preflight` starts it all the same";
+        Err(Refusal::new(Exit::CannotSucceed, message).help(match &first.finding.help {
+            Some(help) => format!("{help}\n      {way_on}"),
+            None => way_on.to_owned(),
+        }))
+    }
+}
+
+fn words(found: &DryFinding) -> String {
+    format!("{}: {} [{}]", found.step, found.finding.message, found.finding.code)
+}
