@@ -296,6 +296,9 @@ pub(crate) struct PracticeArgs {
     /// Rules of what shall go wrong, a JSON array
     #[arg(long, value_name = "FILE")]
     pub(crate) faults: Option<PathBuf>,
+    /// The SQL Server to play: version, edition, URLs, as a JSON mapping
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sqlserver: Option<PathBuf>,
     /// The folder of the artifact store that the environment names
     #[arg(long, value_name = "DIR")]
     pub(crate) artifacts: Option<PathBuf>,

@@ -14,7 +14,7 @@ use crate::octopus::api::{Api, ApiOptions};
 use crate::octopus::{Addresses, DATABASE, QdrantAddress, SqlServerAddress};
 use crate::qdrant::{Qdrant, QdrantOptions};
 use crate::seed::Seed;
-use crate::sqlserver::{self, Attention};
+use crate::sqlserver::{self, Attention, Installation};
 use crate::tls::{Identity, IdentityError};
 
 /// What a set of practice servers is started with.
@@ -112,6 +112,14 @@ struct Ground {
 /// # Errors
 /// [`StartError`] when a folder cannot be made, a port not be bound, or the fault rules make no sense.
 pub async fn start(options: Options) -> Result<Practice, StartError> {
+    start_as(options, Installation::default()).await
+}
+
+/// The same with a SQL Server of another kind.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_as(options: Options, installation: Installation) -> Result<Practice, StartError> {
     let Options { seed, dir, clock, ledger, faults, qdrant_nodes } = options;
     let seed = Seed(seed);
     let faults = faults.as_deref().map_or(Ok(Faults::default()), Faults::parse)?;
@@ -121,7 +129,7 @@ pub async fn start(options: Options) -> Result<Practice, StartError> {
         None => Ledger::in_memory(clock.clone()),
     };
     let loopback = IpAddr::from([127, 0, 0, 1]);
-    let sqlserver = sqlserver::start(sqlserver::Options {
+    let sql = sqlserver::Options {
         dir: dir.join("sqlserver"),
         bind: loopback,
         port: 0,
@@ -134,8 +142,8 @@ pub async fn start(options: Options) -> Result<Practice, StartError> {
         ledger: ledger.clone(),
         faults: faults.clone(),
         attention: Attention::Separate,
-    })
-    .await?;
+    };
+    let sqlserver = sqlserver::start_as(sql, installation).await?;
     let qdrant = QdrantOptions {
         dir: dir.join("qdrant"),
         nodes: qdrant_nodes,

@@ -392,7 +392,7 @@ async fn urls_and_what_editions_have_not() {
     let blobs = dir.path().join("blobs");
     std::fs::create_dir(&blobs).unwrap();
     let url = "https://acct.blob.core.windows.net/c";
-    let playing = Installation { urls: vec![(url.into(), blobs)], engine: 4, ..Installation::default() };
+    let playing = Installation { urls: [(url.into(), blobs)].into(), engine: 4, ..Installation::default() };
     let world = World::playing(dir, Making::default(), playing).await;
     run(&mut world.connect().await, "CREATE DATABASE shop").await;
     let folder = world.media_path("").display().to_string();

@@ -44,7 +44,7 @@ use exec::output::Output;
 use exec::session::{Client, Session};
 use store::instance::{Instance, Setup};
 
-pub use store::installation::Installation;
+pub use store::installation::{Installation, NoInstallation};
 pub use tds::parse_client_message;
 
 /// How an attention is acknowledged.

@@ -207,8 +207,12 @@ impl BackupInputs {
             );
         }
         let transfer = self.max_transfer_size.value().and_then(|size| size.map(|size| size.0));
-        if !to_url && transfer.is_some_and(|bytes| bytes > LARGEST_TO_DISK) {
-            return bad("a transfer to a file is at most 4MiB", "make `max_transfer_size` smaller");
+        let to_s3 = self.to.value().is_none_or(|to| to.to_lowercase().starts_with("s3://"));
+        if !to_s3 && transfer.is_some_and(|bytes| bytes > LARGEST_TO_DISK) {
+            return bad(
+                "a transfer to a file or to Azure is at most 4MiB",
+                "make `max_transfer_size` smaller",
+            );
         }
         if self.buffer_count.value().is_some_and(|count| *count == Some(0)) {
             return bad("`buffer_count` is 0", "leave it out, and the server chooses");

@@ -35,6 +35,7 @@ mod backup_edition;
 mod backup_checks;
 pub mod backup;
 pub mod certificate;
+mod folder_listing;
 pub mod history_listing;
 mod restore_chain;
 mod check_database;

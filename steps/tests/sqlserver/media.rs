@@ -187,7 +187,7 @@ async fn an_encrypted_backup_is_read_only_with_its_certificate() {
 async fn a_url_needs_its_credential_and_lies_in_the_store_only_where_sees_says_so() {
     let container = "https://acct.blob.core.windows.net/backups";
     let with_urls = |dir: &std::path::Path| Installation {
-        urls: vec![(container.into(), dir.join("store/sql"))],
+        urls: [(container.into(), dir.join("store/sql"))].into(),
         ..Installation::default()
     };
     let world = World::playing("[]", with_urls).await;
@@ -462,5 +462,5 @@ async fn whoever_took_the_one_place_is_thrown_out_too_and_access_is_put_back_as_
     let single = world.connection().await;
     single.script().unwrap().run_script("Octopus", "SELECT 1").await.unwrap();
     taken(&world, "tail", with(json!({ "type": "tail" }))).await.unwrap();
-    assert_eq!(single.ping().await.unwrap_err().code, "sqlserver.596");
+    assert_eq!(single.ping().await.unwrap_err().code, "sqlserver.lost");
 }
