@@ -147,7 +147,7 @@ mod tests {
         check(&[set('L', 35, 40), set('L', 15, 30), full.clone()], Some(40), Some((30, 35)));
         check(&[set('L', 15, 30), full.clone()], Some(34), Some((30, 34)));
         check(&[set('L', 25, 30), full.clone()], None, Some((20, 25)));
-        check(&[full.clone()], Some(15), None);
+        check(std::slice::from_ref(&full), Some(15), None);
         check(&[full], Some(25), Some((20, 25)));
         check(&[set('L', 1, 2)], Some(9), None);
     }
