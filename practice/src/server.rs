@@ -32,8 +32,6 @@ pub struct Options {
     pub faults: Option<String>,
     /// How many nodes Qdrant has; one is no cluster.
     pub qdrant_nodes: usize,
-    /// What kind of SQL Server is played.
-    pub sqlserver: Installation,
 }
 
 /// Why the servers could not be started.
@@ -87,11 +85,8 @@ pub struct Practice {
     api: Api,
 }
 
-/// The administrator of the practice SQL Server.
+/// The one login of the practice SQL Server.
 const LOGIN: &str = "sa";
-
-/// The login of the Octopus API.
-const OCTOPUS_LOGIN: &str = "octopus";
 
 /// What the practice SQL Server calls itself.
 const SERVER_NAME: &str = "PRACTICE";
@@ -117,7 +112,15 @@ struct Ground {
 /// # Errors
 /// [`StartError`] when a folder cannot be made, a port not be bound, or the fault rules make no sense.
 pub async fn start(options: Options) -> Result<Practice, StartError> {
-    let Options { seed, dir, clock, ledger, faults, qdrant_nodes, sqlserver } = options;
+    start_as(options, Installation::default()).await
+}
+
+/// The same with a SQL Server of another kind.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_as(options: Options, installation: Installation) -> Result<Practice, StartError> {
+    let Options { seed, dir, clock, ledger, faults, qdrant_nodes } = options;
     let seed = Seed(seed);
     let faults = faults.as_deref().map_or(Ok(Faults::default()), Faults::parse)?;
     let Ground { dir, identity, ca, password, key } = Ground::lay(&dir, seed)?;
@@ -126,7 +129,7 @@ pub async fn start(options: Options) -> Result<Practice, StartError> {
         None => Ledger::in_memory(clock.clone()),
     };
     let loopback = IpAddr::from([127, 0, 0, 1]);
-    let options = sqlserver::Options {
+    let sql = sqlserver::Options {
         dir: dir.join("sqlserver"),
         bind: loopback,
         port: 0,
@@ -140,7 +143,7 @@ pub async fn start(options: Options) -> Result<Practice, StartError> {
         faults: faults.clone(),
         attention: Attention::Separate,
     };
-    let sqlserver = sqlserver::start_as(options, sqlserver).await?;
+    let sqlserver = sqlserver::start_as(sql, installation).await?;
     let qdrant = QdrantOptions {
         dir: dir.join("qdrant"),
         nodes: qdrant_nodes,
@@ -157,15 +160,7 @@ pub async fn start(options: Options) -> Result<Practice, StartError> {
         sqlserver: SqlServerAddress { host, port, user: LOGIN.into(), password, ca },
         qdrant: QdrantAddress { nodes: qdrant.urls(), api_key: key },
     };
-    // Octopus uses its database and administers nothing: one that is open to administrators alone keeps it out.
-    let own = SqlServerAddress {
-        user: OCTOPUS_LOGIN.into(),
-        password: format!("Octopus-{}", seed.uuid("octopus password").simple()),
-        ..addresses.sqlserver.clone()
-    };
-    sqlserver.make_login(&own.user, &own.password)?;
-    let own = Addresses { sqlserver: own, ..addresses.clone() };
-    let api = ApiOptions { addresses: own, seed, clock, ledger: ledger.clone(), faults };
+    let api = ApiOptions { addresses: addresses.clone(), seed, clock, ledger: ledger.clone(), faults };
     let api = Api::start(api).await.map_err(failed("starting the Octopus API in", &dir))?;
     let Addresses { sqlserver: sql, qdrant: vectors } = addresses;
     let ports = Ports { sqlserver: sql, qdrant: vectors, api: ApiAddress { url: api.url() } };

@@ -243,6 +243,7 @@ async fn files_that_are_no_backups_or_half_of_one() {
     let bytes = std::fs::read(asked.path("whole.bak")).unwrap();
     std::fs::write(asked.path("garbage.bak"), "no backup").unwrap();
     std::fs::write(asked.path("empty.bak"), "").unwrap();
+    std::fs::write(asked.path("tape.bkf"), "TAPE of another program").unwrap();
     std::fs::write(asked.path("cut.bak"), &bytes[..bytes.len() / 2]).unwrap();
     let set = bytes.windows(8).position(|part| part == b"DRYDOCKS").unwrap();
     std::fs::write(asked.path("label.bak"), &bytes[..set + 20]).unwrap();
@@ -252,6 +253,7 @@ async fn files_that_are_no_backups_or_half_of_one() {
     let [garbage, empty, cut, label, damaged, missing] =
         ["garbage.bak", "empty.bak", "cut.bak", "label.bak", "damaged.bak", "missing.bak"]
             .map(|name| asked.disk(name));
+    let tape = asked.disk("tape.bkf");
     let readers =
         [("HEADERONLY", HEADER), ("FILELISTONLY", FILES), ("LABELONLY", HEADER), ("VERIFYONLY", VERIFY)];
     for (what, command) in readers {
@@ -259,6 +261,7 @@ async fn files_that_are_no_backups_or_half_of_one() {
             (&missing, "ERROR 3201 state 2 class 16"),
             (&garbage, "ERROR 3241 state 0 class 16"),
             (&empty, "ERROR 3254 state 1 class 16"),
+            (&tape, "ERROR 3143 state 1 class 16"),
         ] {
             asked.refused(&format!("RESTORE {what} FROM {device}"), error, command).await;
         }
@@ -268,6 +271,7 @@ async fn files_that_are_no_backups_or_half_of_one() {
         (format!("RESTORE VERIFYONLY FROM {damaged}"), "ERROR 3189 state 1 class 16", VERIFY),
         (format!("RESTORE HEADERONLY FROM {label}"), "ERROR 3208 state 1 class 16", HEADER),
         (format!("RESTORE VERIFYONLY FROM {label}"), "ERROR 3208 state 1 class 16", VERIFY),
+        (format!("BACKUP DATABASE shop TO {tape}"), "ERROR 3143 state 1 class 16", DATABASE),
         (format!("BACKUP DATABASE shop TO {garbage}"), "ERROR 3242 state 1 class 16", DATABASE),
         (format!("BACKUP DATABASE shop TO {label}"), "ERROR 3266 state 1 class 16", DATABASE),
     ] {
@@ -392,7 +396,7 @@ async fn urls_and_what_editions_have_not() {
     let blobs = dir.path().join("blobs");
     std::fs::create_dir(&blobs).unwrap();
     let url = "https://acct.blob.core.windows.net/c";
-    let playing = Installation { urls: vec![(url.into(), blobs)], engine: 4, ..Installation::default() };
+    let playing = Installation { urls: [(url.into(), blobs)].into(), engine: 4, ..Installation::default() };
     let world = World::playing(dir, Making::default(), playing).await;
     run(&mut world.connect().await, "CREATE DATABASE shop").await;
     let folder = world.media_path("").display().to_string();

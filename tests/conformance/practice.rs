@@ -16,6 +16,9 @@ use crate::world::{World, program};
 /// How long the servers may take to answer, in steps of 10 ms.
 const PATIENCE: u32 = 6_000;
 
+/// The URL that the SQL Server can back up to.
+const URL: &str = "https://octopus.blob.core.windows.net/backups";
+
 /// The process; it ends when this is dropped.
 pub(crate) struct Practice {
     child: Child,
@@ -26,6 +29,11 @@ impl Practice {
     /// `ledger.jsonl`, the artifact store `artifacts`.
     pub(crate) fn start(world: &World, faults: &Value, data: &Value, setup: &str) -> Self {
         std::fs::write(world.path("faults.json"), faults.to_string()).unwrap();
+        // Where a case may put copies of its backups, and what lies behind the URL that it may back up to.
+        let (mirror, blobs) = (world.path("artifacts/sql/mirror"), world.path("artifacts/sql/blobs"));
+        [&mirror, &blobs].into_iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
+        let playing = json!({ "urls": { URL: blobs } });
+        std::fs::write(world.path("sqlserver.json"), playing.to_string()).unwrap();
         let mut command = Command::new(program());
         command.args(["practice", "--seed", "7", "--until-eof"]);
         for (flag, file) in [
@@ -35,6 +43,7 @@ impl Practice {
             ("--ledger", "ledger.jsonl"),
             ("--environment", "env.yaml"),
             ("--faults", "faults.json"),
+            ("--sqlserver", "sqlserver.json"),
         ] {
             command.arg(flag).arg(world.path(file));
         }
@@ -43,8 +52,6 @@ impl Practice {
         let mut practice = Self { child: command.spawn().unwrap() };
         let ports = practice.ports(&world.path("ports.json"));
         fill(&ports, data);
-        // Where a case may put copies of its backups.
-        std::fs::create_dir_all(world.path("artifacts/sql/mirror")).unwrap();
         let setup = setup.replace("{sql}", &world.path("artifacts/sql").display().to_string());
         if !setup.is_empty() {
             prepare(&ports, &setup);

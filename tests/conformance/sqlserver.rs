@@ -9,6 +9,7 @@ cases! {
     striped_backup
     mirrored_backup
     encrypted_backup
+    backup_to_a_url
     certificate_backup
     certificate_from_files
     mark
@@ -45,17 +46,18 @@ steps:
 
 /// A tail throws everybody out first; what was closed by a lost attempt is not closed again.
 fn tail_backup() -> Case {
-    Case::on_servers(
+    let case = Case::on_servers(
         "sqlserver.backup",
         Seen::Ledger,
-        Acting::Held(&[("alter database *", 1), ("backup log *", 1)]),
+        Acting::HeldAndMiddle(&[("backup log *", 1), ("alter database *", 1)]),
         "
 targets: { sql: sqlserver }
 steps:
   full: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
   step: { uses: sqlserver.backup, target: sql, needs: [full], with: { database: OctopusDB, type: tail } }
 ",
-    )
+    );
+    Case { repeats: &[("sql/OctopusDB_tail_#_r_step_#.trn", LEFTOVER)], ..case }
 }
 
 fn striped_backup() -> Case {
@@ -99,6 +101,25 @@ steps:
 ",
     )
     .with_setup(CERTIFICATE)
+}
+
+fn backup_to_a_url() -> Case {
+    Case::on_servers(
+        "sqlserver.backup",
+        Seen::Store("sql/blobs/OctopusDB_full_", ".bak"),
+        Acting::Held(&[("backup database *", 1)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  step:
+    uses: sqlserver.backup
+    target: sql
+    with: { database: OctopusDB, type: full, to: \"https://octopus.blob.core.windows.net/backups\" }
+",
+    )
+    .with_setup(
+        "CREATE CREDENTIAL [https://octopus.blob.core.windows.net/backups] WITH IDENTITY = 'SHARED ACCESS SIGNATURE', SECRET = 'sv=1'",
+    )
 }
 
 fn certificate_backup() -> Case {

@@ -46,6 +46,9 @@ fn what_is_not_understood_is_usage() {
     world.drydock("run plan.yaml --run-id ../r").with_exit(2).says("is no id of a run");
     world.drydock("explain DD999").with_exit(2).says("there is no code `DD999`");
     world.drydock("kinds flow.nop").with_exit(2).says("did you mean `flow.noop`?");
+    world.drydock("practice --sqlserver absent.json").with_exit(2).says("cannot read ");
+    let world = world.write("old.json", r#"{ "edition": "Express" }"#);
+    world.drydock("practice --sqlserver old.json").with_exit(2).says("unknown field `edition`");
     world.run().with_exit(0);
     world.run().with_exit(12).says("run r is there already");
 }

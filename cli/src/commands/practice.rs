@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use drydock_machine::Exit;
 use drydock_practice::clock::Clock;
-use drydock_practice::server::{Options, Practice, start};
-use drydock_practice::sqlserver::Installation;
+use drydock_practice::server::{Options, Practice, start_as};
+use drydock_practice::sqlserver::{Installation, NoInstallation};
 
 use crate::args::PracticeArgs;
 use crate::session::{Refusal, Session, runtime};
@@ -23,13 +23,15 @@ pub(crate) fn practice(session: &Session, args: &PracticeArgs) -> Result<Exit, R
         .faults
         .as_deref()
         .map(|path| std::fs::read_to_string(path).map_err(|error| usage("cannot read", path, error)));
-    let sqlserver = match &args.sqlserver {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| usage("cannot read", path, error))?;
-            serde_json::from_str(&text)
-                .map_err(|error| Refusal::new(Exit::Usage, format!("{}: {error}", path.display())))?
-        }
+    let installation = match &args.sqlserver {
         None => Installation::default(),
+        Some(path) => {
+            let path = session.outside.folder().join(path);
+            let text = std::fs::read_to_string(&path).map_err(|error| usage("cannot read", &path, error))?;
+            let refused =
+                |error: NoInstallation| Refusal::new(Exit::Usage, format!("{}: {error}", path.display()));
+            Installation::parse(&text).map_err(refused)?
+        }
     };
     let now = session.outside.clock.clone();
     let options = Options {
@@ -41,7 +43,6 @@ pub(crate) fn practice(session: &Session, args: &PracticeArgs) -> Result<Exit, R
         ledger: args.ledger.clone(),
         faults: faults.transpose()?,
         qdrant_nodes: args.qdrant_nodes.into(),
-        sqlserver,
     };
     let artifacts = args
         .artifacts
@@ -50,7 +51,7 @@ pub(crate) fn practice(session: &Session, args: &PracticeArgs) -> Result<Exit, R
     std::fs::create_dir_all(artifacts.join("sql"))
         .map_err(|error| usage("cannot make", &artifacts, error))?;
     let runtime = runtime()?;
-    let practice = runtime.block_on(start(options)).map_err(|error| {
+    let practice = runtime.block_on(start_as(options, installation)).map_err(|error| {
         Refusal::new(Exit::Usage, format!("the practice servers cannot be started: {error}"))
     })?;
     if args.fill {

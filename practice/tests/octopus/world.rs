@@ -8,7 +8,6 @@ use drydock_practice::clock::Clock;
 use drydock_practice::octopus::{DATABASE, fill};
 use drydock_practice::seed::Seed;
 use drydock_practice::server::{Options, Practice, start};
-use drydock_practice::sqlserver::Installation;
 use reqwest::{Client, Method};
 use serde_json::Value;
 use tiberius::{AuthMethod, Config, EncryptionLevel};
@@ -37,15 +36,7 @@ pub(crate) fn options(dir: &tempfile::TempDir) -> (Options, Arc<AtomicI64>) {
     let clock =
         Clock::new(Arc::new(move || DateTime::from_timestamp(source.load(Ordering::Relaxed), 0).unwrap()));
     let dir = dir.path().join("practice");
-    let options = Options {
-        seed: SEED,
-        dir,
-        clock,
-        ledger: None,
-        faults: None,
-        qdrant_nodes: 1,
-        sqlserver: Installation::default(),
-    };
+    let options = Options { seed: SEED, dir, clock, ledger: None, faults: None, qdrant_nodes: 1 };
     (options, seconds)
 }
 

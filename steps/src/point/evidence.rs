@@ -2,18 +2,19 @@
 
 use drydock_recovery::Time;
 use drydock_recovery::manifest::{
-    Artifact, BackupProof, Claim, CollectionEvidence, DatabaseEvidence, Evidence, MarkPlace, Marked, Opened,
-    QdrantEvidence, SnapshotPart, StoredBackup, Unproved,
+    Artifact, BackupProof, Certificate, Claim, CollectionEvidence, DatabaseEvidence, Evidence, MarkPlace,
+    Marked, Opened, QdrantEvidence, SnapshotPart, StoredBackup, Unproved,
 };
 use indexmap::IndexMap;
 
-use super::given::{BackupGiven, CollectionGiven, MarkGiven, QdrantGiven, SnapshotFile};
+use super::given::{BackupGiven, CertificateGiven, CollectionGiven, MarkGiven, QdrantGiven, SnapshotFile};
 use super::read_back::ReadBack;
 
 /// Everything that is sealed together.
 pub(super) struct Given<'a> {
     pub(super) mark: &'a MarkGiven,
     pub(super) sqlserver: &'a IndexMap<String, Vec<BackupGiven>>,
+    pub(super) certificates: &'a [CertificateGiven],
     pub(super) qdrant: Option<&'a QdrantGiven>,
 }
 
@@ -29,7 +30,8 @@ impl Given<'_> {
                 .flat_map(|one| one.snapshots.iter().map(move |file| (one, file)));
             files.filter_map(|(one, file)| Some(given.fetched(&one.collection, file)?.path.as_str()))
         });
-        backups.map(String::as_str).chain(snapshots).collect()
+        let certificates = self.certificates.iter().flat_map(|given| &given.artifacts);
+        backups.chain(certificates).map(String::as_str).chain(snapshots).collect()
     }
 
     /// The point once marked.
@@ -52,7 +54,7 @@ pub(super) fn gathered(
 ) -> Evidence {
     let mut sqlserver = IndexMap::new();
     for (name, backups) in given.sqlserver {
-        if let Some(found) = database(name, backups, given.mark, read, unproved) {
+        if let Some(found) = database(name, backups, given, read, unproved) {
             sqlserver.insert(name.clone(), found);
         }
     }
@@ -78,7 +80,7 @@ pub(super) fn gathered(
 fn database(
     name: &str,
     backups: &[BackupGiven],
-    mark: &MarkGiven,
+    given: &Given<'_>,
     read: &ReadBack,
     unproved: &mut Vec<Unproved>,
 ) -> Option<DatabaseEvidence> {
@@ -90,9 +92,16 @@ fn database(
         recovery_fork: last.recovery_fork.clone(),
         recovery_model: last.recovery_model.clone(),
         backups: backups.iter().map(|given| stored(name, given, read, unproved)).collect(),
-        certificates: Vec::new(),
-        rows: mark.rows.get(name).cloned().unwrap_or_default(),
+        certificates: given.certificates.iter().map(|saved| escrowed(saved, read)).collect(),
+        rows: given.mark.rows.get(name).cloned().unwrap_or_default(),
     })
+}
+
+/// A certificate; it is in escrow when it and its private key were both read back from the store.
+fn escrowed(saved: &CertificateGiven, read: &ReadBack) -> Certificate {
+    let are_there = saved.artifacts.iter().all(|path| read.file(path).is_some());
+    let key = saved.artifacts.last().filter(|_| saved.artifacts.len() > 1 && are_there);
+    Certificate { thumbprint: saved.thumbprint.clone(), escrow: key.cloned() }
 }
 
 /// A backup with its files in the store. Where these are not all, the server has proved that it reads its own media.

@@ -1,4 +1,5 @@
-//! What the steps before a seal gave, as the seal reads it: [`Pointed`], [`MarkGiven`], [`BackupGiven`], [`QdrantGiven`].
+//! What the steps before a seal gave, as the seal reads it: [`Pointed`], [`MarkGiven`], [`BackupGiven`],
+//! [`CertificateGiven`], [`QdrantGiven`].
 
 use drydock_recovery::Time;
 use drydock_recovery::backup::Backup;
@@ -51,6 +52,15 @@ pub struct BackupGiven {
     pub(super) recovery_model: String,
     pub(super) family_guid: Guid,
     pub(super) recovery_fork: Guid,
+}
+
+/// The outputs of `sqlserver.certificate`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CertificateGiven {
+    pub(super) thumbprint: String,
+    /// Its file and the one of its private key in the store, where they lie in it.
+    #[serde(default)]
+    pub(super) artifacts: Vec<String>,
 }
 
 /// What the plan says of Qdrant.

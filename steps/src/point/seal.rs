@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::asked::proved_by_server;
 use super::catalogue::manifest_text;
 use super::evidence::{Given, gathered};
-use super::given::{BackupGiven, MarkGiven, Pointed, QdrantGiven};
+use super::given::{BackupGiven, CertificateGiven, MarkGiven, Pointed, QdrantGiven};
 use super::open::store_of;
 use super::read_back::ReadBack;
 use super::{layout, moment};
@@ -30,6 +30,8 @@ inputs! {
         mark: MarkGiven = known(Shape::Map(&Shape::Any)),
         /// For each database, by the name that the mark step gave it, the outputs of the `sqlserver.backup` steps: what leads from a base to the mark.
         sqlserver: IndexMap<String, Vec<BackupGiven>> = known(Shape::Map(&Shape::List(&Shape::Map(&Shape::Any)))),
+        /// The outputs of the `sqlserver.certificate` steps that saved what encrypts these backups.
+        certificates: Vec<CertificateGiven> = maybe(Shape::List(&Shape::Map(&Shape::Any))).or("[]"),
         /// The outputs of `qdrant.snapshot`, and of the `foreach` of `qdrant.fetch`.
         qdrant: Option<QdrantGiven> = maybe(Shape::Record(QDRANT)),
         /// The target that holds the truth: it is asked to read every backup.
@@ -114,6 +116,7 @@ async fn sealed(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Re
     let given = Given {
         mark: inputs.mark.known()?,
         sqlserver: inputs.sqlserver.known()?,
+        certificates: inputs.certificates.known()?,
         qdrant: inputs.qdrant.known()?.as_ref(),
     };
     let mut versions = IndexMap::new();

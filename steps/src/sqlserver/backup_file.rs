@@ -89,6 +89,11 @@ impl FileTemplate {
         Ok(Self { parts })
     }
 
+    /// Whether each attempt has a name of its own, whatever is there already.
+    pub(super) fn has_run(&self) -> bool {
+        self.parts.contains(&Part::Run)
+    }
+
     /// The files of a set striped over so many, without their folder.
     pub(super) fn names(&self, with: Filling<'_>, extension: &str, stripes: usize) -> Vec<String> {
         let (longest_database, longest_run) = LONGEST_PARTS;

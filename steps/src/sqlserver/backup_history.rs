@@ -101,7 +101,7 @@ pub(super) fn gap(sets: &[Earlier], fork: Option<&Guid>, next: Option<Lsn>) -> O
     let after = |set: &&Earlier| set.kind == 'L' && !set.copy_only && set.last >= full.last;
     let mut logs: Vec<&Earlier> = sets.iter().filter(on_fork).filter(after).collect();
     logs.sort_by_key(|log| (log.first, log.last));
-    let mut reached = logs.first()?.first.min(full.last);
+    let mut reached = logs.first().map_or(full.last, |log| log.first.min(full.last));
     let begins = logs.iter().map(|log| (log.first, log.last)).chain(next.map(|next| (next, next)));
     for (first, last) in begins {
         if first > reached {
@@ -147,7 +147,8 @@ mod tests {
         check(&[set('L', 35, 40), set('L', 15, 30), full.clone()], Some(40), Some((30, 35)));
         check(&[set('L', 15, 30), full.clone()], Some(34), Some((30, 34)));
         check(&[set('L', 25, 30), full.clone()], None, Some((20, 25)));
-        check(&[full], Some(15), None);
+        check(std::slice::from_ref(&full), Some(15), None);
+        check(&[full], Some(25), Some((20, 25)));
         check(&[set('L', 1, 2)], Some(9), None);
     }
 }

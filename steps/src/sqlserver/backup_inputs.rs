@@ -206,12 +206,43 @@ impl BackupInputs {
                 "leave `format` out, or say true",
             );
         }
+        self.places_fit_together()?;
         let transfer = self.max_transfer_size.value().and_then(|size| size.map(|size| size.0));
-        if !to_url && transfer.is_some_and(|bytes| bytes > LARGEST_TO_DISK) {
-            return bad("a transfer to a file is at most 4MiB", "make `max_transfer_size` smaller");
+        let to_s3 = self.to.value().is_none_or(|to| to.to_lowercase().starts_with("s3://"));
+        if !to_s3 && transfer.is_some_and(|bytes| bytes > LARGEST_TO_DISK) {
+            return bad(
+                "a transfer to a file or to Azure is at most 4MiB",
+                "make `max_transfer_size` smaller",
+            );
         }
         if self.buffer_count.value().is_some_and(|count| *count == Some(0)) {
             return bad("`buffer_count` is 0", "leave it out, and the server chooses");
+        }
+        Ok(())
+    }
+
+    /// Whether no file would be written twice, or over another that nobody can be asked about.
+    fn places_fit_together(&self) -> Result<(), StepError> {
+        let bad = |message: String, help: &str| Err(StepError::new("input", message).help(help));
+        let mirrors = self.mirror.value().into_iter().flatten();
+        let mut folders: Vec<&str> = self
+            .to
+            .value()
+            .into_iter()
+            .chain(mirrors)
+            .map(|folder| folder.trim_end_matches(['/', '\\']))
+            .collect();
+        let has_run = self.file.value().is_none_or(FileTemplate::has_run);
+        if let (false, Some(url)) = (has_run, folders.iter().find(|folder| is_url(folder))) {
+            let help = "put {run} into `file`: what is behind a URL cannot be asked for before, and would be written over";
+            return bad(format!("files below {url} would not be new ones for certain"), help);
+        }
+        folders.sort_unstable();
+        if let Some([twice, _]) = folders.windows(2).find(|two| two.first() == two.last()) {
+            return bad(
+                format!("two copies would lie in `{twice}`"),
+                "a mirror needs a folder of its own, best on other disks",
+            );
         }
         Ok(())
     }
@@ -271,6 +302,11 @@ mod tests {
             (json!({ "to": "s3://h/b", "format": false }), "to a URL cannot be appended"),
             (json!({ "max_transfer_size": "8MiB" }), "at most 4MiB"),
             (json!({ "buffer_count": 0 }), "`buffer_count` is 0"),
+            (json!({ "mirror": ["b", "sql/"] }), "two copies would lie in `sql`"),
+            (
+                json!({ "to": "s3://h/b", "file": "{database}_{type}_{time}" }),
+                "would not be new ones for certain",
+            ),
         ] {
             assert!(of(more.clone()).unwrap_err().contains(words), "{more}");
         }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use drydock_recovery::backup::{Backup, BackupType};
+use drydock_recovery::backup::BackupType;
 use drydock_step::{
     Access, Action, ActionKind, Ctx, Ended, Facts, Field, KindShape, Reconciled, Shape, StepError, StepKind,
     TargetNeed, Touch, inputs, maybe,
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::answer::{Answer, present};
 use super::backup::artifacts_of;
 use super::entry::ENTRY;
+use super::folder_listing::{Listed, found_in};
 use super::history::Recorded;
-use super::media::label_only;
 use super::owners::{LogTaken, Owner, owners};
 use super::paths::ServerPath;
 use super::sql::{Identifier, quoted};
@@ -73,27 +73,6 @@ const OUTPUTS: &[Field] = &[
 /// Lists backups.
 pub struct History;
 
-/// A backup, its set's name and login.
-struct Listed {
-    backup: Backup,
-    taken: LogTaken,
-}
-
-impl Listed {
-    fn of(recorded: Recorded) -> Self {
-        let text = |name: &str| recorded.set[name].as_str().map(str::to_owned);
-        let backup = recorded.backup;
-        let taken = LogTaken {
-            name: text("name"),
-            user: text("user_name").unwrap_or_default(),
-            server: backup.server.clone(),
-            device: backup.media.first().cloned().unwrap_or_default(),
-            at: backup.finished_at,
-        };
-        Self { backup, taken }
-    }
-}
-
 fn in_msdb(database: Option<&Identifier>, rows: usize) -> String {
     let only = database.map_or(String::new(), |name| format!(" AND bs.database_name = {}", name.quoted()));
     format!(
@@ -141,137 +120,6 @@ async fn remembered(
         listed.push(Listed::of(Recorded::of_msdb(row, media, facts)?));
     }
     Ok(listed)
-}
-
-/// The stripes of one media set that were found.
-struct Family {
-    set: String,
-    count: i64,
-    files: Vec<(i64, ServerPath)>,
-}
-
-/// What lies in a folder: each file is read on its own, so that a bad one hides nothing.
-async fn found_in(
-    ctx: &Ctx,
-    server: &SqlServerConnection,
-    folder: &ServerPath,
-    recursive: bool,
-    problems: &mut Vec<String>,
-) -> Result<Vec<Listed>, StepError> {
-    let files = files_in(server, folder, recursive).await?;
-    if files.is_empty() {
-        problems.push(format!("the server sees no files in {folder}"));
-    }
-    let mut families: Vec<Family> = Vec::new();
-    let count = files.len() as u64;
-    for (done, path) in (0..).zip(files) {
-        ctx.progress(done, Some(count), "files", format!("reading {path}"));
-        let doing = format!("reading the label of {path}");
-        let answer = match server.session().ask_long(&doing, &label_only(&path)).await {
-            Ok(answer) => answer,
-            Err(error) if error.transient => return Err(error),
-            Err(error) => {
-                problems.push(error.message);
-                continue;
-            }
-        };
-        let row = answer.first()?;
-        let set = row.guid("MediaSetId")?.map(|guid| guid.to_string()).unwrap_or_else(|| path.to_string());
-        let number = row.number("FamilySequenceNumber")?.unwrap_or(1);
-        let family = match families.iter().position(|family| family.set == set) {
-            Some(at) => families.get_mut(at),
-            None => {
-                families.push(Family {
-                    set,
-                    count: row.number("FamilyCount")?.unwrap_or(1),
-                    files: Vec::new(),
-                });
-                families.last_mut()
-            }
-        };
-        // A mirror's file is a second copy of the same stripe.
-        if let Some(family) = family.filter(|family| !family.files.iter().any(|(own, _)| *own == number)) {
-            family.files.push((number, path));
-        }
-    }
-    let mut listed = Vec::new();
-    for mut family in families {
-        family.files.sort_by_key(|(number, _)| *number);
-        listed.extend(headers(server, family, problems).await?);
-    }
-    Ok(listed)
-}
-
-/// The sets of one media set.
-async fn headers(
-    server: &SqlServerConnection,
-    family: Family,
-    problems: &mut Vec<String>,
-) -> Result<Vec<Listed>, StepError> {
-    let paths: Vec<ServerPath> = family.files.into_iter().map(|(_, path)| path).collect();
-    let first = paths.first().map_or(String::new(), ToString::to_string);
-    if (paths.len() as i64) < family.count {
-        problems.push(format!(
-            "{first} is one of {} stripes, and {} of them are here: its sets are told, and cannot be restored",
-            family.count,
-            paths.len()
-        ));
-    }
-    match Recorded::all_in_media(server.session(), server.facts().await?, &paths).await {
-        Ok(sets) => {
-            let (whole, cut): (Vec<_>, Vec<_>) =
-                sets.into_iter().partition(|set| set.set["name"] != "*** INCOMPLETE ***");
-            problems.extend(
-                cut.iter()
-                    .map(|set| format!("{first}: set {} was not written to its end", set.backup.position)),
-            );
-            // All stripes are needed, also those that are not here.
-            let count = u32::try_from(family.count).ok();
-            Ok(whole
-                .into_iter()
-                .map(Listed::of)
-                .map(|mut listed| {
-                    listed.backup.media_count = count;
-                    listed
-                })
-                .collect())
-        }
-        Err(error) if error.transient => Err(error),
-        Err(error) => {
-            problems.push(error.message);
-            Ok(Vec::new())
-        }
-    }
-}
-
-/// The files in a folder of the server.
-async fn files_in(
-    server: &SqlServerConnection,
-    folder: &ServerPath,
-    recursive: bool,
-) -> Result<Vec<ServerPath>, StepError> {
-    if folder.is_url() {
-        return Err(StepError::new("input", format!("`{folder}` is a URL, and no server lists those"))
-            .help("list it with the store's own tools, or ask the server's history: leave `folder` out"));
-    }
-    // Depth 0 is all of them.
-    let depth = if recursive { 0 } else { 1 };
-    let sql = format!("EXEC master.dbo.xp_dirtree {}, {depth}, 1", quoted(folder.as_str()));
-    let answer = server.session().ask(&format!("listing {folder}"), &sql).await?;
-    let (mut files, mut parents) = (Vec::new(), Vec::<String>::new());
-    for row in answer.rows() {
-        let name = present(row.text("subdirectory")?, "subdirectory")?;
-        let depth = usize::try_from(row.number("depth")?.unwrap_or(1).max(1)).unwrap_or(1);
-        // Rows come in the order of the tree: what is deeper lies in the last folder that was less deep.
-        parents.truncate(depth - 1);
-        if row.flag("file")? {
-            let below = parents.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join("/");
-            files.push(folder.join(&below)?);
-        } else {
-            parents.push(name.to_owned());
-        }
-    }
-    Ok(files)
 }
 
 /// Who takes the log backups of each database.

@@ -45,6 +45,7 @@ mod backup_edition;
 mod backup_checks;
 pub mod backup;
 pub mod certificate;
+mod folder_listing;
 pub mod history_listing;
 mod restore_zone;
 mod restore_chain;

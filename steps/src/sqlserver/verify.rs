@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::check_database::{CHECKDB, CHECKED, CheckDatabase, Checked};
 use super::history::Recorded;
 use super::media::verify_only;
-use super::paths::ServerPath;
+use super::paths::{ServerPath, is_url};
 use super::restore_chain::{GivenChain, Piece};
 use super::set_details::differences;
 use super::sql::quoted;
@@ -139,6 +139,19 @@ async fn places(server: &SqlServerConnection, media: &[String]) -> Result<Vec<Se
 
 async fn subject(server: &SqlServerConnection, piece: &Piece) -> Result<Subject, StepError> {
     let backup = &piece.backup;
+    let is_own = backup.server.eq_ignore_ascii_case(&server.facts().await?.name);
+    let everywhere = backup.media.iter().all(|path| is_url(path));
+    // The paths that another server gave its files mean nothing here.
+    if piece.artifacts.is_empty() && !is_own && !everywhere {
+        let (label, media, own) = (backup.label(), backup.media.join(", "), &server.facts().await?.name);
+        let message = format!(
+            "the {label} lies on media of {} alone ({media}), and this server is {own}",
+            backup.server
+        );
+        return Err(StepError::new("sqlserver.unseen", message).help(
+            "give its files as `media` where this server sees them, or back up into a folder of the artifact store",
+        ));
+    }
     let media = if piece.artifacts.is_empty() { &backup.media } else { &piece.artifacts };
     let entry = serde_json::to_value(backup);
     let entry = entry.map_err(|error| StepError::internal(format!("a backup is no JSON: {error}")))?;

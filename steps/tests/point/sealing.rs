@@ -83,6 +83,34 @@ async fn what_a_database_lacks_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_encrypted_backup_needs_its_certificate_in_the_store() {
+    let encrypted = |world: &World, night: &mut Value, artifacts: Value| {
+        backup(night, FULL)["encryptor_thumbprint"] = json!("0xAB");
+        let mut headers = world.sql.headers.lock().unwrap();
+        headers.get_mut(r"D:\Backups\full.bak").unwrap().as_mut().unwrap()["encryptor_thumbprint"] =
+            json!("0xAB");
+        night["certificates"] = json!([{ "thumbprint": "0xab", "artifacts": artifacts }]);
+    };
+    unproved("certificates_escrowed", "0xAB, which is not in escrow", async |world, night| {
+        encrypted(world, night, json!(["sql/c.cer", "sql/c.pvk"]));
+    })
+    .await;
+    unproved("certificates_escrowed", "0xAB, which is not in escrow", async |world, night| {
+        world.put("sql/c.cer", "public").await;
+        encrypted(world, night, json!(["sql/c.cer"]));
+    })
+    .await;
+    let world = World::new().await;
+    let mut night = world.night().await;
+    world.put("sql/c.cer", "public").await;
+    world.put("sql/c.pvk", "private").await;
+    encrypted(&world, &mut night, json!(["sql/c.cer", "sql/c.pvk"]));
+    let outputs = world.outputs(&Seal, night).await;
+    let manifest = Manifest::parse(&world.read(outputs["manifest"].as_str().unwrap()).await).unwrap();
+    assert_eq!(manifest.sqlserver["octopus"].certificates[0].escrow.as_deref(), Some("sql/c.pvk"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_server_does_not_read_is_no_backup() {
     let full = r"D:\Backups\full.bak";
     unproved("files_at_hand", "the server cannot read it: The media family is damaged", async |world, _| {

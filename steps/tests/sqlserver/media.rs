@@ -187,7 +187,7 @@ async fn an_encrypted_backup_is_read_only_with_its_certificate() {
 async fn a_url_needs_its_credential_and_lies_in_the_store_only_where_sees_says_so() {
     let container = "https://acct.blob.core.windows.net/backups";
     let with_urls = |dir: &std::path::Path| Installation {
-        urls: vec![(container.into(), dir.join("store/sql"))],
+        urls: [(container.into(), dir.join("store/sql"))].into(),
         ..Installation::default()
     };
     let world = World::playing("[]", with_urls).await;
@@ -462,5 +462,29 @@ async fn whoever_took_the_one_place_is_thrown_out_too_and_access_is_put_back_as_
     let single = world.connection().await;
     single.script().unwrap().run_script("Octopus", "SELECT 1").await.unwrap();
     taken(&world, "tail", with(json!({ "type": "tail" }))).await.unwrap();
-    assert_eq!(single.ping().await.unwrap_err().code, "sqlserver.596");
+    assert_eq!(single.ping().await.unwrap_err().code, "sqlserver.lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_is_cancelled_leaves_the_database_usable() {
+    let world = World::with_faults(r#"[{"op": "backup log *", "do": "slow", "ms": 600000}]"#).await;
+    octopus(&world).await;
+    taken(&world, "full", with(json!({}))).await.unwrap();
+    let tail = with(json!({ "type": "tail" }));
+    let host = world.host("r1/step/1", Vec::new());
+    let ctx = host.ctx(Some("t"));
+    let running = "SELECT COUNT(*) FROM sys.dm_exec_requests WHERE command = N'BACKUP LOG'";
+    let cancelling = async {
+        while world.one("master", running).await != 1 {
+            tokio::task::yield_now().await;
+        }
+        Backup.cancel(&ctx, given(tail.clone())).await.unwrap();
+    };
+    let taking = async { Backup.execute(&ctx, given(tail.clone()), None).await };
+    let (ended, ()) = tokio::join!(taking, cancelling);
+    let error = ended.unwrap_err();
+    assert!(error.unknown && error.code == "sqlserver.596", "{error}");
+    let state = "SELECT state_desc + N' ' + user_access_desc FROM sys.databases WHERE name = N'Octopus'";
+    assert_eq!(world.one("master", state).await, "ONLINE MULTI_USER");
+    assert_eq!(world.settled(&Backup, tail, host.notes()).await, Reconciled::NotDone);
 }

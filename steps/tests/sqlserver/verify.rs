@@ -85,6 +85,13 @@ async fn a_set_of_another_position_or_a_file_that_is_gone_is_named() {
     assert!(error.message.contains("error 3201"), "{error}");
     let error = world.outputs(&Verify, json!({ "media": ["elsewhere/x.bak"] })).await.unwrap_err();
     assert_eq!(error.code, "sqlserver.unseen");
+    let mut foreign = full["backup"].clone();
+    foreign["server"] = json!("SQL99");
+    let error = world.outputs(&Verify, json!({ "chain": [foreign] })).await.unwrap_err();
+    assert!(
+        error.code == "sqlserver.unseen" && error.message.contains("lies on media of SQL99 alone"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::devices::{Device, cannot_open, devices};
+use super::devices::{Device, cannot_open, devices, foreign};
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Backup, Text};
@@ -112,7 +112,8 @@ fn found(device: &Device, options: &Backup) -> Result<Found, SqlError> {
         Err(MediaError::Open(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(MediaError::Open(error)) => Err(cannot_open(device, &error, 1)),
         Err(MediaError::Empty) => Ok(None),
-        Err(MediaError::NotMedia) if options.format => Ok(None),
+        Err(MediaError::NotMedia | MediaError::Foreign) if options.format => Ok(None),
+        Err(MediaError::Foreign) => Err(foreign(device)),
         Err(MediaError::NotMedia) => {
             let text = format!(
                 "The file on device '{}' is not a valid Microsoft Tape Format backup set.",

@@ -98,14 +98,21 @@ pub fn cannot_open(device: &Device, error: &io::Error, state: u8) -> SqlError {
     SqlError::new(3201, text).state(state)
 }
 
+/// 3143.
+#[must_use]
+pub fn foreign(device: &Device) -> SqlError {
+    SqlError::new(3143, format!("The data set on device '{}' is not a SQL Server backup set.", device.name))
+}
+
 /// A device's media.
 ///
 /// # Errors
-/// 3201, 3254, 3241.
+/// 3201, 3254, 3241, 3143.
 pub fn read_media(device: &Device) -> Result<Media, SqlError> {
     Media::open(&device.path).map_err(|error| match error {
         MediaError::Open(error) => cannot_open(device, &error, 2),
         MediaError::Empty => SqlError::new(3254, format!("The volume on device '{}' is empty.", device.name)),
+        MediaError::Foreign => foreign(device),
         MediaError::NotMedia => {
             let text = format!(
                 "The media family on device '{}' is incorrectly formed. SQL Server cannot process this media family.",

@@ -1,5 +1,6 @@
 //! What kind of SQL Server this one plays: [`Installation`].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -18,15 +19,17 @@ pub const AZURE_DATABASE: i64 = 5;
 pub const MANAGED_INSTANCE: i64 = 8;
 
 /// The version, the edition and the surroundings of a server.
+///
+/// As JSON, where all keys may be left out: `{"major": 15, "engine": 4, "urls": {"https://acct.blob.core.windows.net/c": "/tmp/blobs"}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Installation {
     /// The major version: 16 is 2022.
     pub major: u8,
     /// `SERVERPROPERTY('EngineEdition')`.
     pub engine: i64,
     /// Where blobs whose URL begins like this lie: a URL device is a file below that folder.
-    pub urls: Vec<(String, PathBuf)>,
+    pub urls: BTreeMap<String, PathBuf>,
     /// What each volume has free.
     pub free_bytes: i64,
     /// What `sys.fn_hadr_backup_is_preferred_replica` says.
@@ -44,7 +47,7 @@ impl Default for Installation {
         Self {
             major: 16,
             engine: ENTERPRISE,
-            urls: Vec::new(),
+            urls: BTreeMap::new(),
             free_bytes: 256 << 30,
             is_preferred_replica: true,
             secondaries: Vec::new(),
@@ -54,7 +57,20 @@ impl Default for Installation {
     }
 }
 
+/// Why a text is no installation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the kind of SQL Server is no JSON mapping of its keys: {0}")]
+pub struct NoInstallation(String);
+
 impl Installation {
+    /// Reads a JSON mapping.
+    ///
+    /// # Errors
+    /// [`NoInstallation`], with the key that is wrong.
+    pub fn parse(text: &str) -> Result<Self, NoInstallation> {
+        serde_json::from_str(text).map_err(|error| NoInstallation(error.to_string()))
+    }
+
     /// The build below the major version.
     #[must_use]
     pub const fn build(&self) -> i64 {
@@ -99,5 +115,20 @@ impl Installation {
     #[must_use]
     pub const fn compatibility(&self) -> i64 {
         self.major as i64 * 10
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_is_a_developer_edition_of_2022() {
+        assert_eq!(Installation::parse("{}"), Ok(Installation::default()));
+        let older = Installation::parse(r#"{"major": 15, "engine": 4}"#).unwrap();
+        assert_eq!((older.version().as_str(), older.edition()), ("15.0.4385.2", "Express Edition (64-bit)"));
+        assert_eq!((older.database_version(), older.compatibility()), (904, 150));
+        let error = Installation::parse(r#"{"edition": "Express"}"#).unwrap_err().to_string();
+        assert!(error.contains("unknown field `edition`, expected one of `major`"), "{error}");
     }
 }

@@ -23,6 +23,8 @@ use crate::sqlserver::lang::statement::RecoveryModel;
 
 const MEDIA: &[u8; 8] = b"DRYDOCKM";
 const SET: &[u8; 8] = b"DRYDOCKS";
+/// What a file in Microsoft Tape Format begins with; those that are written here do not.
+const TAPE: &[u8; 4] = b"TAPE";
 /// How many bytes one checksum stands for: eight pages of 8 KiB.
 const EXTENT: usize = 64 << 10;
 
@@ -190,6 +192,9 @@ pub enum MediaError {
     /// It does not begin as a backup does.
     #[error("the media family is incorrectly formed")]
     NotMedia,
+    /// It is in Microsoft Tape Format, and of another program.
+    #[error("the data set is not a SQL Server backup set")]
+    Foreign,
 }
 
 /// Why a set's data cannot be used.
@@ -211,6 +216,9 @@ impl Media {
         File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(MediaError::Open)?;
         if bytes.is_empty() {
             return Err(MediaError::Empty);
+        }
+        if bytes.starts_with(TAPE) {
+            return Err(MediaError::Foreign);
         }
         let mut at = 0;
         let header = take(&bytes, &mut at, MEDIA.len())
