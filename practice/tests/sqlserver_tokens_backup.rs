@@ -11,18 +11,13 @@ use std::path::PathBuf;
 
 use drydock_practice::sqlserver::Installation;
 use sqlserver_support::raw::Raw;
-use sqlserver_support::{Making, World, connect, one, run};
+use sqlserver_support::{Making, World, connect, one, real_server, run};
 
 /// Who is asked, and where its backups lie.
 struct Asked {
     raw: Raw,
     folder: String,
     practice: Option<World>,
-}
-
-#[allow(clippy::disallowed_methods)] // Where a test runs against is its environment's to say.
-fn real_server() -> Option<String> {
-    std::env::var("DRYDOCK_TEST_SQLSERVER").ok()
 }
 
 /// A key of an ADO string.

@@ -131,17 +131,37 @@ impl World {
     }
 }
 
-/// What a test that would mean the same on a real server asks: the practice server, or the one that the ADO connection
-/// string in `DRYDOCK_TEST_SQLSERVER` names. A database `shop` is dropped there first.
+/// The real server that `DRYDOCK_TEST_SQLSERVER` names, as an ADO connection string; it may also be given as the settings of a target, a JSON
+/// mapping, which the tests of the kinds take.
+#[allow(clippy::disallowed_methods)] // Where a test runs against is its environment's to say.
+pub fn real_server() -> Option<String> {
+    let given = std::env::var("DRYDOCK_TEST_SQLSERVER").ok()?;
+    if !given.trim_start().starts_with('{') {
+        return Some(given);
+    }
+    let settings: serde_json::Value = serde_json::from_str(&given).unwrap();
+    let text = |key: &str| settings[key].as_str().unwrap_or_default().to_owned();
+    let port = settings["port"].as_u64().unwrap_or(1433);
+    let trusts = settings["trust_certificate"].as_bool().unwrap_or(false);
+    let encrypt = if text("encrypt") == "off" { "false" } else { "true" };
+    Some(format!(
+        "Server=tcp:{},{port};User ID={};Password={};Encrypt={encrypt};TrustServerCertificate={trusts}",
+        text("host"),
+        text("user"),
+        text("password")
+    ))
+}
+
+/// What a test that would mean the same on a real server asks: the practice server, or the one that
+/// `DRYDOCK_TEST_SQLSERVER` names. A database `shop` is dropped there first.
 pub struct Subject {
     practice: Option<World>,
     config: Config,
 }
 
 impl Subject {
-    #[allow(clippy::disallowed_methods)] // Where a test runs against is its environment's to say.
     pub async fn new() -> Self {
-        let Ok(ado) = std::env::var("DRYDOCK_TEST_SQLSERVER") else {
+        let Some(ado) = real_server() else {
             let world = World::new().await;
             return Self { config: world.config(), practice: Some(world) };
         };
