@@ -176,7 +176,13 @@ impl StepKind for Restore {
                 Err(error) => return failed(error),
             };
             let checksum = inputs.checksum.value().copied().unwrap_or(true);
-            let wanted = Wanted { database: &subject.database, replace: inputs.replaces(), checksum };
+            let wanted = Wanted {
+                database: &subject.database,
+                replace: inputs.replaces() && subject.patient.is_none(),
+                checksum,
+                standby: inputs.standby.known()?.as_deref(),
+                attempt: &ctx.attempt,
+            };
             findings.extend(checked(server, wanted, &subject.chain, &ready).await?);
             databases.push(ready.shown());
         }

@@ -287,7 +287,8 @@ async fn what_keeps_a_restore_from_working_is_found_before() {
         }
     };
     check(with(&chain), vec![]).await;
-    check(json!({ "database": "Octopus", "chain": chain }), vec!["restore.exists"]).await;
+    let exists = json!({ "database": "Octopus", "chain": chain });
+    check(exists, vec!["restore.exists", "sqlserver.3159"]).await;
     let mut gap = chain.clone();
     gap["backups"].as_array_mut().unwrap().remove(1);
     check(with(&gap), vec!["restore.chain"]).await;
@@ -597,4 +598,125 @@ async fn a_restore_goes_beside_where_it_can_and_says_why() {
     let outputs = world.outputs(&Restore, auto).await.unwrap();
     assert_eq!(outputs["strategy"], "in_place");
     check_at_the_mark(&world, "Octopus").await;
+}
+
+/// What a preflight finds: codes, and whether they are fatal.
+async fn found(world: &World, with: Value) -> Vec<(String, bool, String)> {
+    let found = Restore.preflight(&world.ctx(), given(with)).await.unwrap();
+    found
+        .findings
+        .into_iter()
+        .map(|one| (one.code, one.fatal, one.message + "; " + &one.help.unwrap_or_default()))
+        .collect()
+}
+
+#[track_caller]
+fn assert_found(found: &[(String, bool, String)], code: &str, fatal: bool, words: &str) {
+    let one = found.iter().find(|(found, is_fatal, _)| found == code && *is_fatal == fatal);
+    let Some((_, _, said)) = one else { panic!("no {code} in {found:?}") };
+    assert!(said.contains(words), "{said}");
+}
+
+/// What surrounds the practice server from now on.
+fn surround(world: &World, surroundings: Value) {
+    let file = world.dir.path().join("server/surroundings.json");
+    std::fs::write(file, surroundings.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_surrounds_the_server_is_found_before() {
+    let world = World::practice().await;
+    let chain = story(&world).await;
+    let volume = |bytes: i64| json!({ "volumes": [{ "mount": "/", "total_bytes": 1_i64 << 40, "available_bytes": bytes }] });
+    let fresh = json!({ "database": "Octopus", "into": "Fresh", "chain": chain });
+    surround(&world, volume(1000));
+    assert_found(&found(&world, fresh.clone()).await, "sqlserver.3257", true, "1000 bytes free");
+    let error = world.outputs(&Restore, fresh.clone()).await.unwrap_err();
+    assert_eq!(error.code, "sqlserver.3257", "the server says the same");
+    surround(&world, json!({ "product_version": "15.0.4223.1" }));
+    assert_found(&found(&world, fresh.clone()).await, "sqlserver.3169", true, "this server is 15.0.4223.1");
+    assert_eq!(world.outputs(&Restore, fresh.clone()).await.unwrap_err().code, "sqlserver.3169");
+    surround(&world, json!({ "replicas": ["Octopus"] }));
+    assert_found(&found(&world, with(&chain)).await, "sqlserver.3104", true, "REMOVE DATABASE [Octopus]");
+    let error = world.outputs(&Restore, with(&chain)).await.unwrap_err();
+    assert_eq!(error.code, "sqlserver.3104");
+    assert!(error.help.unwrap().ends_with("database Octopus is as it was, and open again"));
+    let mut insisted = with(&chain);
+    insisted["strategy"] = json!("beside");
+    assert_found(&found(&world, insisted).await, "restore.beside", true, "belongs to an availability group");
+    surround(&world, json!({ "mirrored": ["octopus"] }));
+    assert_found(&found(&world, with(&chain)).await, "sqlserver.3104", true, "SET PARTNER OFF");
+    surround(&world, json!({ "published": ["Octopus"] }));
+    assert_found(&found(&world, with(&chain)).await, "restore.replicated", false, "keep_replication");
+    surround(&world, json!({}));
+    let mut auto = with(&chain);
+    auto["strategy"] = json!("auto");
+    assert_found(&found(&world, auto.clone()).await, "restore.beside", false, "room for both");
+    surround(&world, volume(1000));
+    assert_found(&found(&world, auto).await, "restore.beside", false, "in place: / has 1000 bytes free");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_restore_would_end_or_lose_is_told_before() {
+    let world = World::practice().await;
+    let chain = story(&world).await;
+    let inside = world.connection().await;
+    inside.script().unwrap().run_script("Octopus", "SELECT 1").await.unwrap();
+    let all = found(&world, with(&chain)).await;
+    assert_found(&all, "sqlserver.3101", false, "login drydock, `drydock r1/other/1` on");
+    assert_found(&all, "sqlserver.3101", false, "one of Drydock's own");
+    assert_found(&all, "sqlserver.3159", false, "since its last log backup at");
+    assert_found(&all, "sqlserver.3159", false, "BACKUP LOG [Octopus] TO … WITH NORECOVERY");
+    let without = found(&world, json!({ "database": "Octopus", "chain": chain })).await;
+    assert_found(&without, "sqlserver.3159", true, "is in no backup");
+    assert_found(&without, "restore.exists", true, "`replace: true`");
+    // A file that nobody has lies where one shall be made.
+    let stray = world.dir.path().join("server/data/stray.mdf");
+    std::fs::write(&stray, "x").unwrap();
+    let mut placed =
+        json!({ "database": "Octopus", "into": "Fresh", "chain": chain, "move": { "Octopus": stray } });
+    assert_found(
+        &found(&world, placed.clone()).await,
+        "sqlserver.3142",
+        true,
+        "no database of this server has it",
+    );
+    assert_eq!(world.outputs(&Restore, placed.clone()).await.unwrap_err().code, "sqlserver.3142");
+    placed["move"] = json!({ "Octopus": stray, "Octopus_log": stray });
+    assert_found(
+        &found(&world, placed).await,
+        "sqlserver.3176",
+        true,
+        "Octopus and Octopus_log would both be",
+    );
+    let own = world.one("master", "SELECT physical_name FROM sys.master_files WHERE name = N'Octopus'").await;
+    let taken = json!({ "database": "Octopus", "into": "Fresh", "chain": chain, "move": { "Octopus": own } });
+    assert_found(&found(&world, taken).await, "sqlserver.1834", true, "in use by database Octopus");
+    for (standby, words) in
+        [("undo.tuf", "it must be absolute"), ("/nowhere/undo.tuf", "sees no folder /nowhere")]
+    {
+        let standby = json!({ "database": "Octopus", "into": "Fresh", "chain": chain, "standby": standby });
+        assert_found(&found(&world, standby).await, "sqlserver.3170", true, words);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_restore_that_runs_is_told_before() {
+    let world = World::with_faults(r#"[{"op": "restore database Busy", "do": "slow", "ms": 600000}]"#).await;
+    let chain = story(&world).await;
+    let host = world.host("r0/busy/1", Vec::new());
+    let ctx = host.ctx(Some("t"));
+    let busy = json!({ "database": "Octopus", "into": "Busy", "chain": chain });
+    let working = Restore.execute(&ctx, given(busy.clone()), None);
+    let asking = async {
+        let running = "SELECT COUNT_BIG(*) FROM sys.dm_exec_requests WHERE command = N'RESTORE DATABASE'";
+        while world.one("master", running).await != json!(1) {
+            tokio::task::yield_now().await;
+        }
+        let all = found(&world, with(&chain)).await;
+        assert_found(&all, "sqlserver.3023", false, "`drydock r0/busy/1`");
+        Restore.cancel(&world.host("r0/busy/1", host.notes()).ctx(Some("t")), given(busy)).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(working, asking);
+    assert!(ended.unwrap_err().unknown);
 }

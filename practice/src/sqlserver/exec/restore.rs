@@ -17,6 +17,7 @@ use crate::sqlserver::store::functions::compare;
 use crate::sqlserver::store::instance::no_directory;
 use crate::sqlserver::store::media::{SetHeader, SetKind};
 use crate::sqlserver::store::record::Record;
+use crate::sqlserver::store::surroundings::{Surroundings, names};
 use crate::sqlserver::tds::tokens::Command;
 use crate::sqlserver::value::moment_text;
 
@@ -54,7 +55,14 @@ fn restored(session: &mut Session, options: &Restore, out: &mut Output) -> Done<
     let opened = open(devices(session, &options.devices)?, true)?;
     let position = position(session, options)?;
     let set = opened.set(position)?.clone();
-    check_set(&set, &opened, options, target.as_ref())?;
+    let surroundings = Surroundings::read(&session.instance.setup.dir);
+    check_set(&set, &opened, options, target.as_ref(), &surroundings)?;
+    if names(&surroundings.replicas, &name) || names(&surroundings.mirrored, &name) {
+        let text = format!(
+            "RESTORE cannot operate on database '{name}' because it is configured for database mirroring or has joined an availability group. If you intend to restore the database, use ALTER DATABASE to remove mirroring or to remove the database from its availability group."
+        );
+        return Err(SqlError::new(3104, text).into());
+    }
     session.detach_all()?;
     let job = Job { name, options, opened: &opened, position, set, target };
     match job.set.kind {
@@ -113,6 +121,7 @@ fn check_set(
     opened: &Opened,
     options: &Restore,
     target: Option<&Target>,
+    surroundings: &Surroundings,
 ) -> Result<(), SqlError> {
     if options.log != (set.kind == SetKind::Log) {
         let device = opened.names().into_iter().next().unwrap_or_default();
@@ -127,6 +136,18 @@ fn check_set(
     if options.checksum == Some(true) && !set.has_checksums {
         let text = "RESTORE WITH CHECKSUM cannot be specified because the backup set does not contain checksum information.";
         return Err(SqlError::new(3187, text));
+    }
+    // The set's own version is that of the server that made it, as this one is unless something else is said.
+    if let Some(version) = surroundings.product_version.as_ref().filter(|_| surroundings.major() < 16) {
+        let version: Vec<&str> = version.split('.').collect();
+        let part = |at: usize| version.get(at).and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
+        let text = format!(
+            "The database was backed up on a server running version 16.00.4236. That version is incompatible with this server, which is running version {:02}.{:02}.{:04}. Either restore the database on a server that supports the backup, or use a backup that is compatible with this server.",
+            part(0),
+            part(1),
+            part(2)
+        );
+        return Err(SqlError::new(3169, text));
     }
     if set.database_version > DATABASE_VERSION {
         let text = format!(
@@ -273,10 +294,41 @@ impl Job<'_> {
             }
         }
         if errors.is_empty() {
+            errors.extend(self.missing_space(session, &moves, existing));
+        }
+        if errors.is_empty() {
             return Ok(moves);
         }
         errors.push(SqlError::new(3119, "Problems were identified while planning for the RESTORE statement. Previous messages provide details."));
         Err(Halt::Errors(errors))
+    }
+
+    /// 3257 for the first volume that the files do not fit on; what is replaced becomes free.
+    fn missing_space(
+        &self,
+        session: &Session,
+        files: &[DataFile],
+        existing: Option<&Database>,
+    ) -> Option<SqlError> {
+        let surroundings = Surroundings::read(&session.instance.setup.dir);
+        surroundings.volumes.iter().find_map(|volume| {
+            let on = |path: &std::path::Path| surroundings.volume_of(path) == Some(volume);
+            let sized = files.iter().zip(&self.set.file_sizes).filter(|(file, _)| on(&file.path));
+            let new: i64 = sized.map(|(_, size)| i64::try_from(*size).unwrap_or(i64::MAX)).sum();
+            let replaced = existing.into_iter().flat_map(|database| &database.files);
+            let replaced = replaced.filter(|old| files.iter().any(|new| new.path == old.path) && on(&old.path));
+            let size = |file: &DataFile| std::fs::metadata(&file.path).map_or(0, |meta| meta.len());
+            let old: i64 = replaced.map(|file| i64::try_from(size(file)).unwrap_or(0)).sum();
+            (new - old > volume.available_bytes).then(|| {
+                let text = format!(
+                    "There is insufficient free space on disk volume '{}' to create the database. The database requires {} additional free bytes, while only {} bytes are available.",
+                    volume.mount.display(),
+                    new - old,
+                    volume.available_bytes
+                );
+                SqlError::new(3257, text)
+            })
+        })
     }
 
     fn moved_files(&self, session: &Session) -> Result<Vec<DataFile>, SqlError> {

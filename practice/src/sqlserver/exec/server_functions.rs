@@ -10,6 +10,7 @@ use crate::sqlserver::store::database::{COLLATION, DATABASE_VERSION, State, mode
 use crate::sqlserver::store::functions::compare;
 use crate::sqlserver::store::instance::VERSION_TEXT;
 use crate::sqlserver::store::logins::Role;
+use crate::sqlserver::store::surroundings::Surroundings;
 use crate::sqlserver::value::Value;
 
 /// What `@@VERSION` says.
@@ -121,14 +122,15 @@ fn server_property(session: &Session, property: &str) -> Value {
     let text = |text: &str| Value::Text(text.to_owned());
     let dir =
         |dir: std::path::PathBuf| Value::Text(format!("{}{}", dir.display(), std::path::MAIN_SEPARATOR));
+    let surroundings = Surroundings::read(&setup.dir);
     match property.to_lowercase().as_str() {
-        "productversion" => text(VERSION_TEXT),
-        "productmajorversion" => text("16"),
+        "productversion" => text(surroundings.product_version.as_deref().unwrap_or(VERSION_TEXT)),
+        "productmajorversion" => text(&surroundings.major().to_string()),
         "productminorversion" => text("0"),
         "productbuild" => text("4236"),
         "productlevel" => text("RTM"),
         "edition" => text("Developer Edition (64-bit)"),
-        "engineedition" => Value::Integer(3),
+        "engineedition" => Value::Integer(surroundings.engine_edition.unwrap_or(3)),
         "machinename" | "servername" | "computernamephysicalnetbios" => text(&setup.server_name),
         "collation" => text(COLLATION),
         "ishadrenabled"

@@ -25,3 +25,5 @@ pub mod sessions;
 pub mod logins;
 
 pub mod instance;
+
+pub mod surroundings;
