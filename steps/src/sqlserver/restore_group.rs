@@ -281,7 +281,12 @@ pub(super) async fn reconciled(
             subject.noted.begun.as_ref().is_some_and(|begun| begun.was.as_deref() != Some("OFFLINE"));
         let closed = was_open && facts.as_ref().is_some_and(|facts| facts.state == State::Offline);
         let here = stands(server, subject).await?;
-        any |= here != Standing::Nothing || closed;
+        // A full backup that was cut off in its middle leaves nothing to go on with, and has destroyed what was there.
+        let was = subject.noted.begun.as_ref().and_then(|begun| begun.was.as_deref());
+        let is_cut = subject.noted.begun.is_some()
+            && was != Some("RESTORING")
+            && facts.as_ref().is_some_and(|facts| facts.state == State::Restoring);
+        any |= here != Standing::Nothing || closed || is_cut;
         if is_finished(server, inputs, subject, &here).await? {
             outputs.push(output(server, inputs, subject, noted_redo(subject)).await?);
         }

@@ -720,3 +720,197 @@ async fn another_restore_that_runs_is_told_before() {
     let (ended, ()) = tokio::join!(working, asking);
     assert!(ended.unwrap_err().unknown);
 }
+
+/// Everything that a restored Octopus holds.
+async fn contents(world: &World, database: &str) -> Value {
+    let connection = world.connection().await;
+    let mut all = Vec::new();
+    for sql in
+        ["SELECT Id, Name FROM agents ORDER BY Id", "SELECT mark, run FROM drydock.marks ORDER BY mark"]
+    {
+        let found = connection.rows().unwrap().rows(Some(database), sql).await.unwrap();
+        all.push(json!(
+            found.rows.iter().map(|row| row.values().cloned().collect::<Vec<_>>()).collect::<Vec<_>>()
+        ));
+    }
+    Value::Array(all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_that_dies_in_the_middle_of_a_set_ends_where_an_uncut_one_does() {
+    let world = World::practice().await;
+    let chain = story(&world).await;
+    world.outputs(&Restore, with(&chain)).await.unwrap();
+    let uncut = contents(&world, "Octopus").await;
+    for (op, nth, command, from) in [
+        ("restore database Octopus", 1, "RESTORE DATABASE", "nothing"),
+        ("restore log Octopus", 1, "RESTORE LOG", "sets"),
+        ("restore log Octopus", 2, "RESTORE LOG", "sets"),
+    ] {
+        let fault = json!([{ "op": op, "nth": nth, "do": "slow", "ms": 600_000 }]).to_string();
+        let world = World::with_faults(&fault).await;
+        let chain = story(&world).await;
+        let host = world.host("r1/step/1", Vec::new());
+        let ctx = host.ctx(Some("t"));
+        let halfway = async {
+            let running = format!(
+                "SELECT COUNT_BIG(*) FROM sys.dm_exec_requests WHERE command = N'{command}' AND percent_complete >= 0"
+            );
+            let sets = if nth == 2 { 3 } else { 1 };
+            while world.one("master", &running).await != json!(1) || host.notes().len() < sets {
+                tokio::task::yield_now().await;
+            }
+        };
+        // The connection goes with the runner, and the server ends what it did for it.
+        tokio::select! {
+            ended = Restore.execute(&ctx, given(with(&chain)), None) => panic!("{op} was not slow: {ended:?}"),
+            () = halfway => {}
+        }
+        let found = world.settled(&Restore, with(&chain), host.notes()).await;
+        let Reconciled::Partly(partly) = found else { panic!("{op} {nth}: {found:?}") };
+        assert!(partly == from || partly.get(from).is_some(), "{op} {nth}: {partly}");
+        world.again(&Restore, with(&chain), host.notes(), Some(partly)).await.unwrap();
+        check_at_the_mark(&world, "Octopus").await;
+        assert_eq!(contents(&world, "Octopus").await, uncut, "{op} {nth}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_between_two_log_backups_is_reached_row_by_row() {
+    let world = World::new().await;
+    octopus(&world).await;
+    let backup = |kind: &str| json!({ "database": "Octopus", "type": kind });
+    let full = step(&world, "full", &Backup, backup("full")).await;
+    let first = step(&world, "log1", &Backup, backup("log")).await;
+    world.run("Octopus", "INSERT INTO agents VALUES (10, N'before')").await;
+    world.run("Octopus", "UPDATE agents SET Name = N'Eve' WHERE Id = 1").await;
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    let at = world.one("master", "SELECT SYSUTCDATETIME()").await;
+    let expected = contents(&world, "Octopus").await;
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    world.run("Octopus", "INSERT INTO agents VALUES (11, N'after')").await;
+    world.run("Octopus", "DELETE FROM agents WHERE Id = 10").await;
+    let second = step(&world, "log2", &Backup, backup("log")).await;
+    let third = step(&world, "log3", &Backup, backup("log")).await;
+    let with = json!({
+        "database": "Octopus", "chain": [full, first, second, third], "replace": true, "stop_at": at,
+    });
+    let outputs = world.outputs(&Restore, with).await.unwrap();
+    assert_eq!(contents(&world, "Octopus").await, expected);
+    assert_eq!(outputs["mark"], Value::Null);
+    let beyond = json!({ "database": "Octopus", "chain": [outputs_chain(&world).await], "replace": true, "stop_at": "2099-01-01T00:00:00Z" });
+    let error = world.outputs(&Restore, beyond).await.unwrap_err();
+    assert_eq!(
+        error.code, "restore.chain",
+        "a moment that no log reaches is refused before anything is done"
+    );
+    assert_eq!(contents(&world, "Octopus").await, expected);
+}
+
+/// A full backup of what is there now.
+async fn outputs_chain(world: &World) -> Value {
+    step(world, "again", &Backup, json!({ "database": "Octopus", "type": "full" })).await
+}
+
+/// Two databases with one mark in both, rows before it and after it, and the chains of both to it.
+async fn pair(world: &World) -> Value {
+    octopus(world).await;
+    world.run("master", "IF DB_ID(N'Second') IS NOT NULL DROP DATABASE [Second]\nGO\nCREATE DATABASE [Second]\nGO\nALTER DATABASE [Second] SET RECOVERY FULL").await;
+    world
+        .run(
+            "Second",
+            "CREATE SCHEMA [drydock]\nGO\n\
+             CREATE TABLE [drydock].[marks] ([mark] nvarchar(32) NOT NULL PRIMARY KEY, [at] datetime2 NOT NULL, [run] nvarchar(64) NULL)\nGO\n\
+             CREATE TABLE [agents] ([Id] int NOT NULL PRIMARY KEY, [Name] nvarchar(40) NOT NULL)",
+        )
+        .await;
+    let mut full = Vec::new();
+    for name in ["Octopus", "Second"] {
+        full.push(step(world, "full", &Backup, json!({ "database": name, "type": "full" })).await);
+        world.run(name, "INSERT INTO agents VALUES (4, N'Di')").await;
+    }
+    let mark = json!({ "mark": "dd_pair", "databases": { "octopus": "Octopus", "second": "Second" } });
+    let mark = step(world, "mark", &Mark, mark).await;
+    let mut group = Vec::new();
+    for (name, key, full) in [("Octopus", "octopus", &full[0]), ("Second", "second", &full[1])] {
+        world.run(name, "INSERT INTO agents VALUES (5, N'late')").await;
+        let log = step(world, "log", &Backup, json!({ "database": name, "type": "log" })).await;
+        let stop = json!({ "name": "dd_pair", "lsn": mark["databases"][key]["lsn"] });
+        group.push(json!({ "database": name, "chain": { "backups": [full, log], "stop_at_mark": stop } }));
+    }
+    json!({ "group": group, "replace": true })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_databases_come_to_one_mark_together() {
+    let world = World::new().await;
+    let group = pair(&world).await;
+    let outputs = world.outputs(&Restore, group.clone()).await.unwrap();
+    for name in ["Octopus", "Second"] {
+        assert_eq!(world.one(name, "SELECT MAX(Id) FROM agents").await, json!(4), "{name}");
+        assert_eq!(world.one(name, "SELECT mark FROM drydock.marks").await, json!("dd_pair"), "{name}");
+        assert_eq!(access(&world, name).await, json!("ONLINE MULTI_USER"));
+        let own = &outputs["databases"][name];
+        assert_eq!((&own["restored"], &own["mark"]), (&json!(2), &json!("dd_pair")));
+    }
+    assert_ne!(outputs["databases"]["Octopus"]["mark_lsn"], outputs["databases"]["Second"]["mark_lsn"]);
+    assert_eq!((&outputs["database"], &outputs["restored"]), (&json!("Octopus, Second"), &json!(4)));
+    let mut apart = group;
+    apart["group"][1]["chain"]["stop_at_mark"]["name"] = json!("dd_other");
+    let error = world.outputs(&Restore, apart).await.unwrap_err();
+    assert!(
+        error.code == "restore.group" && error.message.contains("Octopus at dd_pair, Second at dd_other"),
+        "{error}"
+    );
+    world.run("master", "DROP DATABASE [Second]").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_others_of_a_group_wait_at_the_mark_for_the_one_that_failed() {
+    let world = World::practice().await;
+    let group = pair(&world).await;
+    let log = &group["group"][0]["chain"]["backups"][1]["artifacts"][0];
+    let file = world.dir.path().join("store").join(log.as_str().unwrap());
+    let away = file.with_extension("away");
+    std::fs::rename(&file, &away).unwrap();
+    let host = world.host("r1/step/1", Vec::new());
+    let error = Restore.execute(&host.ctx(Some("t")), given(group.clone()), None).await.unwrap_err();
+    assert_eq!(error.code, "sqlserver.3201");
+    assert!(
+        error
+            .help
+            .unwrap()
+            .contains("Second of the group stand RESTORING at the mark, and a resume goes on with Octopus")
+    );
+    for name in ["Octopus", "Second"] {
+        let state = format!("SELECT state_desc FROM sys.databases WHERE name = N'{name}'");
+        assert_eq!(world.one("master", &state).await, json!("RESTORING"), "{name}");
+    }
+    std::fs::rename(&away, &file).unwrap();
+    world.again(&Restore, group, host.notes(), None).await.unwrap();
+    for name in ["Octopus", "Second"] {
+        assert_eq!(world.one(name, "SELECT MAX(Id) FROM agents").await, json!(4), "{name}");
+        assert_eq!(access(&world, name).await, json!("ONLINE MULTI_USER"));
+    }
+    assert_eq!((world.done("restore database *"), world.done("restore log *")), (2, 2), "each set once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_octopus_cannot_get_in_before_the_mark_is_proved() {
+    let world = World::practice().await;
+    let chain = story(&world).await;
+    world.run("master", "CREATE LOGIN [octopus] WITH PASSWORD = N'Octopus-8'").await;
+    let mut restricted = with(&chain);
+    restricted["restricted_user"] = json!(true);
+    world.outputs(&Restore, restricted).await.unwrap();
+    let world = world.set("user", json!("octopus")).set("password", json!("Octopus-8"));
+    let connection = world.connection().await;
+    let refused =
+        connection.rows().unwrap().rows(Some("Octopus"), "SELECT Id FROM agents").await.unwrap_err();
+    assert_eq!(refused.code, "sqlserver.923");
+    assert!(refused.help.unwrap().contains("sqlserver.open"));
+    let world = world.set("user", json!("drydock")).set("password", json!("Harbour-7"));
+    world.outputs(&drydock_steps::sqlserver::open::Open, json!({ "database": "Octopus" })).await.unwrap();
+    let world = world.set("user", json!("octopus")).set("password", json!("Octopus-8"));
+    assert_eq!(world.one("Octopus", "SELECT MAX(Id) FROM agents").await, json!(4));
+}

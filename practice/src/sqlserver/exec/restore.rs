@@ -6,7 +6,7 @@ use super::devices::{Opened, devices, open};
 use super::halt::{Done, Halt, sql_error};
 use super::history::{Restored, note_restore};
 use super::output::Output;
-use super::recovery::{claim, has_unsaved_tail, leave, recover_only};
+use super::recovery::{claim, has_unsaved_by, has_unsaved_tail, leave, recover_only};
 use super::roll_forward::{Plan, Target, beyond_target, datetime, history, plan};
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
@@ -41,15 +41,10 @@ fn restored(session: &mut Session, options: &Restore, out: &mut Output) -> Done<
         return Err(SqlError::new(3021, text).state(0).into());
     }
     let name = options.database.as_ref().map(|name| session.text(name)).transpose()?.unwrap_or_default();
+    check_options(options)?;
     may_restore(session, &name)?;
     if options.devices.is_empty() {
         return recover_only(session, &name, options, out);
-    }
-    if let (Some(keep), Some(Ending::NoRecovery)) = (options.keep, &options.ending) {
-        return Err(conflict(keep, "NORECOVERY").into());
-    }
-    if let (true, Some(Ending::NoRecovery)) = (options.restricted_user, &options.ending) {
-        return Err(conflict("RESTRICTED_USER", "NORECOVERY").into());
     }
     let target = target(session, options)?;
     let opened = open(devices(session, &options.devices)?, true)?;
@@ -69,6 +64,35 @@ fn restored(session: &mut Session, options: &Restore, out: &mut Output) -> Done<
         SetKind::Full => job.full(session, out),
         SetKind::Differential => job.differential(session, out),
         SetKind::Log => job.log(session, out),
+    }
+}
+
+/// What is said when a database is opened cannot be said when it is not, and what is said of media not without any.
+fn check_options(options: &Restore) -> Result<(), SqlError> {
+    let ending = match &options.ending {
+        Some(Ending::NoRecovery) => Some("NORECOVERY"),
+        Some(Ending::Standby(_)) => Some("STANDBY"),
+        Some(Ending::Recovery) | None => None,
+    };
+    let kept = options.keep.or(options.restricted_user.then_some("RESTRICTED_USER"));
+    if let (Some(kept), Some(ending)) = (kept, ending) {
+        return Err(conflict(kept, ending));
+    }
+    let of_media = [
+        ("checksum", options.checksum.is_some()),
+        ("file", options.file.is_some()),
+        ("move", !options.moves.is_empty()),
+        ("replace", options.replace),
+        ("stopat", options.stop.is_some()),
+    ];
+    match of_media.into_iter().find(|(_, given)| *given && options.devices.is_empty()) {
+        Some((option, _)) => {
+            let text = format!(
+                "One or more of the options ({option}) are not supported for this statement. Review the documentation for supported options."
+            );
+            Err(SqlError::new(3032, text))
+        }
+        None => Ok(()),
     }
 }
 
@@ -256,6 +280,17 @@ impl Job<'_> {
                 );
                 return Err(SqlError::new(3159, text).into());
             }
+        }
+        if let (Some(database), Some(Target::Time(time))) = (existing, &self.target)
+            && database.state == State::Online
+            && !self.options.replace
+            && has_unsaved_by(database, *time)
+        {
+            let text = format!(
+                "The STOPAT clause provided with this RESTORE statement indicates that the tail of the log contains changes that must be backed up to reach the target point in time. The tail of the log for the database \"{}\" has not been backed up. Use BACKUP LOG WITH NORECOVERY to backup the log, or use the WITH REPLACE clause in your RESTORE statement to overwrite the tail of the log.",
+                self.name
+            );
+            return Err(SqlError::new(3173, text).into());
         }
         let moves = self.moved_files(session)?;
         let own_id = existing.map_or(0, |database| database.id);
