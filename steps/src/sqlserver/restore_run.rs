@@ -122,6 +122,9 @@ impl Run<'_> {
         let mut redo = None;
         for (index, stage) in self.plan.sets(&self.subject.chain).into_iter().enumerate().skip(first) {
             let (done, texts) = heard(watched(self.ctx, self.server, &stage.doing, &stage.sql)).await;
+            for text in texts.iter().filter(|text| !text.ends_with("percent processed.")) {
+                self.ctx.log(text);
+            }
             done?;
             redo = self.applied(index, &stage, is_left(&texts)).await.map_err(|error| {
                 // The set is restored, whatever we could not find out about it.

@@ -914,3 +914,86 @@ async fn the_octopus_cannot_get_in_before_the_mark_is_proved() {
     let world = world.set("user", json!("octopus")).set("password", json!("Octopus-8"));
     assert_eq!(world.one("Octopus", "SELECT MAX(Id) FROM agents").await, json!(4));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_goes_beside_and_both_names_are_swapped() {
+    let world = World::practice().await;
+    let mut group = pair(&world).await;
+    group["strategy"] = json!("beside");
+    group["restricted_user"] = json!(true);
+    let outputs = world.outputs(&Restore, group).await.unwrap();
+    for name in ["Octopus", "Second"] {
+        assert_eq!(world.one(name, "SELECT MAX(Id) FROM agents").await, json!(4), "{name}");
+        assert_eq!(access(&world, name).await, json!("ONLINE RESTRICTED_USER"));
+        assert_eq!(outputs["databases"][name]["kept_as"], json!(format!("{name}_before_restore")));
+    }
+}
+
+/// The sets of a database as msdb tells them, for a chain.
+async fn told_by_msdb(world: &World, database: &str) -> Value {
+    let sql = format!(
+        "SELECT server_name, type, position, backup_set_uuid, first_lsn, last_lsn, checkpoint_lsn, database_backup_lsn, \
+         first_recovery_fork_guid, last_recovery_fork_guid, family_guid, media_set_id, backup_start_date, backup_finish_date \
+         FROM msdb.dbo.backupset WHERE database_name = N'{database}' ORDER BY backup_set_id"
+    );
+    let connection = world.connection().await;
+    let rows = connection.rows().unwrap();
+    let mut chain = Vec::new();
+    for row in rows.rows(Some("master"), &sql).await.unwrap().rows {
+        let media = format!(
+            "SELECT physical_device_name FROM msdb.dbo.backupmediafamily WHERE media_set_id = {} ORDER BY family_sequence_number",
+            row["media_set_id"]
+        );
+        let media: Vec<Value> = rows
+            .rows(Some("master"), &media)
+            .await
+            .unwrap()
+            .rows
+            .iter()
+            .map(|row| row["physical_device_name"].clone())
+            .collect();
+        let kind = match row["type"].as_str().unwrap().trim() {
+            "D" => "full",
+            "I" => "differential",
+            _ => "log",
+        };
+        let time = |column: &str| format!("{}Z", row[column].as_str().unwrap().trim_end_matches('Z'));
+        chain.push(json!({
+            "server": row["server_name"], "database": database, "type": kind, "copy_only": false, "position": row["position"],
+            "backup_set_guid": row["backup_set_uuid"], "first_lsn": row["first_lsn"], "last_lsn": row["last_lsn"],
+            "checkpoint_lsn": row["checkpoint_lsn"], "database_backup_lsn": row["database_backup_lsn"],
+            "first_recovery_fork_id": row["first_recovery_fork_guid"], "recovery_fork_id": row["last_recovery_fork_guid"],
+            "family_guid": row["family_guid"], "started_at": time("backup_start_date"), "finished_at": time("backup_finish_date"),
+            "media": media, "time_zone": 0, "media_count": media.len(),
+        }));
+    }
+    Value::Array(chain)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sets_that_share_striped_files_are_taken_by_their_positions() {
+    let world = World::practice().await;
+    octopus(&world).await;
+    let path = |n: usize| world.dir.path().join(format!("store/sql/striped_{n}.bak")).display().to_string();
+    let to = format!("DISK = N'{}', DISK = N'{}'", path(1), path(2));
+    world.run("master", &format!("BACKUP DATABASE [Octopus] TO {to} WITH FORMAT, CHECKSUM")).await;
+    world.run("Octopus", "INSERT INTO agents VALUES (3, N'Cy')").await;
+    world.run("master", &format!("BACKUP LOG [Octopus] TO {to} WITH CHECKSUM")).await;
+    world.run("Octopus", "INSERT INTO agents VALUES (4, N'Di')").await;
+    world.run("master", &format!("BACKUP LOG [Octopus] TO {to} WITH CHECKSUM")).await;
+    let chain = told_by_msdb(&world, "Octopus").await;
+    assert_eq!(chain[2]["position"], 3, "{chain}");
+    let with = |chain: &Value| json!({ "database": "Octopus", "chain": chain, "replace": true });
+    let all = found(&world, with(&chain)).await;
+    assert!(all.iter().all(|(_, fatal, _)| !fatal), "{all:?}");
+    world.outputs(&Restore, with(&chain)).await.unwrap();
+    assert_eq!(world.one("Octopus", "SELECT MAX(Id) FROM agents").await, json!(4));
+    let mut half = chain.clone();
+    half[1]["media"] = json!([path(1)]);
+    half[1]["media_count"] = json!(1);
+    let error = world.outputs(&Restore, with(&half)).await.unwrap_err();
+    assert_eq!(error.code, "sqlserver.3132");
+    let mut twice = chain;
+    twice[0]["media"] = json!([path(1), path(1)]);
+    assert_found(&found(&world, with(&twice)).await, "sqlserver.3227", true, "");
+}
