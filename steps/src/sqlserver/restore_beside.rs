@@ -60,7 +60,7 @@ impl Decision {
 
     /// What an earlier attempt noted.
     pub(super) fn noted(ctx: &Ctx) -> Option<Self> {
-        ctx.notes.iter().find_map(|note| Self::deserialize(note.get("decided")?).ok())
+        ctx.notes.iter().rev().find_map(|note| Self::deserialize(note.get("decided")?).ok())
     }
 
     /// What a preflight says of it.

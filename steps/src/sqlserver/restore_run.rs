@@ -165,18 +165,28 @@ impl Run<'_> {
         Ok(redo)
     }
 
-    /// Opens the database to its owner and administrators, or leaves it readable, where that is not done yet. Just before, it must stand
-    /// where its last set leads: opened at a wrong place it could not be brought on.
+    /// Checks that the database stands where its last set leads: opened at a wrong place it could not be brought on.
+    ///
+    /// # Errors
+    /// `restore.position`, `restore.beyond`; what the server says.
+    pub(super) async fn placed(&self) -> Result<(), StepError> {
+        if self.is_open {
+            return Ok(());
+        }
+        let (facts, chain) = (self.facts().await?, &self.subject.chain);
+        let redo = facts.as_ref().and_then(|facts| facts.redo().map(|(redo, _)| redo));
+        checked_place(&self.plan.recover().doing, chain, chain.pieces.len().saturating_sub(1), redo, false)
+    }
+
+    /// Opens the database to its owner and administrators, or leaves it readable, where that is not done yet.
     ///
     /// # Errors
     /// `restore.position`, `restore.beyond`; what the server says; `restore.state` (unknown) when it is not as it should be afterwards.
     pub(super) async fn opened(&self) -> Result<(), StepError> {
         let (session, database) = (self.server.session(), &self.subject.database);
         if !self.is_open {
+            self.placed().await?;
             let recover = self.plan.recover();
-            let (facts, chain) = (self.facts().await?, &self.subject.chain);
-            let redo = facts.as_ref().and_then(|facts| facts.redo().map(|(redo, _)| redo));
-            checked_place(&recover.doing, chain, chain.pieces.len().saturating_sub(1), redo, false)?;
             watched(self.ctx, self.server, &recover.doing, &recover.sql).await?;
         }
         let settled = async {

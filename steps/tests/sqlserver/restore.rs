@@ -997,3 +997,19 @@ async fn sets_that_share_striped_files_are_taken_by_their_positions() {
     twice[0]["media"] = json!([path(1), path(1)]);
     assert_found(&found(&world, with(&twice)).await, "sqlserver.3227", true, "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_is_run_again_on_purpose_restores_again() {
+    for more in [json!({ "restricted_user": true }), json!({ "strategy": "beside", "keep_old": false })] {
+        let world = World::practice().await;
+        let chain = story(&world).await;
+        let mut with = with(&chain);
+        with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let host = world.host("r1/step/1", Vec::new());
+        Restore.execute(&host.ctx(Some("t")), given(with.clone()), None).await.unwrap();
+        world.run("Octopus", "INSERT INTO agents VALUES (77, N'since')").await;
+        world.again(&Restore, with, host.notes(), None).await.unwrap();
+        assert_eq!(world.one("Octopus", "SELECT MAX(Id) FROM agents").await, json!(4), "{more}");
+        assert_eq!(world.done("restore database *"), 2, "{more}");
+    }
+}
