@@ -175,7 +175,12 @@ impl Run<'_> {
         }
         let (facts, chain) = (self.facts().await?, &self.subject.chain);
         let redo = facts.as_ref().and_then(|facts| facts.redo().map(|(redo, _)| redo));
-        checked_place(&self.plan.recover().doing, chain, chain.pieces.len().saturating_sub(1), redo, false)
+        let all = chain.pieces.len();
+        // Whether the server said that a moment was not in the last log is only known where that was noted as applied; a mark's place decides
+        // by itself.
+        let is_noted = self.subject.noted.applied.as_ref().is_some_and(|applied| applied.sets == all);
+        let left = matches!(chain.stop, Stop::At { .. }) && self.done == Some(all) && !is_noted;
+        checked_place(&self.plan.recover().doing, chain, all.saturating_sub(1), redo, left)
     }
 
     /// Opens the database to its owner and administrators, or leaves it readable, where that is not done yet.

@@ -1013,3 +1013,28 @@ async fn a_step_that_is_run_again_on_purpose_restores_again() {
         assert_eq!(world.done("restore database *"), 2, "{more}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_beyond_the_log_leaves_the_database_restoring_and_says_so() {
+    let world = World::practice().await;
+    octopus(&world).await;
+    let backup = |kind: &str| json!({ "database": "Octopus", "type": kind });
+    let full = step(&world, "full", &Backup, backup("full")).await;
+    world.run("Octopus", "INSERT INTO agents VALUES (3, N'Cy')").await;
+    let mut log = step(&world, "log", &Backup, backup("log")).await;
+    // A history that tells of a longer log than there is, as a clock that went wrong would.
+    log["backup"]["finished_at"] = json!("2098-01-01T00:00:00Z");
+    let with = json!({
+        "database": "Octopus", "into": "Copy", "chain": [full, log], "stop_at": "2097-01-01T00:00:00Z",
+    });
+    let host = world.host("r1/step/1", Vec::new());
+    let error = Restore.execute(&host.ctx(Some("t")), given(with.clone()), None).await.unwrap_err();
+    assert!(error.code == "restore.beyond" && !error.unknown, "{error:?}");
+    assert!(error.message.contains("before the moment 2097-01-01T00:00:00Z"), "{error}");
+    assert!(error.help.unwrap().contains("left RESTORING"));
+    let state = "SELECT state_desc FROM sys.databases WHERE name = N'Copy'";
+    assert_eq!(world.one("master", state).await, json!("RESTORING"));
+    let again = world.again(&Restore, with, host.notes(), None).await.unwrap_err();
+    assert_eq!(again.code, "restore.beyond", "nor does another attempt open it");
+    assert_eq!(world.one("master", state).await, json!("RESTORING"));
+}
