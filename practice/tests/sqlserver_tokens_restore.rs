@@ -88,7 +88,6 @@ impl Ground {
         }
     }
 
-    #[track_caller]
     async fn check(&mut self, sql: &str, expected: &[&str]) {
         let found = self.raw.ask(sql).await;
         assert_eq!(found, expected, "{sql}");
