@@ -125,6 +125,8 @@ pages![
     "restore.mark_row",
     "restore.other_set",
     "restore.position",
+    "restore.replicated",
+    "restore.snapshots",
     "restore.state",
     "restore.unclear",
     "restore.zone",

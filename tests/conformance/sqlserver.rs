@@ -282,7 +282,7 @@ fn restore_over_a_database() -> Case {
             ("alter database *", 2),
         ]),
         to_a_mark!(
-            "    with: { database: OctopusDB, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"], replace: true }\n"
+            "    with: { database: OctopusDB, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"], replace: true, strategy: in_place }\n"
         ),
     )
 }

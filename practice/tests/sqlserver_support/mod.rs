@@ -174,6 +174,13 @@ impl Subject {
         connect(self.config.clone()).await.unwrap()
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        use std::net::ToSocketAddrs;
+        let address = self.config.get_addr().replace("localhost", "127.0.0.1");
+        address.to_socket_addrs().unwrap().next().unwrap()
+    }
+
     /// Whether it is the practice server, whose own refusals can be told.
     pub fn is_practice(&self) -> bool {
         self.practice.is_some()

@@ -142,6 +142,16 @@ const KNOWN: &[(&[u32], Reaction, &str)] = &[
         "a database file cannot be made where it should lie; give it another place with `move`",
     ),
     (
+        &[1827],
+        Reaction::Surroundings,
+        "this edition opens no database of that size; restore it on another edition",
+    ),
+    (
+        &[3170],
+        Reaction::Surroundings,
+        "`standby` names an absolute path in a folder that the server's service account may write",
+    ),
+    (
         &[1844],
         Reaction::Surroundings,
         "this edition of the server cannot do it; leave the option out (`compression: false`)",

@@ -59,6 +59,7 @@ mod restore_stop;
 mod restore_subject;
 mod restore_ready;
 mod restore_certificates;
+mod restore_obstacles;
 mod restore_checks;
 mod restore_place;
 mod restore_proof;

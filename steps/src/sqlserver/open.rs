@@ -25,11 +25,23 @@ inputs! {
     pub struct OpenInputs {
         /// The database.
         database: Identifier = known(Shape::Text),
+        /// Who may enter from now on. `administrators` takes an opening back: all others are ended and kept out.
+        to: Audience = maybe(Shape::OneOf(&["everybody", "administrators"])).or("\"everybody\""),
         /// Let it be changed, should it be read-only.
         read_write: bool = maybe(Shape::Boolean).or("false"),
         /// Its Service Broker, which a restore switches off: `enable` delivers again under its old identity, `new` under one of its own and without the old conversations.
         broker: Option<Broker> = maybe(Shape::OneOf(&["enable", "new"])),
     }
+}
+
+/// Who may enter a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// Whoever has a user in it.
+    Everybody,
+    /// Its owner, and the members of dbcreator and sysadmin.
+    Administrators,
 }
 
 /// What becomes of the Service Broker.
@@ -45,7 +57,7 @@ pub enum Broker {
 const OUTPUTS: &[Field] = &[
     Field::required("database", Shape::Text, "The database's name."),
     Field::required("state", Shape::Text, "Its state: `ONLINE`."),
-    Field::required("user_access", Shape::Text, "Who may enter: `MULTI_USER`."),
+    Field::required("user_access", Shape::Text, "Who may enter: `MULTI_USER` or `RESTRICTED_USER`."),
     Field::required("was", Shape::Text, "Who might enter before."),
     Field::required("read_only", Shape::Boolean, "Whether it refuses changes."),
     Field::required("broker_enabled", Shape::Boolean, "Whether its Service Broker delivers."),
@@ -91,7 +103,9 @@ impl OpenInputs {
         let is_read_only = now.is_none_or(|(access, _)| access.is_read_only);
         let has_broker = now.is_some_and(|(access, _)| access.has_broker);
         let has_new = now.is_some_and(|(access, before)| access.has_broker && access.broker != before.broker);
-        let is_closed = now.is_none_or(|(access, _)| !access.is_open_to_all());
+        let closes = self.to.value() == Some(&Audience::Administrators);
+        let wanted = if closes { "RESTRICTED_USER" } else { "MULTI_USER" };
+        let is_other = now.is_none_or(|(access, _)| access.user_access != wanted);
         let mut changes = Vec::new();
         changes.extend((self.read_write() && is_read_only).then(|| change("READ_WRITE", true)));
         match self.broker() {
@@ -99,7 +113,7 @@ impl OpenInputs {
             Some(Broker::New) if !has_new => changes.push(change("NEW_BROKER", true)),
             _ => {}
         }
-        changes.extend(is_closed.then(|| change("MULTI_USER", false)));
+        changes.extend(is_other.then(|| change(wanted, closes)));
         changes
     }
 }
@@ -153,7 +167,8 @@ impl StepKind for Open {
             ..described(
                 "sqlserver.open",
                 "Lets everybody into a database that `restricted_user` left to its owner and administrators; on the way it can be made \
-                 writable and its Service Broker switched on. It is taken back by `ALTER DATABASE … SET RESTRICTED_USER`.",
+                 writable and its Service Broker switched on. `to: administrators` takes it back, as a step of `finally` that \
+                 `undoes` it.",
             )
         }
     }
@@ -276,6 +291,10 @@ mod tests {
                 "ALTER DATABASE [X] SET NEW_BROKER WITH ROLLBACK IMMEDIATE",
                 "ALTER DATABASE [X] SET MULTI_USER",
             ]
+        );
+        assert_eq!(
+            texts(json!({ "database": "X", "to": "administrators" })),
+            ["ALTER DATABASE [X] SET RESTRICTED_USER WITH ROLLBACK IMMEDIATE"]
         );
         let error = actions(&Open, json!({ "database": "X", "broker": "old" })).unwrap_err();
         assert!(error.code == "input" && error.message.contains("`broker`"), "{error}");

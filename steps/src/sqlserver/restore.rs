@@ -102,7 +102,19 @@ impl StepKind for Restore {
         let subjects = match subjects(inputs, &known.places()) {
             Some(Ok(subjects)) => subjects,
             Some(Err(error)) => return vec![write(format!("(nothing: {})", error.message))],
-            None => return unknown_statements(inputs).into_iter().map(write).collect(),
+            None => {
+                let statements = unknown_statements(inputs).into_iter().map(write);
+                let way = match inputs.way() {
+                    Some(Strategy::Auto) => Some(UNDECIDED),
+                    Some(Strategy::Beside) => Some(SWAPPED),
+                    Some(Strategy::InPlace) | None => None,
+                };
+                return way
+                    .map(|way| Action::reads(ActionKind::Sql, target, way))
+                    .into_iter()
+                    .chain(statements)
+                    .collect();
+            }
         };
         let decision = known.decision.clone().or_else(|| Decision::unasked(inputs, &subjects));
         let subjects = match &decision {
@@ -125,7 +137,7 @@ impl StepKind for Restore {
             let stages = all.iter().flatten().filter(move |stage| is_phase(&stage.part));
             stages.map(|stage| write(stage.sql.clone())).collect::<Vec<_>>()
         };
-        let is_open = inputs.strategy.value() == Some(&Strategy::Auto) && decision.is_none();
+        let is_open = inputs.way() == Some(Strategy::Auto) && decision.is_none();
         let left_open = is_open.then(|| Action::reads(ActionKind::Sql, target, UNDECIDED));
         let swaps = subjects.iter().flat_map(|subject| swap_stages(inputs, subject)).map(write);
         let admits = subjects.iter().filter(|_| !of(|part| *part == Part::Admit).is_empty());
@@ -165,7 +177,7 @@ impl StepKind for Restore {
             Ok(subjects) => subjects,
             Err(error) => return failed(error),
         };
-        let decision = match inputs.strategy.value() {
+        let decision = match inputs.way() {
             Some(Strategy::InPlace) | None => None,
             Some(_) => match decided(server, inputs, &subjects).await {
                 Ok(decision) => Some(decision),
@@ -184,7 +196,13 @@ impl StepKind for Restore {
                 Err(error) => return failed(error),
             };
             let checksum = inputs.checksum.value().copied().unwrap_or(true);
-            let wanted = Wanted { database: &subject.database, replace: inputs.replaces(), checksum };
+            let wanted = Wanted {
+                database: &subject.database,
+                replace: inputs.replaces() && subject.patient.is_none(),
+                checksum,
+                standby: inputs.standby.known()?.as_deref(),
+                attempt: &ctx.attempt,
+            };
             findings.extend(checked(server, wanted, &subject.chain, &ready).await?);
             databases.push(ready.shown());
         }
@@ -219,6 +237,9 @@ impl StepKind for Restore {
 /// What a dry run says where it depends on what is there.
 const UNDECIDED: &str = "-- strategy auto: beside what is there, where that is ONLINE and there is room for both, and then the names are swapped; else in place, \
     as below (a dry run that asks the server says which)";
+
+/// What a dry run says of a restore beside whose names are not known yet.
+const SWAPPED: &str = "-- strategy beside: under a name of its own, with its files beside those that are there; once it has proved itself the names are swapped";
 
 /// The statements that give a database its name, where it was restored beside.
 fn swap_stages(inputs: &RestoreInputs, subject: &Subject) -> Vec<String> {
@@ -266,8 +287,10 @@ mod tests {
 
     #[test]
     fn a_dry_run_shows_every_statement() {
-        let found =
-            texts(json!({ "database": "Octopus", "into": "Drill", "chain": chain(), "replace": true }));
+        let mut with = json!({ "database": "Octopus", "into": "Drill", "chain": chain(), "replace": true });
+        assert!(texts(with.clone())[0].starts_with("-- strategy auto: beside what is there"));
+        with["strategy"] = "in_place".into();
+        let found = texts(with);
         assert_eq!(found.len(), 6);
         assert_eq!(found[0], "ALTER DATABASE [Drill] SET OFFLINE WITH ROLLBACK IMMEDIATE");
         assert_eq!(
@@ -300,5 +323,55 @@ mod tests {
         assert_eq!(access(json!({ "replace": true })), ("database Octopus".into(), Access::Destroys));
         assert_eq!(access(json!({ "replace": { "$after": ["a"] } })).1, Access::Destroys);
         assert_eq!(access(json!({ "into": { "$after": ["a"] } })).0, "?");
+    }
+
+    #[test]
+    fn of_a_group_all_are_at_the_mark_before_one_is_opened() {
+        let group = json!([{ "database": "A", "chain": chain() }, { "database": "B", "chain": chain() }]);
+        let found = texts(json!({ "group": group, "replace": true, "strategy": "in_place" }));
+        let places = |words: &str| -> Vec<usize> {
+            (0..found.len()).filter(|at| found[*at].contains(words)).collect()
+        };
+        assert_eq!(places("STOPATMARK"), [3, 7]);
+        assert_eq!(places("WITH RECOVERY, RESTRICTED_USER"), [8, 9]);
+        assert_eq!(places("SET MULTI_USER"), [10, 11]);
+        let touched = touches(&Restore, json!({ "group": group })).unwrap();
+        assert_eq!(
+            touched.iter().map(|touch| touch.resource.as_str()).collect::<Vec<_>>(),
+            ["database A", "database B"]
+        );
+        let unknown = texts(json!({ "group": { "$after": ["point"] }, "replace": true }));
+        assert!(
+            unknown[0].starts_with("-- strategy auto") && unknown[1].contains("(known after point)"),
+            "{unknown:?}"
+        );
+    }
+
+    #[test]
+    fn what_goes_beside_is_shown_with_its_names() {
+        let found = texts(
+            json!({ "database": "A", "chain": chain(), "replace": true, "strategy": "beside", "keep_old": false }),
+        );
+        assert!(
+            found[0].starts_with("RESTORE DATABASE [A_restoring] FROM") && !found[0].contains("REPLACE"),
+            "{found:?}"
+        );
+        assert_eq!(found[3], "RESTORE DATABASE [A_restoring] WITH RECOVERY, RESTRICTED_USER");
+        assert!(
+            found[4].ends_with(
+                "MODIFY NAME = [A_before_restore];\nALTER DATABASE [A_restoring] MODIFY NAME = [A]"
+            ),
+            "{found:?}"
+        );
+        assert_eq!(found[5..], ["DROP DATABASE [A_before_restore]", "ALTER DATABASE [A] SET MULTI_USER"]);
+    }
+
+    #[test]
+    fn a_mark_that_only_msdb_knows_is_shown_as_such() {
+        let found = texts(json!({ "database": "A", "chain": chain(), "stop_before_mark": "other" }));
+        assert_eq!(
+            found[0],
+            "RESTORE DATABASE [A] FROM (the backups of the chain) WITH NORECOVERY, STOPBEFOREMARK = (where msdb says that mark other stands)"
+        );
     }
 }

@@ -48,7 +48,7 @@ impl Decision {
 
     /// What can be said without asking: nothing where the plan leaves it to what is there.
     pub(super) fn unasked(inputs: &RestoreInputs, subjects: &[Subject]) -> Option<Self> {
-        if inputs.strategy.value() != Some(&Strategy::Beside) {
+        if inputs.way() != Some(Strategy::Beside) {
             return None;
         }
         let swap = |subject: &Subject| {
@@ -60,7 +60,7 @@ impl Decision {
 
     /// What an earlier attempt noted.
     pub(super) fn noted(ctx: &Ctx) -> Option<Self> {
-        ctx.notes.iter().find_map(|note| Self::deserialize(note.get("decided")?).ok())
+        ctx.notes.iter().rev().find_map(|note| Self::deserialize(note.get("decided")?).ok())
     }
 
     /// What a preflight says of it.
@@ -137,7 +137,7 @@ pub(super) async fn decided(
     inputs: &RestoreInputs,
     subjects: &[Subject],
 ) -> Result<Decision, StepError> {
-    let wanted = inputs.strategy.value().copied().unwrap_or(Strategy::InPlace);
+    let wanted = inputs.way().unwrap_or(Strategy::InPlace);
     if wanted == Strategy::InPlace {
         return Ok(Decision::in_place("the plan says so, or nothing else"));
     }

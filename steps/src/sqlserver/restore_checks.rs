@@ -10,6 +10,7 @@ use super::paths::ServerPath;
 use super::restore_certificates;
 use super::restore_chain::{Piece, RestoreChain};
 use super::restore_files::Destination;
+use super::restore_obstacles::{Intent, obstacles, stripes};
 use super::restore_ready::{OWNERS, Ready};
 use super::server::ServerFacts;
 use super::sql::Identifier;
@@ -24,6 +25,10 @@ pub(super) struct Wanted<'a> {
     pub(super) replace: bool,
     /// With checksums.
     pub(super) checksum: bool,
+    /// The undo file, where the database is left readable.
+    pub(super) standby: Option<&'a str>,
+    /// The attempt that asks.
+    pub(super) attempt: &'a str,
 }
 
 const VOLUMES: &str = "SELECT DISTINCT v.volume_mount_point, v.available_bytes FROM sys.master_files AS f \
@@ -47,7 +52,13 @@ pub(super) async fn checked(
         findings.extend(set_findings(server, wanted, piece, media).await?);
     }
     findings.extend(target_findings(wanted, chain, ready.existing.as_ref()));
-    findings.extend(inside(server, wanted.database).await?);
+    let intent = Intent {
+        database: wanted.database,
+        replace: wanted.replace,
+        standby: wanted.standby,
+        attempt: wanted.attempt,
+    };
+    findings.extend(obstacles(server, intent, ready).await?);
     findings.extend(rights(server, facts).await?);
     findings.extend(certificates(server, ready).await?);
     findings.extend(places(server, wanted.database, ready).await?);
@@ -71,6 +82,12 @@ async fn set_findings(
             let help = "bring it there; may the server's service account read it, and does `sees` name the folder right?";
             return Ok(vec![fatal("sqlserver.3201", message, help)]);
         }
+    }
+    match stripes(server, piece, media, &label).await {
+        Ok(None) => {}
+        Ok(Some(finding)) => return Ok(vec![finding]),
+        Err(error) if error.transient => return Err(error),
+        Err(error) => return Ok(vec![found(error)]),
     }
     let recorded = match Recorded::in_media(server.session(), facts, media, piece.backup.position).await {
         Ok(recorded) => recorded,
@@ -135,7 +152,11 @@ fn target_findings(
     }
     if existing.is_replica {
         let message = format!("database {database} belongs to an availability group");
-        let help = "take it out of the group, restore, and join it again";
+        let help = format!(
+            "take it out first: ALTER AVAILABILITY GROUP … REMOVE DATABASE {0} on the primary; restore it here; then ADD DATABASE {0}, and \
+             restore it WITH NORECOVERY on each secondary or let it be seeded, before it joins again",
+            database.bracketed()
+        );
         findings.push(fatal("sqlserver.3104", message, help));
     }
     let family = chain.pieces.first().and_then(|piece| piece.backup.family_guid.as_ref());
@@ -147,37 +168,7 @@ fn target_findings(
         );
         findings.push(warning("sqlserver.3154", message, "is it the right server, and the right name?"));
     }
-    if wanted.replace && existing.recovery_model != "SIMPLE" && existing.last_log_backup.is_some() {
-        let message = format!("what database {database} has logged since its last log backup will be lost");
-        findings.push(warning(
-            "sqlserver.3159",
-            message,
-            "back up the tail of its log first, if it is worth anything",
-        ));
-    }
     findings
-}
-
-/// Who is in the database and will be thrown out.
-async fn inside(
-    server: &SqlServerConnection,
-    database: &Identifier,
-) -> Result<Option<PreflightFinding>, StepError> {
-    let sql = format!(
-        "SELECT session_id, program_name, host_name FROM sys.dm_exec_sessions WHERE database_id = DB_ID({}) AND session_id <> @@SPID",
-        database.quoted()
-    );
-    let answer = server.session().ask("asking who is in the database", &sql).await?;
-    let mut sessions = Vec::new();
-    for row in answer.rows().take(5) {
-        let (program, host) =
-            (row.text("program_name")?.unwrap_or("?"), row.text("host_name")?.unwrap_or("?"));
-        sessions.push(format!("{} (`{program}` on {host})", row.number("session_id")?.unwrap_or_default()));
-    }
-    let more = if answer.len() > 5 { format!(" and {} more", answer.len() - 5) } else { String::new() };
-    let message = format!("in database {database} are sessions {}{more}", sessions.join(", "));
-    let help = "the restore ends them; fence the application first";
-    Ok((answer.len() > 0).then(|| warning("sqlserver.3101", message, help)))
 }
 
 async fn rights(
@@ -376,13 +367,14 @@ mod tests {
         let chain = given.needed(None).unwrap();
         let database = Identifier::parse("Octopus").unwrap();
         let check = |replace: bool, existing: Option<DatabaseFacts>, expected: &[(&str, bool)]| {
-            let wanted = Wanted { database: &database, replace, checksum: true };
+            let wanted =
+                Wanted { database: &database, replace, checksum: true, standby: None, attempt: "r/step/1" };
             let found = target_findings(wanted, &chain, existing.as_ref());
             let found: Vec<_> = found.iter().map(|finding| (finding.code.as_str(), finding.fatal)).collect();
             assert_eq!(found, expected);
         };
         check(false, None, &[]);
-        check(true, Some(existing()), &[("sqlserver.3154", false), ("sqlserver.3159", false)]);
+        check(true, Some(existing()), &[("sqlserver.3154", false)]);
         check(false, Some(existing()), &[("restore.exists", true), ("sqlserver.3154", false)]);
         let replica = DatabaseFacts { is_replica: true, family: None, last_log_backup: None, ..existing() };
         check(true, Some(replica), &[("sqlserver.3104", true)]);

@@ -17,7 +17,7 @@ use super::restore_plan::plan;
 use super::restore_proof::proved;
 use super::restore_ready::Ready;
 use super::restore_run::{Run, admitted};
-use super::restore_standing::{Restored, Standing, standing, waiting};
+use super::restore_standing::{Noted, Restored, Standing, standing, waiting};
 use super::restore_subject::{Subject, known_subjects};
 use super::sql::Identifier;
 use super::target::SqlServerConnection;
@@ -38,7 +38,7 @@ pub(super) async fn executed(
     for name in in_order(&subjects) {
         locks::take(server.session(), name, LockClass::Exclusive, Patience::Short).await?;
     }
-    let subjects = on_its_way(ctx, server, inputs, subjects).await?;
+    let subjects = on_its_way(ctx, server, inputs, subjects, asked).await?;
     // What has proved itself beside has only its name to get.
     let pending: Vec<&Subject> = subjects.iter().filter(|subject| !subject.noted.is_swapping).collect();
     let mut found = Vec::new();
@@ -56,11 +56,14 @@ pub(super) async fn executed(
         runs.push(Run { ctx, server, subject, ready, plan, done: *done, is_open: *is_open });
     }
     let redos = all_brought(&runs).await?;
-    for run in &runs {
-        run.opened().await?;
+    if let Err(error) = all_opened(&runs).await {
+        for subject in pending.iter().filter(|_| !error.unknown) {
+            ctx.note(subject.note(json!({ "unproved": true }))).await?;
+        }
+        return Err(error);
     }
-    for run in &runs {
-        run.proved().await?;
+    for subject in pending.iter().filter(|subject| subject.noted.is_unproved) {
+        ctx.note(subject.note(json!({ "unproved": false }))).await?;
     }
     for subject in pending.iter().filter(|subject| subject.patient.is_some()) {
         ctx.note(subject.note(json!({ "swapping": true }))).await?;
@@ -75,6 +78,20 @@ pub(super) async fn executed(
     Ok(joined(&outputs))
 }
 
+/// Opens every database to its administrators and looks whether each is what it shall be. All stand at their points before one is opened.
+async fn all_opened(runs: &[Run<'_>]) -> Result<(), StepError> {
+    for run in runs {
+        run.placed().await?;
+    }
+    for run in runs {
+        run.opened().await?;
+    }
+    for run in runs {
+        run.proved().await?;
+    }
+    Ok(())
+}
+
 fn is_there(database: &Identifier) -> StepError {
     StepError::new("restore.exists", format!("database {database} is there already"))
         .help("say `replace: true` to destroy it, or restore `into:` another name")
@@ -86,12 +103,22 @@ async fn on_its_way(
     server: &SqlServerConnection,
     inputs: &RestoreInputs,
     subjects: Vec<Subject>,
+    asked: bool,
 ) -> Result<Vec<Subject>, StepError> {
-    if inputs.strategy.known()? == &Strategy::InPlace {
+    if inputs.way() == Some(Strategy::InPlace) {
         return Ok(subjects);
     }
-    let decision = match Decision::noted(ctx) {
-        Some(decision) => decision,
+    let mut noted = Decision::noted(ctx);
+    if let (Some(decision), false) = (&noted, asked) {
+        // A step that is run again on purpose finds nothing left to do of what was decided then.
+        let mut is_over = true;
+        for subject in decision.applied(subjects.clone()) {
+            is_over &= subject.noted.is_swapping && is_swapped(server.session(), inputs, &subject).await?;
+        }
+        noted = noted.filter(|decision| !is_over || decision.swaps.is_empty());
+    }
+    let decision = match noted {
+        Some(decision) => return Ok(decision.applied(subjects)),
         None => {
             for subject in subjects.iter().filter(|_| !inputs.replaces()) {
                 if AccessFacts::ask(server.session(), &subject.database).await?.is_some() {
@@ -104,7 +131,12 @@ async fn on_its_way(
         }
     };
     ctx.log(format!("restoring {}: {}", decision.word(), decision.why));
-    Ok(decision.applied(subjects))
+    // What an earlier restore of this step noted is over.
+    let fresh = |subject: Subject| Subject {
+        noted: Noted { stop: subject.noted.stop, ..Noted::default() },
+        ..subject
+    };
+    Ok(decision.applied(subjects).into_iter().map(fresh).collect())
 }
 
 /// Gives every database its name, and lets everybody in where the plan does not say otherwise.
@@ -190,14 +222,13 @@ async fn looked(
         _ => stands(server, subject).await?,
     };
     let access = AccessFacts::ask(server.session(), &subject.database).await?;
-    let is_closed = access.as_ref().is_some_and(|access| !access.is_open_to_all());
     let is_standby = access.as_ref().is_some_and(|access| access.is_standby);
     let all = subject.chain.pieces.len();
     // What another attempt of this step left half done is gone on with, whether or not somebody asked how far it was. An open database is
-    // only taken for done when it was asked about, or when it is still closed to most: a step may be run again on purpose.
+    // only taken for done when it was asked about, or has not proved itself: a step may be run again on purpose.
     let done = match here {
         Standing::Sets(done) => Some(done),
-        Standing::Recovered if asked || is_closed => Some(all),
+        Standing::Recovered if asked || subject.noted.is_unproved => Some(all),
         Standing::Unclear(why) if asked || is_standby => {
             return Err(StepError::new("restore.unclear", why).help(
                 "look at the database; `drydock resume RUN --redo STEP` restores it from the full backup again",
@@ -281,7 +312,12 @@ pub(super) async fn reconciled(
             subject.noted.begun.as_ref().is_some_and(|begun| begun.was.as_deref() != Some("OFFLINE"));
         let closed = was_open && facts.as_ref().is_some_and(|facts| facts.state == State::Offline);
         let here = stands(server, subject).await?;
-        any |= here != Standing::Nothing || closed;
+        // A full backup that was cut off in its middle leaves nothing to go on with, and has destroyed what was there.
+        let was = subject.noted.begun.as_ref().and_then(|begun| begun.was.as_deref());
+        let is_cut = subject.noted.begun.is_some()
+            && was != Some("RESTORING")
+            && facts.as_ref().is_some_and(|facts| facts.state == State::Restoring);
+        any |= here != Standing::Nothing || closed || is_cut;
         if is_finished(server, inputs, subject, &here).await? {
             outputs.push(output(server, inputs, subject, noted_redo(subject)).await?);
         }

@@ -50,8 +50,8 @@ inputs! {
         keep_cdc: bool = maybe(Shape::Boolean).or("false"),
         /// Destroy the database of that name, if there is one.
         replace: bool = maybe(Shape::Boolean).or("false"),
-        /// `beside` restores under a name of its own, proves that and then swaps the names, so that what is there is not destroyed before; `in_place` restores over it; `auto` goes beside where what is there is ONLINE and there is room for both.
-        strategy: Strategy = maybe(Shape::OneOf(&["in_place", "beside", "auto"])).or("\"in_place\""),
+        /// `beside` restores under a name of its own, proves that and then swaps the names, so that what is there is not destroyed before; `in_place` restores over it; `auto` goes beside where what is there is ONLINE and there is room for both, and in place where not or where `standby` is said.
+        strategy: Strategy = maybe(Shape::OneOf(&["in_place", "beside", "auto"])).or("\"auto\""),
         /// Of a restore beside: whether what was there is kept, OFFLINE and under a name that says so. Yes unless it is said.
         keep_old: Option<bool> = maybe(Shape::Boolean),
         /// Where files go, by their logical names; the others go where the replaced database has them, or into the folders.
@@ -262,9 +262,17 @@ impl RestoreInputs {
         Ok(())
     }
 
+    /// Which way it goes, as far as that is said; nothing while it is not known.
+    pub(super) fn way(&self) -> Option<Strategy> {
+        let strategy = *self.strategy.value()?;
+        // Without `replace` there is nothing that a restore could go beside of.
+        let in_place = is_given(&self.standby) || self.replace.value() == Some(&false);
+        Some(if strategy == Strategy::Auto && in_place { Strategy::InPlace } else { strategy })
+    }
+
     /// How it ends.
     fn checked_ending(&self) -> Result<(), StepError> {
-        if self.strategy.value() == Some(&Strategy::InPlace) && is_given(&self.keep_old) {
+        if self.way() == Some(Strategy::InPlace) && is_given(&self.keep_old) {
             return refused(
                 "`keep_old` says what becomes of a database that is restored beside, and this restore goes over it",
                 "say `strategy: beside` or `auto`, or leave `keep_old` out",
@@ -277,7 +285,7 @@ impl RestoreInputs {
             ("restricted_user", is_on(&self.restricted_user)),
             ("keep_replication", is_on(&self.keep_replication)),
             ("keep_cdc", is_on(&self.keep_cdc)),
-            ("strategy", matches!(self.strategy.value(), Some(Strategy::Beside | Strategy::Auto))),
+            ("strategy", matches!(self.strategy.value(), Some(Strategy::Beside))),
         ];
         match conflicts.into_iter().find(|(_, is_on)| *is_on) {
             Some((name, _)) => refused(

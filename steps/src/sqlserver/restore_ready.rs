@@ -29,6 +29,8 @@ pub(super) struct Ready {
     pub(super) existing: Option<DatabaseFacts>,
     /// Where the mark stands that it stops at.
     pub(super) place: Option<MarkStop>,
+    /// The files of all other databases.
+    pub(super) taken: Vec<ServerPath>,
 }
 
 /// The same for a dry run.
@@ -67,12 +69,10 @@ impl Ready {
             None => Vec::new(),
         };
         // A database that goes beside lies where the one lies whose place it takes, under names that are free.
-        let (patient, taken) = match &subject.patient {
-            Some((name, _)) => (
-                DatabaseFacts::ask(server.session(), name).await?,
-                taken_paths(server, &subject.database).await?,
-            ),
-            None => (None, Vec::new()),
+        let taken = taken_paths(server, &subject.database).await?;
+        let patient = match &subject.patient {
+            Some((name, _)) => DatabaseFacts::ask(server.session(), name).await?,
+            None => None,
         };
         let beside = subject.patient.is_some() && existing.is_none();
         let model = if beside { patient.as_ref() } else { existing.as_ref() };
@@ -84,7 +84,7 @@ impl Ready {
             log_folder: inputs.log_folder.known()?.as_deref(),
         };
         let destinations = destinations(database, &files, given, model, facts)?;
-        Ok(Self { media, files, destinations, existing, place: subject.place() })
+        Ok(Self { media, files, destinations, existing, place: subject.place(), taken })
     }
 
     /// For the statements.

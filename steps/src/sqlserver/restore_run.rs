@@ -122,6 +122,9 @@ impl Run<'_> {
         let mut redo = None;
         for (index, stage) in self.plan.sets(&self.subject.chain).into_iter().enumerate().skip(first) {
             let (done, texts) = heard(watched(self.ctx, self.server, &stage.doing, &stage.sql)).await;
+            for text in texts.iter().filter(|text| !text.ends_with("percent processed.")) {
+                self.ctx.log(text);
+            }
             done?;
             redo = self.applied(index, &stage, is_left(&texts)).await.map_err(|error| {
                 // The set is restored, whatever we could not find out about it.
@@ -162,18 +165,33 @@ impl Run<'_> {
         Ok(redo)
     }
 
-    /// Opens the database to its owner and administrators, or leaves it readable, where that is not done yet. Just before, it must stand
-    /// where its last set leads: opened at a wrong place it could not be brought on.
+    /// Checks that the database stands where its last set leads: opened at a wrong place it could not be brought on.
+    ///
+    /// # Errors
+    /// `restore.position`, `restore.beyond`; what the server says.
+    pub(super) async fn placed(&self) -> Result<(), StepError> {
+        if self.is_open {
+            return Ok(());
+        }
+        let (facts, chain) = (self.facts().await?, &self.subject.chain);
+        let redo = facts.as_ref().and_then(|facts| facts.redo().map(|(redo, _)| redo));
+        let all = chain.pieces.len();
+        // Whether the server said that a moment was not in the last log is only known where that was noted as applied; a mark's place decides
+        // by itself.
+        let is_noted = self.subject.noted.applied.as_ref().is_some_and(|applied| applied.sets == all);
+        let left = matches!(chain.stop, Stop::At { .. }) && self.done == Some(all) && !is_noted;
+        checked_place(&self.plan.recover().doing, chain, all.saturating_sub(1), redo, left)
+    }
+
+    /// Opens the database to its owner and administrators, or leaves it readable, where that is not done yet.
     ///
     /// # Errors
     /// `restore.position`, `restore.beyond`; what the server says; `restore.state` (unknown) when it is not as it should be afterwards.
     pub(super) async fn opened(&self) -> Result<(), StepError> {
         let (session, database) = (self.server.session(), &self.subject.database);
         if !self.is_open {
+            self.placed().await?;
             let recover = self.plan.recover();
-            let (facts, chain) = (self.facts().await?, &self.subject.chain);
-            let redo = facts.as_ref().and_then(|facts| facts.redo().map(|(redo, _)| redo));
-            checked_place(&recover.doing, chain, chain.pieces.len().saturating_sub(1), redo, false)?;
             watched(self.ctx, self.server, &recover.doing, &recover.sql).await?;
         }
         let settled = async {

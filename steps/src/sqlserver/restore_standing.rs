@@ -123,6 +123,8 @@ pub(super) struct Noted {
     pub(super) stop: Option<MarkStop>,
     /// Whether it has proved itself and its name is being swapped.
     pub(super) is_swapping: bool,
+    /// Whether it was opened and has not proved itself: it has only to be looked at again.
+    pub(super) is_unproved: bool,
 }
 
 impl Noted {
@@ -132,7 +134,17 @@ impl Noted {
         let own = |note: &&Value| {
             member.is_none_or(|member| note.get("database").and_then(Value::as_str) == Some(member.as_str()))
         };
-        for note in notes.iter().filter(own) {
+        for note in notes {
+            if note.get("decided").is_some() {
+                // From here on another restore is told of, under names of its own.
+                noted = Self { stop: noted.stop, ..Self::default() };
+            }
+            if !own(&note) {
+                continue;
+            }
+            if let Some(unproved) = note.get("unproved").and_then(Value::as_bool) {
+                noted.is_unproved = unproved;
+            }
             noted.is_swapping |= note.get("swapping").is_some();
             if let Some(stop) = note.get("stop").and_then(|stop| MarkStop::deserialize(stop).ok()) {
                 noted.stop = Some(stop);

@@ -95,3 +95,17 @@ async fn a_copy_needs_a_broker_of_its_own() {
     let outputs = world.outputs(&Open, json!({ "database": "Copy", "broker": "new" })).await.unwrap();
     assert_eq!(outputs["broker_enabled"], true);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opening_is_taken_back() {
+    let world = World::new().await;
+    octopus(&world).await;
+    let inside = world.connection().await;
+    inside.script().unwrap().run_script("Octopus", "SELECT 1").await.unwrap();
+    let with = json!({ "database": "Octopus", "to": "administrators" });
+    let outputs = world.outputs(&Open, with).await.unwrap();
+    assert_eq!((&outputs["user_access"], &outputs["was"]), (&json!("RESTRICTED_USER"), &json!("MULTI_USER")));
+    assert_eq!(access(&world).await, json!("RESTRICTED_USER"));
+    world.outputs(&Open, json!({ "database": "Octopus" })).await.unwrap();
+    assert_eq!(access(&world).await, json!("MULTI_USER"));
+}

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::NaiveDateTime;
+
 use super::backup::finished;
 use super::databases::checkpoint;
 use super::halt::{Done, sql_error};
@@ -12,6 +14,7 @@ use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Ending, RecoveryModel, Restore};
 use crate::sqlserver::store::database::{Access, Chain, DataFile, Database, Fork, State};
 use crate::sqlserver::store::files;
+use crate::sqlserver::store::instance::no_directory;
 use crate::sqlserver::store::log::Log;
 use crate::sqlserver::store::media::SetHeader;
 use crate::sqlserver::tds::tokens::Command;
@@ -24,6 +27,14 @@ pub(super) fn has_unsaved_tail(database: &Database) -> bool {
     }
     let log = log.lock().unwrap_or_else(PoisonError::into_inner);
     log.records().iter().any(|record| record.lsn >= chain.from && record.at.is_some())
+}
+
+/// Whether it has committed by that time what no log backup holds.
+pub(super) fn has_unsaved_by(database: &Database, time: NaiveDateTime) -> bool {
+    let (Some(chain), Some(log)) = (&database.chain, &database.log) else { return false };
+    let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_there = |at: Option<chrono::DateTime<chrono::Utc>>| at.is_some_and(|at| at.naive_utc() <= time);
+    log.records().iter().any(|record| record.lsn >= chain.from && is_there(record.at))
 }
 
 /// Makes or takes over the database of that name: from here on the old one is lost.
@@ -91,6 +102,14 @@ pub(super) fn leave(
     };
     database.generation += 1;
     if let Some(file) = standby {
+        if file.is_empty() {
+            return Err(SqlError::new(3170, "The STANDBY filename is invalid."));
+        }
+        let undo = instance.setup.file_path(&file, false);
+        if !undo.parent().is_some_and(std::path::Path::is_dir) {
+            return Err(no_directory(&undo));
+        }
+        std::fs::write(&undo, "undo").map_err(SqlError::internal)?;
         database.standby = Some(file);
         database.state = State::Online;
         return instance.save(&catalog);

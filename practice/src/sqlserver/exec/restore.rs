@@ -6,17 +6,19 @@ use super::devices::{Opened, devices, open};
 use super::halt::{Done, Halt, sql_error};
 use super::history::{Restored, note_restore};
 use super::output::Output;
-use super::recovery::{claim, has_unsaved_tail, leave, recover_only};
+use super::recovery::{claim, has_unsaved_by, has_unsaved_tail, leave, recover_only};
 use super::roll_forward::{Plan, Target, beyond_target, datetime, history, plan};
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Body, Ending, RecoveryModel, Restore, Stop};
-use crate::sqlserver::store::database::{Base, DATABASE_VERSION, DataFile, Database, Redo, State};
+use crate::sqlserver::store::database::{Base, DataFile, Database, Redo, State};
 use crate::sqlserver::store::files;
 use crate::sqlserver::store::functions::compare;
+use crate::sqlserver::store::installation::Installation;
 use crate::sqlserver::store::instance::no_directory;
 use crate::sqlserver::store::media::{SetHeader, SetKind};
 use crate::sqlserver::store::record::Record;
+use crate::sqlserver::store::surroundings::{Surroundings, names};
 use crate::sqlserver::tds::tokens::Command;
 use crate::sqlserver::value::moment_text;
 
@@ -40,27 +42,64 @@ fn restored(session: &mut Session, options: &Restore, out: &mut Output) -> Done<
         return Err(SqlError::new(3021, text).state(0).into());
     }
     let name = options.database.as_ref().map(|name| session.text(name)).transpose()?.unwrap_or_default();
+    check_options(options)?;
     may_restore(session, &name)?;
     if options.devices.is_empty() {
         return recover_only(session, &name, options, out);
-    }
-    if let (Some(keep), Some(Ending::NoRecovery)) = (options.keep, &options.ending) {
-        return Err(conflict(keep, "NORECOVERY").into());
-    }
-    if let (true, Some(Ending::NoRecovery)) = (options.restricted_user, &options.ending) {
-        return Err(conflict("RESTRICTED_USER", "NORECOVERY").into());
     }
     let target = target(session, options)?;
     let opened = open(devices(session, &options.devices)?, true)?;
     let position = position(session, options)?;
     let set = opened.set(position)?.clone();
-    check_set(&set, &opened, options, target.as_ref())?;
+    let surroundings = Surroundings::read(&session.instance.setup.dir);
+    check_set(
+        &set,
+        &opened,
+        options,
+        target.as_ref(),
+        (&surroundings, &session.instance.setup.installation),
+    )?;
+    if names(&surroundings.replicas, &name) || names(&surroundings.mirrored, &name) {
+        let text = format!(
+            "RESTORE cannot operate on database '{name}' because it is configured for database mirroring or has joined an availability group. If you intend to restore the database, use ALTER DATABASE to remove mirroring or to remove the database from its availability group."
+        );
+        return Err(SqlError::new(3104, text).into());
+    }
     session.detach_all()?;
     let job = Job { name, options, opened: &opened, position, set, target };
     match job.set.kind {
         SetKind::Full => job.full(session, out),
         SetKind::Differential => job.differential(session, out),
         SetKind::Log => job.log(session, out),
+    }
+}
+
+/// What is said when a database is opened cannot be said when it is not, and what is said of media not without any.
+fn check_options(options: &Restore) -> Result<(), SqlError> {
+    let ending = match &options.ending {
+        Some(Ending::NoRecovery) => Some("NORECOVERY"),
+        Some(Ending::Standby(_)) => Some("STANDBY"),
+        Some(Ending::Recovery) | None => None,
+    };
+    let kept = options.keep.or(options.restricted_user.then_some("RESTRICTED_USER"));
+    if let (Some(kept), Some(ending)) = (kept, ending) {
+        return Err(conflict(kept, ending));
+    }
+    let of_media = [
+        ("checksum", options.checksum.is_some()),
+        ("file", options.file.is_some()),
+        ("move", !options.moves.is_empty()),
+        ("replace", options.replace),
+        ("stopat", options.stop.is_some()),
+    ];
+    match of_media.into_iter().find(|(_, given)| *given && options.devices.is_empty()) {
+        Some((option, _)) => {
+            let text = format!(
+                "One or more of the options ({option}) are not supported for this statement. Review the documentation for supported options."
+            );
+            Err(SqlError::new(3032, text))
+        }
+        None => Ok(()),
     }
 }
 
@@ -113,6 +152,7 @@ fn check_set(
     opened: &Opened,
     options: &Restore,
     target: Option<&Target>,
+    (surroundings, installation): (&Surroundings, &Installation),
 ) -> Result<(), SqlError> {
     if options.log != (set.kind == SetKind::Log) {
         let device = opened.names().into_iter().next().unwrap_or_default();
@@ -128,10 +168,17 @@ fn check_set(
         let text = "RESTORE WITH CHECKSUM cannot be specified because the backup set does not contain checksum information.";
         return Err(SqlError::new(3187, text));
     }
-    if set.database_version > DATABASE_VERSION {
+    let own = match &surroundings.product_version {
+        Some(version) => {
+            let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+            (surroundings.major(), parts.nth(2).unwrap_or(0))
+        }
+        None => (i64::from(installation.major), installation.build()),
+    };
+    if set.software.0 > own.0 {
         let text = format!(
-            "The database was backed up on a server running database version {}. That version is incompatible with this server, which supports version {DATABASE_VERSION}. Either restore the database on a server that supports the backup, or use a backup that is compatible with this server.",
-            set.database_version
+            "The database was backed up on a server running version {:02}.00.{:04}. That version is incompatible with this server, which is running version {:02}.00.{:04}. Either restore the database on a server that supports the backup, or use a backup that is compatible with this server.",
+            set.software.0, set.software.1, own.0, own.1
         );
         return Err(SqlError::new(3169, text));
     }
@@ -236,6 +283,17 @@ impl Job<'_> {
                 return Err(SqlError::new(3159, text).into());
             }
         }
+        if let (Some(database), Some(Target::Time(time))) = (existing, &self.target)
+            && database.state == State::Online
+            && !self.options.replace
+            && has_unsaved_by(database, *time)
+        {
+            let text = format!(
+                "The STOPAT clause provided with this RESTORE statement indicates that the tail of the log contains changes that must be backed up to reach the target point in time. The tail of the log for the database \"{}\" has not been backed up. Use BACKUP LOG WITH NORECOVERY to backup the log, or use the WITH REPLACE clause in your RESTORE statement to overwrite the tail of the log.",
+                self.name
+            );
+            return Err(SqlError::new(3173, text).into());
+        }
         let moves = self.moved_files(session)?;
         let own_id = existing.map_or(0, |database| database.id);
         let mut errors = Vec::new();
@@ -273,10 +331,41 @@ impl Job<'_> {
             }
         }
         if errors.is_empty() {
+            errors.extend(self.missing_space(session, &moves, existing));
+        }
+        if errors.is_empty() {
             return Ok(moves);
         }
         errors.push(SqlError::new(3119, "Problems were identified while planning for the RESTORE statement. Previous messages provide details."));
         Err(Halt::Errors(errors))
+    }
+
+    /// 3257 for the first volume that the files do not fit on; what is replaced becomes free.
+    fn missing_space(
+        &self,
+        session: &Session,
+        files: &[DataFile],
+        existing: Option<&Database>,
+    ) -> Option<SqlError> {
+        let surroundings = Surroundings::read(&session.instance.setup.dir);
+        surroundings.volumes.iter().find_map(|volume| {
+            let on = |path: &std::path::Path| surroundings.volume_of(path) == Some(volume);
+            let sized = files.iter().zip(&self.set.file_sizes).filter(|(file, _)| on(&file.path));
+            let new: i64 = sized.map(|(_, size)| i64::try_from(*size).unwrap_or(i64::MAX)).sum();
+            let replaced = existing.into_iter().flat_map(|database| &database.files);
+            let replaced = replaced.filter(|old| files.iter().any(|new| new.path == old.path) && on(&old.path));
+            let size = |file: &DataFile| std::fs::metadata(&file.path).map_or(0, |meta| meta.len());
+            let old: i64 = replaced.map(|file| i64::try_from(size(file)).unwrap_or(0)).sum();
+            (new - old > volume.available_bytes).then(|| {
+                let text = format!(
+                    "There is insufficient free space on disk volume '{}' to create the database. The database requires {} additional free bytes, while only {} bytes are available.",
+                    volume.mount.display(),
+                    new - old,
+                    volume.available_bytes
+                );
+                SqlError::new(3257, text)
+            })
+        })
     }
 
     fn moved_files(&self, session: &Session) -> Result<Vec<DataFile>, SqlError> {

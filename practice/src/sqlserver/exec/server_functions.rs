@@ -9,6 +9,7 @@ use crate::sqlserver::sql_type::{SqlType, Width};
 use crate::sqlserver::store::database::{COLLATION, DATABASE_VERSION, State, model_shown};
 use crate::sqlserver::store::functions::compare;
 use crate::sqlserver::store::logins::Role;
+use crate::sqlserver::store::surroundings::Surroundings;
 use crate::sqlserver::value::Value;
 
 /// What `@@VERSION` says.
@@ -135,14 +136,18 @@ fn server_property(session: &Session, property: &str) -> Value {
     let text = |text: &str| Value::Text(text.to_owned());
     let dir =
         |dir: std::path::PathBuf| Value::Text(format!("{}{}", dir.display(), std::path::MAIN_SEPARATOR));
+    let surroundings = Surroundings::read(&setup.dir);
     match property.to_lowercase().as_str() {
-        "productversion" => text(&installation.version()),
-        "productmajorversion" => text(&installation.major.to_string()),
+        "productversion" => text(&surroundings.product_version.unwrap_or_else(|| installation.version())),
+        "productmajorversion" => {
+            let own = surroundings.product_version.is_some();
+            text(&if own { surroundings.major().to_string() } else { installation.major.to_string() })
+        }
         "productminorversion" => text("0"),
         "productbuild" => text(&installation.build().to_string()),
         "productlevel" => text("RTM"),
         "edition" => text(installation.edition()),
-        "engineedition" => Value::Integer(installation.engine),
+        "engineedition" => Value::Integer(surroundings.engine_edition.unwrap_or(installation.engine)),
         "machinename" | "servername" | "computernamephysicalnetbios" => text(&setup.server_name),
         "collation" => text(COLLATION),
         "ishadrenabled"

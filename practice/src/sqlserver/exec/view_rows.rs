@@ -12,6 +12,7 @@ use crate::sqlserver::store::like::like;
 use crate::sqlserver::store::logins::Role;
 use crate::sqlserver::store::lsn::Lsn;
 use crate::sqlserver::store::sessions::SessionEntry;
+use crate::sqlserver::store::surroundings::{Surroundings, names};
 use crate::sqlserver::value::{Value, datetime_rounded, moment_text};
 
 /// A row of a view.
@@ -53,10 +54,13 @@ pub(super) fn database_name(session: &Session, id: u32) -> String {
 pub(super) fn databases(session: &Session) -> Vec<Row> {
     let catalog = session.instance.catalog();
     let installation = &session.instance.setup.installation;
+    let surroundings = Surroundings::read(&session.instance.setup.dir);
     let is_among = |names: &[String], database: &Database| names.contains(&database.name);
     let row = |database: &Database| {
         let is_secondary = is_among(&installation.secondaries, database);
         let is_snapshot = is_among(&installation.snapshots, database);
+        let is_replica = is_secondary || names(&surroundings.replicas, &database.name);
+        let replica = is_replica.then_some(guid(database.family));
         let (access, access_name) = database.access.shown();
         let (model, model_name) = model_shown(database.model);
         let online = database.state == State::Online;
@@ -84,15 +88,15 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
             text(model_name),
             fixed(2),
             text("CHECKSUM"),
-            fixed(0),
+            bit(names(&surroundings.published, &database.name)),
             bit(database.broker_enabled),
             fixed(0),
             fixed(0),
             fixed(0),
             fixed(waits.0),
             text(waits.1),
-            if is_secondary { guid(database.family) } else { Value::Null },
-            Value::Null,
+            replica.clone().unwrap_or(Value::Null),
+            replica.unwrap_or(Value::Null),
             guid(database.broker),
         ]
     };
@@ -190,8 +194,8 @@ pub(super) fn sessions(session: &Session) -> Vec<Row> {
             Value::Integer(0),
         ]
     };
-    let may_see = |id: &&i16| sees_all(session, &catalog) || **id == session.id;
-    catalog.sessions.iter().filter(|(id, _)| may_see(&id)).map(row).collect()
+    let may_see = |id: &i16| sees_all(session, &catalog) || *id == session.id;
+    catalog.sessions.iter().filter(|(id, _)| may_see(id)).map(row).collect()
 }
 
 /// Whether a session may see others: without that right it sees itself alone.
@@ -281,8 +285,9 @@ pub(super) fn locks(session: &Session) -> Vec<Row> {
     rows
 }
 
-/// A volume of a size of its own: a practice server does not tell of this machine's disks.
+/// Volumes of sizes of their own: a practice server does not tell of this machine's disks.
 pub(super) fn volumes(session: &Session) -> Vec<Row> {
+    let surroundings = Surroundings::read(&session.instance.setup.dir);
     let catalog = session.instance.catalog();
     let mut rows = Vec::new();
     for database in catalog.databases.values() {
@@ -293,9 +298,13 @@ pub(super) fn volumes(session: &Session) -> Vec<Row> {
                 .last()
                 .map(|root| root.to_string_lossy().into_owned())
                 .unwrap_or_default();
-            let words = [text(&root), text("practice"), text("practice"), text("practice")];
             let free = session.instance.setup.installation.free_bytes;
-            let sizes = [Value::Integer(512 << 30), Value::Integer(free)];
+            let volume = surroundings.volume_of(&file.path);
+            let root = volume.map_or(root, |volume| volume.mount.to_string_lossy().into_owned());
+            let sizes =
+                volume.map_or((512 << 30, free), |volume| (volume.total_bytes, volume.available_bytes));
+            let words = [text(&root), text("practice"), text("practice"), text("practice")];
+            let sizes = [Value::Integer(sizes.0), Value::Integer(sizes.1)];
             rows.push([vec![int(database.id), int(file.id)], words.to_vec(), sizes.to_vec()].concat());
         }
     }

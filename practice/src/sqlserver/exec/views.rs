@@ -4,15 +4,17 @@ use super::session::Session;
 use super::tables::alias;
 use super::view_rows::{
     Row, argument, certificates, credentials, database_name, databases, date, enumerated, file_exists, files,
-    int, locks, master_key, recovery_status, requests, sessions, text, volumes, with_nulls,
+    guid, int, locks, master_key, recovery_status, requests, sessions, text, volumes, with_nulls,
 };
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::ObjectName;
 use crate::sqlserver::query::names::{Field, Table};
 use crate::sqlserver::sql_type::parse_text;
+use crate::sqlserver::store::database::Database;
 use crate::sqlserver::store::functions::compare;
 use crate::sqlserver::store::record::quoted;
 use crate::sqlserver::store::sessions::SessionEntry;
+use crate::sqlserver::store::surroundings::{Surroundings, names};
 use crate::sqlserver::value::Value;
 
 /// Where a view's rows come from.
@@ -83,8 +85,12 @@ const VIEWS: &[View] = &[
         "sys.database_mirroring",
         "database_id int!; mirroring_guid uniqueidentifier; mirroring_state tinyint; mirroring_role tinyint; mirroring_role_desc nvarchar(60)",
         Rows::State(|session| {
-            let catalog = session.instance.catalog();
-            catalog.databases.keys().map(|id| with_nulls(vec![int(*id)], 5)).collect()
+            let surroundings = Surroundings::read(&session.instance.setup.dir);
+            let row = |database: &Database| {
+                let mirrored = names(&surroundings.mirrored, &database.name).then(|| guid(database.family));
+                with_nulls(vec![int(database.id), mirrored.unwrap_or(Value::Null)], 5)
+            };
+            session.instance.catalog().databases.values().map(row).collect()
         }),
     ),
     view(

@@ -28,3 +28,5 @@ pub mod logins;
 pub mod installation;
 
 pub mod instance;
+
+pub mod surroundings;
