@@ -96,21 +96,23 @@ fn sequence(name: &Identifier, kind: BackupKind, database: &DatabaseFacts) -> Op
             format!("database {name} is in the SIMPLE recovery model, which has no log backups"),
             format!("ALTER DATABASE {} SET RECOVERY FULL, then take a full backup", name.bracketed()),
         )),
-        // Nothing is fatal that an earlier step of the same plan may mend.
+        // A login that may not see the row, or the files, is told that there is nothing: that is no reason to stop.
         BackupKind::Log | BackupKind::Tail
             if database.last_log_backup.is_none() && database.state == State::Online =>
         {
-            Some(warning(
+            let finding = if database.family.is_some() { fatal } else { warning };
+            Some(finding(
                 "sqlserver.4214",
                 format!("database {name} has no full backup yet that its log could follow"),
                 take_full,
             ))
         }
-        BackupKind::Differential if !database.files.iter().any(|file| file.has_base) => Some(warning(
-            "sqlserver.3035",
-            format!("database {name} has no full backup yet that a differential could build on"),
-            take_full,
-        )),
+        BackupKind::Differential if !database.files.iter().any(|file| file.has_base) => {
+            let finding = if database.files.is_empty() { warning } else { fatal };
+            let message =
+                format!("database {name} has no full backup yet that a differential could build on");
+            Some(finding("sqlserver.3035", message, take_full))
+        }
         _ => None,
     }
 }
@@ -339,6 +341,7 @@ async fn collisions(
 
 #[cfg(test)]
 mod tests {
+    use drydock_recovery::guid::Guid;
     use drydock_recovery::lsn::Lsn;
 
     use super::super::backup_edition::tests::{codes, wanted};
@@ -385,9 +388,13 @@ mod tests {
         check(BackupKind::Log, Some(simple.clone()), &[("sqlserver.4208", true)]);
         check(BackupKind::Tail, Some(simple.clone()), &[("sqlserver.4208", true)]);
         check(BackupKind::Full, Some(simple), &[]);
-        let fresh = DatabaseFacts { last_log_backup: None, files: vec![], ..database() };
-        check(BackupKind::Log, Some(fresh.clone()), &[("sqlserver.4214", false)]);
-        check(BackupKind::Differential, Some(fresh), &[("sqlserver.3035", false)]);
+        let unseen = DatabaseFacts { last_log_backup: None, files: vec![], ..database() };
+        check(BackupKind::Log, Some(unseen.clone()), &[("sqlserver.4214", false)]);
+        check(BackupKind::Differential, Some(unseen.clone()), &[("sqlserver.3035", false)]);
+        let mut fresh = DatabaseFacts { family: Some(Guid::new("fam")), files: database().files, ..unseen };
+        fresh.files.iter_mut().for_each(|file| file.has_base = false);
+        check(BackupKind::Log, Some(fresh.clone()), &[("sqlserver.4214", true)]);
+        check(BackupKind::Differential, Some(fresh), &[("sqlserver.3035", true)]);
         let restoring = DatabaseFacts { state: State::Restoring, is_snapshot: true, ..database() };
         check(BackupKind::Full, Some(restoring), &[("sqlserver.3002", true), ("sqlserver.927", true)]);
         let pending = DatabaseFacts { state: State::RecoveryPending, ..database() };

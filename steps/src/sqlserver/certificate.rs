@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use drydock_recovery::backup::clock;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, KindShape, Preflight, PreflightFinding,
-    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, Grant, KindShape, Preflight,
+    PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use super::failure::after_the_work;
 use super::files::FileStatus;
 use super::finding::{fatal, found, warning};
 use super::paths::ServerPath;
+use super::rights::certificate;
 use super::sql::{Identifier, quoted};
 use super::target::SqlServerConnection;
 use crate::described::described;
@@ -263,6 +264,11 @@ impl StepKind for Certificate {
         let name = inputs.name.or_after(Identifier::bracketed);
         let text = statement(&name, &quoted(&certificate), &quoted(&key), inputs.creates(), &quoted("***"));
         vec![Action::writes(ActionKind::Sql, target, text)]
+    }
+
+    fn grants(&self, inputs: &CertificateInputs) -> Vec<Grant> {
+        let brings_back = inputs.from.value().is_some_and(Option::is_some);
+        inputs.name.value().map(|name| certificate(name, brings_back)).into_iter().collect()
     }
 
     async fn preflight(&self, ctx: &Ctx, inputs: &CertificateInputs) -> Result<Preflight, StepError> {

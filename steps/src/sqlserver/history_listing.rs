@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use drydock_recovery::backup::BackupType;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Ended, Facts, Field, KindShape, Reconciled, Shape, StepError, StepKind,
-    TargetNeed, Touch, inputs, maybe,
+    Access, Action, ActionKind, Ctx, Duty, Ended, Facts, Field, Grant, KindShape, Reconciled, Shape,
+    StepError, StepKind, TargetNeed, Touch, inputs, maybe,
 };
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use super::folder_listing::{Listed, found_in};
 use super::history::Recorded;
 use super::owners::{LogTaken, Owner, owners};
 use super::paths::ServerPath;
+use super::rights::{READS_MEDIA, msdb};
 use super::sql::{Identifier, quoted};
 use super::target::SqlServerConnection;
 use super::watch::stop;
@@ -222,6 +223,14 @@ impl StepKind for History {
                 vec![read(in_msdb(inputs.database.value().and_then(Option::as_ref), most.saturating_add(1)))]
             }
         }
+    }
+
+    fn grants(&self, inputs: &HistoryInputs) -> Vec<Grant> {
+        let mut grants = msdb(Duty::Plan, &["backupset", "backupmediafamily"]);
+        if inputs.folder.value().is_none_or(Option::is_some) {
+            grants.push(Grant::at_server(Duty::Plan, READS_MEDIA));
+        }
+        grants
     }
 
     async fn execute(

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use drydock_step::target::LockClass;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, In, KindShape, Preflight, Reconciled,
-    Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, In, KindShape, Preflight,
+    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use super::access::AccessFacts;
 use super::failure::after_the_work;
 use super::finding::found;
 use super::locks::{self, Patience};
+use super::rights::watching;
 use super::session::Session;
 use super::sql::Identifier;
 use super::target::SqlServerConnection;
@@ -188,6 +189,12 @@ impl StepKind for Open {
             None => inputs.changes(None).into_iter().map(|change| change.sql).collect(),
         };
         changes.into_iter().map(|sql| Action::writes(ActionKind::Sql, target, sql)).collect()
+    }
+
+    fn grants(&self, _inputs: &OpenInputs) -> Vec<Grant> {
+        let mut grants = watching(Duty::Restore);
+        grants.push(Grant::at_server(Duty::Restore, "GRANT ALTER ANY DATABASE TO {login};"));
+        grants
     }
 
     async fn preflight(&self, ctx: &Ctx, inputs: &OpenInputs) -> Result<Preflight, StepError> {

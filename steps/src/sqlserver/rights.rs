@@ -33,6 +33,26 @@ pub(super) const WRITER: &str = "ALTER ROLE [db_datawriter] ADD MEMBER {login};"
 /// To take backups.
 pub(super) const BACKUP_OPERATOR: &str = "ALTER ROLE [db_backupoperator] ADD MEMBER {login};";
 
+/// To read the headers of backups, to have them verified, and to make databases of them.
+pub(super) const READS_MEDIA: &str = "GRANT CREATE ANY DATABASE TO {login};";
+
+/// To check a database.
+const CHECKS: &str = "ALTER ROLE [db_owner] ADD MEMBER {login};";
+
+/// To have a database checked.
+pub(super) fn checking(database: &str) -> Grant {
+    Grant::within(Duty::Plan, database, CHECKS)
+}
+
+/// To back up a certificate with its private key, or to bring one back.
+pub(super) fn certificate(name: &Identifier, brings_back: bool) -> Grant {
+    if brings_back {
+        return Grant::within(Duty::Restore, "master", "GRANT CREATE CERTIFICATE TO {login};");
+    }
+    let control = format!("GRANT CONTROL ON CERTIFICATE::{} TO {LOGIN};", name.bracketed());
+    Grant::within(Duty::Backup, "master", &control)
+}
+
 fn place(database: &In<Identifier>) -> GrantPlace {
     match database {
         In::Known(name) => GrantPlace::Database(name.as_str().to_owned()),

@@ -3,8 +3,8 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Ended, Facts, Field, In, KindShape, Reconciled, Shape, StepError,
-    StepKind, TargetNeed, Touch, inputs, maybe,
+    Access, Action, ActionKind, Ctx, Duty, Ended, Facts, Field, Grant, In, KindShape, Reconciled, Shape,
+    StepError, StepKind, TargetNeed, Touch, inputs, maybe,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -14,6 +14,7 @@ use super::history::Recorded;
 use super::media::verify_only;
 use super::paths::{ServerPath, is_url};
 use super::restore_chain::{GivenChain, Piece};
+use super::rights::{READS_MEDIA, checking};
 use super::set_details::differences;
 use super::sql::quoted;
 use super::target::SqlServerConnection;
@@ -320,6 +321,16 @@ impl StepKind for Verify {
             actions.push(read(check.statement()));
         }
         actions
+    }
+
+    fn grants(&self, inputs: &VerifyInputs) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        let reads = |media: bool| media.then(|| Grant::at_server(Duty::Plan, READS_MEDIA));
+        let has_chain = inputs.chain.value().is_none_or(Option::is_some);
+        grants.extend(reads(has_chain || inputs.media.value().is_none_or(Option::is_some)));
+        let checked = inputs.checkdb.value().and_then(Option::as_ref);
+        grants.extend(checked.map(|checked| checking(checked.database.as_str())));
+        grants
     }
 
     async fn execute(
