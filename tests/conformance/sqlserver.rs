@@ -304,7 +304,7 @@ fn restore_to_a_standby() -> Case {
         Seen::Ledger,
         Acting::Held(&[("restore database *", 1), ("restore log *", 1), ("recover *", 1)]),
         to_a_mark!(
-            "    with: { database: OctopusDB, into: Copy, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"], stop_before_mark: \"{{ steps.mark.outputs.databases.octopus.lsn }}\", standby: copy_undo.tuf }\n"
+            "    with: { database: OctopusDB, into: Copy, chain: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"], stop_before_mark: \"{{ steps.mark.outputs.databases.octopus.lsn }}\", standby: \"{{ steps.full.outputs.media[0] ~ '.undo' }}\" }\n"
         ),
     )
 }
