@@ -136,6 +136,18 @@ pub enum Setting {
     Map(IndexMap<String, Setting>),
 }
 
+impl Setting {
+    /// Whether any leaf of it is a secret.
+    pub fn holds_secret(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Secret(_) => true,
+            Self::List(items) => items.iter().any(Self::holds_secret),
+            Self::Map(entries) => entries.values().any(Self::holds_secret),
+        }
+    }
+}
+
 /// Where a secret's value comes from; never the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

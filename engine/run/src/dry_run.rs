@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use drydock_plan::expr::{Answer, Datum, EvalError, Expr, Scope, Seen, Truth};
-use drydock_plan::model::{Call, OnFailure, Step, StepIx};
+use drydock_plan::model::{Call, OnFailure, Setting, Step, StepIx};
 use drydock_plan::name::Name;
 use drydock_plan::rendered::Rendered;
 use drydock_step::kind::OwnedGiven;
@@ -242,7 +242,7 @@ impl Work<'_> {
         if let Some(runs) = kind.shape().runs_plan {
             self.inner_plan(shown, runs, &with).await;
         }
-        let may = kind.shape().answers_in_dry_run && !self.options.offline;
+        let may = kind.shape().answers_in_dry_run && !self.options.offline && self.may_ask(call);
         let plain = shown.unknown.is_empty() && with.values().all(|value| value.secrets().is_empty());
         if !(may && plain && shown.runs == Runs::Yes) {
             return None;
@@ -314,6 +314,14 @@ impl Work<'_> {
             DryFinding { step: shown.id.clone(), finding }
         }));
         facts
+    }
+
+    /// Whether the target of a step may be asked: where that takes a secret, only a probe asks its source.
+    fn may_ask(&self, call: &Call) -> bool {
+        let plan = &self.services.plan;
+        let target = call.target.as_ref().and_then(|name| plan.targets.get(name));
+        self.options.probe
+            || !target.and_then(|target| target.settings.as_ref()).is_some_and(Setting::holds_secret)
     }
 
     /// Whether what a step finds now may be otherwise when it runs, because a step that it needs writes where that counts; or whether nobody

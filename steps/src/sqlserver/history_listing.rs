@@ -183,6 +183,7 @@ impl StepKind for History {
         KindShape {
             target: TargetNeed::OneOf(&["sqlserver"]),
             outputs: Shape::Record(OUTPUTS),
+            answers_in_dry_run: true,
             permissions: &[
                 "SELECT on msdb.dbo.backupset and msdb.dbo.backupmediafamily",
                 "sysadmin, to list a folder; CREATE ANY DATABASE, to read headers",
