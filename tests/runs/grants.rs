@@ -49,3 +49,14 @@ fn identities_are_apart_and_nobody_is_asked() {
     assert!(told.contains("-- Target sql (sqlserver), to restore: rest\n"), "{told}");
     assert!(told.contains("[dbcreator] ADD MEMBER [dr];") && !told.contains("known after"), "{told}");
 }
+
+#[test]
+fn plans_that_a_plan_runs_count_too() {
+    let outer =
+        "drydock: v1\nname: outer\nsteps:\n  inner: { uses: plan.run, with: { plan: ./inner.yaml } }\n";
+    let inner = "drydock: v1\nname: inner\npurpose: backup\ntargets: { sql: sqlserver }\nsteps:\n  full: { uses: sqlserver.backup, target: sql, with: { database: Octopus, type: full } }\n";
+    let world = World::plan(outer).write("inner.yaml", inner).write("env.yaml", ENVIRONMENT);
+    let told = world.drydock("grants plan.yaml -e env.yaml").with_exit(0).stdout;
+    assert!(told.contains("-- Target sql (sqlserver), to back up: inner/full\n"), "{told}");
+    assert!(told.contains("ALTER ROLE [db_backupoperator] ADD MEMBER [drydock_backup];"), "{told}");
+}

@@ -28,7 +28,10 @@ pub(crate) fn grants(session: &Session, args: &PlanArgs, logins: &Logins) -> Res
     let options = DryOptions { unknown: plan.unset.clone(), offline: true, ..DryOptions::default() };
     let shown = runtime.block_on(ask(&services, &options));
     runtime.shutdown_background();
-    let identities = identities(&plan, logins, &shown.grants);
+    // A plan that this one runs may work on targets that this one does not name.
+    let bound = Plan { targets: loaded.checked.bound.clone(), ..Plan::clone(&plan) };
+    let bound = if bound.targets.is_empty() { Plan::clone(&plan) } else { bound };
+    let identities = identities(&bound, logins, &shown.grants);
     print(&if session.common.format == Format::Json {
         format!("{:#}\n", Value::Array(identities.iter().map(Needs::json).collect()))
     } else {
