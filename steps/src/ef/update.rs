@@ -245,9 +245,8 @@ impl StepKind for Update {
                 Ok(schema) => match inputs.told_release(ctx) {
                     Ok(Some(release)) => {
                         facts = json!({ "pending": release.pending(&schema.migrations) });
-                        // A restore before this step may bring an older database.
                         if let Err(error) = release.fits(&schema) {
-                            find(error, false);
+                            find(error, true);
                         }
                     }
                     // What cannot be read was found above.
@@ -256,8 +255,7 @@ impl StepKind for Update {
                     Err(error) => find(error, true),
                 },
                 Err(error) if error.transient => return Err(error),
-                // The same: the step before this one may be what makes it.
-                Err(error) => find(error, false),
+                Err(error) => find(error, true),
             }
         }
         Ok(Preflight { facts, findings })

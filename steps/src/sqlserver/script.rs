@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::database::{DatabaseFacts, State};
-use super::finding::{found, warning};
+use super::finding::{fatal, found};
 use super::parameters::values;
 use super::rights::{READER, WRITER, scripts, watching, within};
 use super::script_record::{Record, SCRIPTS};
@@ -188,23 +188,22 @@ impl StepKind for Script {
         };
         let connection = ctx.connection().await?;
         let server = SqlServerConnection::of(&*connection)?;
-        // A step before this one may bring the database, and the table with it: what is missing now is no more than a warning.
         match DatabaseFacts::ask(server.session(), database).await? {
-            None => findings.push(warning(
+            None => findings.push(fatal(
                 "sqlserver.911",
                 format!("there is no database {database} on this server"),
-                "unless a step before brings it: is the name spelled right, and is it this server?",
+                "is the name spelled right, and is it this server?",
             )),
-            Some(facts) if facts.state != State::Online => findings.push(warning(
+            Some(facts) if facts.state != State::Online => findings.push(fatal(
                 "sqlserver.942",
                 format!("database {database} is {}, not ONLINE", facts.state_word),
-                "unless a step before opens it: bring it online",
+                "bring it online before",
             )),
             Some(_) if inputs.idempotent.value() == Some(&true) => {}
             Some(_) => {
                 let record = Record { database: database.clone(), attempt: String::new() };
                 if !record.has_table(server.session()).await? {
-                    findings.push(PreflightFinding { fatal: false, ..found(record.no_table()) });
+                    findings.push(found(record.no_table()));
                 }
             }
         }
