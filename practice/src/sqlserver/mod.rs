@@ -225,6 +225,8 @@ fn make_system_tables(instance: &Arc<Instance>) -> Result<(), SqlError> {
     let is_older = instance.setup.installation.major < 16;
     let tables = if is_older { TABLES.replace(newest, "") } else { TABLES.to_owned() };
     let text = format!("IF OBJECT_ID(N'dbo.backupset') IS NULL BEGIN {tables} END");
+    let agent = exec::agent::TABLES;
+    let text = format!("{text}\nIF OBJECT_ID(N'dbo.sysjobs') IS NULL BEGIN {agent} END");
     let made = session.run_text(&text, &mut out);
     session.close();
     match (made, out.first_error) {

@@ -77,6 +77,39 @@ pub(super) fn quoted(text: &str) -> String {
     format!("N'{}'", text.replace('\'', "''"))
 }
 
+/// The longest text in one literal, in UTF-16 units; longer ones are cut off when they are joined.
+const LONGEST_LITERAL: usize = 4000;
+
+/// A text of any length as an expression that stays on its line: a line's end within a literal would be taken for one of the script's.
+pub(super) fn spelled(text: &str) -> String {
+    if !text.chars().any(char::is_control) && text.encode_utf16().count() <= LONGEST_LITERAL {
+        return quoted(text);
+    }
+    let (mut spelled, mut piece, mut units) = ("CAST(N'' AS nvarchar(max))".to_owned(), String::new(), 0);
+    let flush = |spelled: &mut String, piece: &mut String| {
+        if !piece.is_empty() {
+            spelled.push_str(&format!(" + {}", quoted(piece)));
+            piece.clear();
+        }
+    };
+    for c in text.chars() {
+        if c.is_control() {
+            flush(&mut spelled, &mut piece);
+            units = 0;
+            spelled.push_str(&format!(" + NCHAR({})", u32::from(c)));
+            continue;
+        }
+        if units + c.len_utf16() > LONGEST_LITERAL {
+            flush(&mut spelled, &mut piece);
+            units = 0;
+        }
+        piece.push(c);
+        units += c.len_utf16();
+    }
+    flush(&mut spelled, &mut piece);
+    spelled
+}
+
 /// The name of a table as a plan writes it, `Octopus_Episodes` or `drydock.marks`, in brackets within a database.
 pub(super) fn table_in(database: &Identifier, table: &str) -> String {
     table_below(&database.bracketed(), table)
@@ -107,6 +140,18 @@ mod tests {
         let database = Identifier::parse("a]b").unwrap();
         assert_eq!(table_in(&database, "drydock.marks"), "[a]]b].[drydock].[marks]");
         assert_eq!(table_in(&database, "Octopus_Episodes"), "[a]]b].[dbo].[Octopus_Episodes]");
+    }
+
+    #[test]
+    fn a_long_text_of_many_lines_stays_on_one() {
+        assert_eq!(spelled("it's"), "N'it''s'");
+        assert_eq!(
+            spelled("a\r\nGO\n"),
+            "CAST(N'' AS nvarchar(max)) + N'a' + NCHAR(13) + NCHAR(10) + N'GO' + NCHAR(10)"
+        );
+        let long = spelled(&"é".repeat(4001));
+        assert_eq!(long.matches(" + N'").count(), 2, "{long}");
+        assert_eq!(long.matches('é').count(), 4001);
     }
 
     #[test]

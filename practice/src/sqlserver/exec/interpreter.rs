@@ -6,14 +6,14 @@ use sha2::{Digest, Sha256};
 
 use super::backup::STEPS;
 use super::databases::plain_text;
+use super::given::Given;
 use super::halt::{Done, Halt};
 use super::operation::{command, operation, request_command};
 use super::output::{Ending, Output};
-use super::procedures::Given;
 use super::session::{SERVER, Session};
 use super::{
-    backup, check, columns, databases, ddl, indexes, keys, logins, procedures, read_media, restore, rows,
-    security, tables,
+    backup, check, columns, databases, ddl, indexes, keys, logins, machine, procedures, read_media, restore,
+    rows, security, tables,
 };
 use crate::faults::Fault;
 use crate::ledger::Line;
@@ -257,6 +257,16 @@ impl Session {
             | Body::Security(_) => plain(self.administer(body, out)),
             Body::Login(change) => {
                 logins::administer(self, change)?;
+                out.done(0, command(body), 0);
+                Ok(Flow::Next)
+            }
+            Body::Endpoint(change) => {
+                machine::endpoint(self, change)?;
+                out.done(0, command(body), 0);
+                Ok(Flow::Next)
+            }
+            Body::Reconfigure => {
+                machine::reconfigure(self)?;
                 out.done(0, command(body), 0);
                 Ok(Flow::Next)
             }

@@ -16,6 +16,10 @@ pub mod tables;
 
 pub mod view_rows;
 
+pub mod given;
+
+pub mod machine;
+
 pub mod views;
 
 pub mod server_functions;
@@ -57,6 +61,8 @@ pub mod recovery;
 pub mod restore;
 
 pub mod read_media;
+
+pub mod agent;
 
 pub mod procedures;
 

@@ -2,7 +2,9 @@
 
 use super::session::Session;
 use super::tables::shown;
-use crate::sqlserver::lang::statement::{Body, Execute, LoginChange, Reading, Security, Text};
+use crate::sqlserver::lang::statement::{
+    Body, EndpointChange, Execute, LoginChange, Reading, Security, Text,
+};
 use crate::sqlserver::tds::tokens::Command;
 
 /// A statement's name in the ledger and whether it writes; nothing for those that only steer.
@@ -44,6 +46,10 @@ pub fn operation(session: &Session, body: &Body) -> Option<(String, bool)> {
         Body::Login(LoginChange::Create { name, .. }) => (format!("create login {name}"), true),
         Body::Login(LoginChange::Drop(name)) => (format!("drop login {name}"), true),
         Body::Login(LoginChange::Member { role, .. }) => (format!("alter server role {role}"), true),
+        Body::Endpoint(EndpointChange::Create(made)) => (format!("create endpoint {}", made.name), true),
+        Body::Endpoint(EndpointChange::State(name, _)) => (format!("alter endpoint {name}"), true),
+        Body::Endpoint(EndpointChange::Drop(name)) => (format!("drop endpoint {name}"), true),
+        Body::Reconfigure => ("reconfigure".to_owned(), true),
         Body::Kill { session, .. } => (format!("kill {session}"), true),
         Body::CheckDatabase { name, .. } => {
             (format!("dbcc checkdb {}", named(name)).trim_end().to_owned(), false)

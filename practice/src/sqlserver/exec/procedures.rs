@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use super::agent;
 use super::databases::plain_text;
+use super::given::Given;
 use super::halt::{Done, Halt};
+use super::machine;
 use super::output::Output;
 use super::session::Session;
 use super::tables::{self, Found, alias};
@@ -22,15 +25,6 @@ use crate::sqlserver::value::Value;
 
 /// How deep batches may stand in one another.
 const NESTING: u32 = 32;
-
-/// An argument with its value.
-#[derive(Debug, Clone)]
-pub struct Given {
-    /// Its name in lower case with the `@`; empty when it was given by place.
-    pub name: String,
-    /// Its value.
-    pub value: TypedValue,
-}
 
 /// `EXEC`.
 pub fn execute(session: &mut Session, execute: &Execute, out: &mut Output) -> Done<()> {
@@ -128,6 +122,12 @@ pub fn call(session: &mut Session, name: &str, given: Vec<Given>, out: &mut Outp
             rename(session, text("@objname", 0), text("@newname", 1), text("@objtype", 2)).map(|()| 0)
         }
         other => {
+            if let Some(status) = agent::call(session, other, &given)? {
+                return Ok(status);
+            }
+            if let Some(status) = machine::call(session, other, &given, out)? {
+                return Ok(status);
+            }
             Err(SqlError::new(2812, format!("Could not find stored procedure '{other}'.")).state(62).into())
         }
     }

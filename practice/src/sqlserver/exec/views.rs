@@ -1,5 +1,6 @@
 //! The server's views of its own state. Main function: [`find`].
 
+use super::machine;
 use super::session::Session;
 use super::tables::alias;
 use super::view_rows::{
@@ -194,15 +195,66 @@ const VIEWS: &[View] = &[
     ),
     view(
         "sys.configurations",
-        "configuration_id int!; name nvarchar(35)!; value sql_variant; value_in_use sql_variant",
+        "configuration_id int!; name nvarchar(35)!; value sql_variant; minimum sql_variant; maximum sql_variant; value_in_use sql_variant; \
+         description nvarchar(255)!; is_dynamic bit!; is_advanced bit!",
+        Rows::State(machine::configurations),
+    ),
+    view(
+        "sys.servers",
+        "server_id int!; name sysname!; product sysname; provider sysname; data_source nvarchar(4000); location nvarchar(4000); \
+         provider_string nvarchar(4000); catalog sysname; connect_timeout int; query_timeout int; is_linked bit!; is_remote_login_enabled bit!; \
+         is_rpc_out_enabled bit!; is_data_access_enabled bit!; is_collation_compatible bit!; uses_remote_collation bit!; collation_name sysname; \
+         lazy_schema_validation bit!; is_system bit!; is_remote_proc_transaction_promotion_enabled bit",
+        Rows::State(machine::servers),
+    ),
+    view(
+        "sys.linked_logins",
+        "server_id int!; local_principal_id int; uses_self_credential bit!; remote_name sysname",
+        Rows::State(machine::linked_logins),
+    ),
+    view(
+        "sys.endpoints",
+        "name sysname!; endpoint_id int!; principal_id int; protocol tinyint!; protocol_desc nvarchar(60); type tinyint!; type_desc nvarchar(60); \
+         state tinyint; state_desc nvarchar(60); is_admin_endpoint bit!",
+        Rows::State(machine::endpoints),
+    ),
+    view(
+        "sys.tcp_endpoints",
+        "name sysname!; endpoint_id int!; port int!; is_dynamic_port bit!; ip_address nvarchar(45)",
+        Rows::State(machine::tcp_endpoints),
+    ),
+    view(
+        "sys.database_mirroring_endpoints",
+        "name sysname!; endpoint_id int!; role tinyint; is_encryption_enabled bit!; connection_auth_desc nvarchar(60); certificate_id int!; \
+         encryption_algorithm_desc nvarchar(60)",
+        Rows::State(|session| machine::terms(session, 4)),
+    ),
+    view(
+        "sys.service_broker_endpoints",
+        "name sysname!; endpoint_id int!; is_encryption_enabled bit!; connection_auth_desc nvarchar(60); certificate_id int!; \
+         encryption_algorithm_desc nvarchar(60)",
+        Rows::State(|session| machine::terms(session, 3)),
+    ),
+    view(
+        "sys.server_triggers",
+        "name sysname!; object_id int!; is_ms_shipped bit!",
+        Rows::State(|_| Vec::new()),
+    ),
+    view(
+        "sys.server_audits",
+        "audit_id int!; name sysname!; is_state_enabled bit",
+        Rows::State(|_| Vec::new()),
+    ),
+    view(
+        "sys.server_event_sessions",
+        "event_session_id int!; name sysname!",
+        Rows::State(|_| vec![vec![Value::Integer(65_535), text("system_health")]]),
+    ),
+    view(
+        "sys.resource_governor_resource_pools",
+        "pool_id int!; name sysname!",
         Rows::State(|_| {
-            let row =
-                |id, name: &str| vec![Value::Integer(id), text(name), Value::Integer(0), Value::Integer(0)];
-            vec![
-                row(1579, "backup compression default"),
-                row(1584, "backup checksum default"),
-                row(1597, "backup compression algorithm"),
-            ]
+            [(1, "internal"), (2, "default")].map(|(id, name)| vec![Value::Integer(id), text(name)]).into()
         }),
     ),
     View {

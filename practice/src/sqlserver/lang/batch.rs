@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use super::statement::{Argument, Body, Execute, Statement};
-use super::{admin, ddl, logins, media, security};
+use super::{admin, ddl, logins, machine, media, security};
 use crate::sqlserver::error::SqlError;
 
 /// How deep blocks may stand in one another.
@@ -55,7 +55,7 @@ fn body(cursor: &mut Cursor, word: &str, depth: usize) -> Result<Body, SqlError>
         "SELECT" | "WITH" => return select(cursor),
         "INSERT" | "UPDATE" | "DELETE" => return change(cursor, word),
         "MERGE" | "GOTO" | "SAVE" | "GRANT" | "REVOKE" | "DENY" | "OPEN" | "FETCH" | "CLOSE"
-        | "DEALLOCATE" | "BULK" | "CHECKPOINT" | "RECONFIGURE" | "SHUTDOWN" => {
+        | "DEALLOCATE" | "BULK" | "CHECKPOINT" | "SHUTDOWN" => {
             return Err(SqlError::not_understood(word));
         }
         _ => cursor.advance(),
@@ -72,6 +72,7 @@ fn body(cursor: &mut Cursor, word: &str, depth: usize) -> Result<Body, SqlError>
         }
         "USE" => Ok(Body::Use(cursor.name()?)),
         "KILL" => admin::kill(cursor),
+        "RECONFIGURE" => machine::reconfigure(cursor),
         "DBCC" => admin::dbcc(cursor),
         "BEGIN" => begin(cursor, depth),
         "COMMIT" => end_of_transaction(cursor, Body::Commit),
@@ -134,6 +135,9 @@ fn create(cursor: &mut Cursor) -> Result<Body, SqlError> {
     if cursor.accept("LOGIN") {
         return logins::create_login(cursor);
     }
+    if cursor.accept("ENDPOINT") {
+        return machine::create_endpoint(cursor);
+    }
     if cursor.accept("SCHEMA") {
         let name = cursor.name()?;
         if cursor.accept("AUTHORIZATION") {
@@ -166,6 +170,9 @@ fn alter(cursor: &mut Cursor) -> Result<Body, SqlError> {
     if cursor.accept_words(&["SERVER", "ROLE"]) {
         return logins::alter_role(cursor);
     }
+    if cursor.accept("ENDPOINT") {
+        return machine::alter_endpoint(cursor);
+    }
     let what = cursor.word().unwrap_or_default();
     Err(SqlError::not_understood(format_args!("ALTER {what}")).at(line))
 }
@@ -177,6 +184,7 @@ fn drop_object(cursor: &mut Cursor) -> Result<Body, SqlError> {
         "INDEX" => ddl::drop_index(cursor),
         "DATABASE" => admin::drop_databases(cursor),
         "LOGIN" => logins::drop_login(cursor),
+        "ENDPOINT" => machine::drop_endpoint(cursor),
         what @ ("CERTIFICATE" | "CREDENTIAL") => security::drop_named(cursor, what),
         what => Err(SqlError::not_understood(format_args!("DROP {what}")).at(line)),
     }

@@ -14,4 +14,6 @@ pub mod admin;
 
 pub mod logins;
 
+pub mod machine;
+
 pub mod batch;

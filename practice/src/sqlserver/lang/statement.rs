@@ -3,6 +3,7 @@
 use sqlparser::ast::{Delete, Expr, Insert, Query, Update};
 
 use crate::sqlserver::sql_type::SqlType;
+use crate::sqlserver::store::machine::Endpoint;
 
 /// A statement and where it begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +58,8 @@ pub enum Body {
     Use(String),
     Kill { session: i64, status_only: bool },
     Login(LoginChange),
+    Endpoint(EndpointChange),
+    Reconfigure,
     CheckDatabase { name: Option<Text>, no_messages: bool, as_table: bool },
     DamagePage { database: Text, page: u64 },
     Security(Box<Security>),
@@ -199,6 +202,15 @@ pub enum LoginChange {
     Create { name: String, password: String },
     Drop(String),
     Member { role: String, name: String, is_added: bool },
+}
+
+/// A change to endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum EndpointChange {
+    Create(Endpoint),
+    State(String, i64),
+    Drop(String),
 }
 
 /// What becomes of the sessions that stand in the way.

@@ -17,6 +17,7 @@ use super::installation::Installation;
 use super::log::Log;
 use super::logins::{Login, Role};
 use super::lsn::Lsn;
+use super::machine::Machine;
 use super::sessions::{AppLock, Reason, SessionEntry, Stop};
 use crate::clock::Clock;
 use crate::faults::Faults;
@@ -89,6 +90,8 @@ pub struct Catalog {
     pub damaged: Vec<(Uuid, u64)>,
     /// Backups that run: the database, whether it is its log, the session.
     pub backups: Vec<(u32, bool, i16)>,
+    /// How the server is set up.
+    pub machine: Machine,
 }
 
 /// What `master` holds besides databases.
@@ -112,6 +115,8 @@ struct Saved {
     secured: Secured,
     #[serde(default)]
     damaged: Vec<(Uuid, u64)>,
+    #[serde(default)]
+    machine: Machine,
 }
 
 /// The most bytes of a database's name in the names of its files.
@@ -122,6 +127,13 @@ impl Catalog {
     #[must_use]
     pub fn login(&self, name: &str) -> Option<&Login> {
         self.logins.iter().find(|login| login.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The number of a login, case not counting.
+    #[must_use]
+    pub fn principal_id(&self, name: &str) -> Option<i64> {
+        let at = self.logins.iter().position(|login| login.name.eq_ignore_ascii_case(name))?;
+        i64::try_from(at).ok().map(|at| if at == 0 { 1 } else { at + 4 })
     }
 
     /// Whether a login is a member of a role of the server.
@@ -215,6 +227,7 @@ impl Instance {
                 logins: Vec::new(),
                 secured: Secured::default(),
                 damaged: Vec::new(),
+                machine: Machine::default(),
             },
             Err(error) => return Err(error),
         };
@@ -223,10 +236,13 @@ impl Instance {
         let mut logins = vec![Login { name, password, roles: vec![Role::SysAdmin] }];
         logins
             .extend(saved.logins.into_iter().filter(|login| !login.name.eq_ignore_ascii_case(&setup.login)));
+        let mut machine = saved.machine;
+        machine.restarted();
         let catalog = Catalog {
             logins,
             secured: saved.secured,
             damaged: saved.damaged,
+            machine,
             databases: saved.databases.into_iter().map(|database| (database.id, database)).collect(),
             ..Catalog::default()
         };
@@ -260,6 +276,7 @@ impl Instance {
             logins: catalog.logins.iter().skip(1).cloned().collect(),
             secured: catalog.secured.clone(),
             damaged: catalog.damaged.clone(),
+            machine: catalog.machine.clone(),
         };
         let path = self.setup.dir.join("instance.json");
         let fresh = path.with_extension("json.new");

@@ -25,6 +25,8 @@ pub mod files;
 pub mod sessions;
 
 pub mod logins;
+
+pub mod machine;
 pub mod installation;
 
 pub mod instance;
