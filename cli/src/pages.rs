@@ -13,6 +13,12 @@ macro_rules! pages {
 }
 
 pages![
+    "adopt.application",
+    "adopt.closed",
+    "adopt.login",
+    "adopt.orphan",
+    "adopt.rights",
+    "adopt.state",
     "artifact.absent",
     "artifact.damaged",
     "artifact.exists",
@@ -63,6 +69,12 @@ pages![
     "mark.lost",
     "mark.table",
     "objective.missed",
+    "objects.by_hand",
+    "objects.different",
+    "objects.failed",
+    "objects.hidden",
+    "objects.rights",
+    "objects.script",
     "open.state",
     "output.large",
     "panic",

@@ -40,6 +40,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(sqlserver::history_listing::History);
     registry.kind(sqlserver::server_objects::ServerObjects);
     registry.kind(sqlserver::restore_objects::RestoreObjects);
+    registry.kind(sqlserver::adopt::Adopt);
     registry.kind(ef::update::Update);
     registry.target(sqlserver::target::SqlServer);
     registry.kind(http::request::Request);

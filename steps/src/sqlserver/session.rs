@@ -146,6 +146,16 @@ impl Session {
         done.map(|_| ()).map_err(|failure| failure.while_doing(doing, Effect::Writes))
     }
 
+    /// Runs a statement that changes something in a database, for as long as it takes.
+    ///
+    /// # Errors
+    /// What the server says; `sqlserver.lost` (unknown) when the answer is lost.
+    pub(super) async fn work_in(&self, database: &str, doing: &str, sql: &str) -> Result<(), StepError> {
+        let request = Request { database: Some(database), ..Request::of(sql) };
+        let done = self.answer(request).await;
+        done.map(|_| ()).map_err(|failure| failure.while_doing(doing, Effect::Writes))
+    }
+
     /// The first result set of the answer to a request.
     ///
     /// # Errors

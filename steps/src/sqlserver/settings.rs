@@ -162,6 +162,12 @@ impl SqlServerSettings {
         Ok(read)
     }
 
+    /// The same server by another SQL login, in this database.
+    pub(super) fn by_login(&self, user: &str, password: &str, database: &str) -> Self {
+        let login = Login::Sql { user: user.to_owned(), password: password.to_owned() };
+        Self { login: Some(login), database: database.to_owned(), ..self.clone() }
+    }
+
     /// For the library that speaks the protocol.
     ///
     /// # Errors

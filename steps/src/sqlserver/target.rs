@@ -70,6 +70,21 @@ impl SqlServerConnection {
         &self.session
     }
 
+    /// Another session: of this login, or of a SQL login and its password, in this database.
+    ///
+    /// # Errors
+    /// `sqlserver.connect` (transient), or what the server says to the login.
+    pub(super) async fn another(
+        &self,
+        login: Option<(&str, &str)>,
+        database: &str,
+    ) -> Result<Session, StepError> {
+        match login {
+            None => Session::open(&self.settings).await,
+            Some((user, password)) => Session::open(&self.settings.by_login(user, password, database)).await,
+        }
+    }
+
     /// What the server is.
     ///
     /// # Errors

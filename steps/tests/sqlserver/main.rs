@@ -14,5 +14,6 @@ mod media;
 mod verify;
 mod history;
 mod certificate;
+mod objects;
 mod restore;
 mod ef;

@@ -13,6 +13,7 @@ use drydock_practice::sqlserver::{Attention, Installation, Options, Server, star
 use drydock_practice::tls::Identity;
 use drydock_step::test_host::{TestHost, execute, given, reconcile};
 use drydock_step::{Connection, Ctx, Ended, Kind, Reconciled, StepError, TargetKind};
+use drydock_steps::artifact::target::ArtifactsTarget;
 use drydock_steps::sqlserver::target::SqlServer;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -102,6 +103,8 @@ impl World {
     /// A host whose attempt is `run/step/n`, with what earlier attempts noted.
     pub(crate) fn host(&self, attempt: &str, notes: Vec<Value>) -> Arc<TestHost> {
         let host = TestHost::new(self.dir.path()).attempt(attempt).noted(notes);
+        let Value::Object(store) = json!({ "url": self.dir.path().join("store") }) else { unreachable!() };
+        let host = host.server("backups", Arc::new(ArtifactsTarget), store);
         Arc::new(host.server("t", Arc::new(SqlServer), self.settings.clone()))
     }
 

@@ -1,0 +1,93 @@
+//! Whether an application reaches its data: [`proved`] enters a database as its login and reads, as the application would.
+
+use drydock_step::StepError;
+use serde_json::{Value, json};
+
+use super::failure::Effect;
+use super::session::{Request, Session};
+use super::sql::{Identifier, quoted, table_in};
+use super::target::SqlServerConnection;
+
+/// The login of an application.
+pub(super) struct Application<'a> {
+    /// Its name.
+    pub(super) login: &'a str,
+    /// Its password. Without it, it is played by a login that may.
+    pub(super) password: Option<&'a str>,
+    /// Tables that it has to be able to read.
+    pub(super) reads: &'a [String],
+}
+
+impl Application<'_> {
+    /// How it is let in.
+    pub(super) fn way(&self) -> &'static str {
+        if self.password.is_some() { "connection" } else { "impersonation" }
+    }
+
+    /// The questions, in order.
+    pub(super) fn statements(&self, database: &Identifier) -> Vec<String> {
+        let mut all = Vec::new();
+        if self.password.is_none() {
+            all.push(format!("EXECUTE AS LOGIN = {}", quoted(self.login)));
+        }
+        all.push("SELECT USER_NAME() AS name".to_owned());
+        all.extend(
+            self.reads
+                .iter()
+                .map(|table| format!("SELECT TOP (1) 1 AS one FROM {}", table_in(database, table))),
+        );
+        all
+    }
+}
+
+fn failed(application: &Application<'_>, database: &Identifier, doing: &str, error: StepError) -> StepError {
+    if error.transient {
+        return error;
+    }
+    let message = format!("login {} {doing} in database {database}: {}", application.login, error.message);
+    StepError::new("adopt.application", message).help(
+        "is its user mapped to it (`orphans`), has it the right to read, and is the database open to it (`sqlserver.open`)?",
+    )
+}
+
+/// Enters and reads; as whom it came in.
+///
+/// # Errors
+/// `adopt.application`, with what the server says to it.
+pub(super) async fn proved(
+    server: &SqlServerConnection,
+    database: &Identifier,
+    application: &Application<'_>,
+) -> Result<Value, StepError> {
+    let by = application.password.map(|password| (application.login, password));
+    // A session of its own, for as long as this takes: who has put on another login is that login until it goes.
+    let session = server.another(by, database.as_str()).await;
+    let session = session.map_err(|error| failed(application, database, "is not let in", error))?;
+    let ask = async |sql: &str, doing: &str| {
+        let request = Request { rows: 1, ..Request::of(sql) };
+        let answer = session.answer(request).await;
+        answer
+            .map_err(|failure| failed(application, database, doing, failure.while_doing(sql, Effect::Reads)))
+    };
+    if application.password.is_none() {
+        ask(&format!("EXECUTE AS LOGIN = {}", quoted(application.login)), "cannot be played").await?;
+        enter(&session, database)
+            .await
+            .map_err(|error| failed(application, database, "cannot enter", error))?;
+    }
+    let answer = ask("SELECT USER_NAME() AS name", "cannot be asked who it is").await?;
+    let user = answer.first()?.text("name")?.unwrap_or_default().to_owned();
+    for table in application.reads {
+        let sql = format!("SELECT TOP (1) 1 AS one FROM {}", table_in(database, table));
+        ask(&sql, &format!("cannot read {table}")).await?;
+    }
+    Ok(
+        json!({ "login": application.login, "user": user, "by": application.way(), "reads": application.reads }),
+    )
+}
+
+async fn enter(session: &Session, database: &Identifier) -> Result<(), StepError> {
+    let sql = format!("USE {}", database.bracketed());
+    let entered = session.answer(Request::of(&sql)).await;
+    entered.map(|_| ()).map_err(|failure| failure.while_doing(&sql, Effect::Reads))
+}
