@@ -19,6 +19,11 @@ async fn world() -> (World, Conn) {
         "ALTER SERVER ROLE [dbcreator] ADD MEMBER [maker]; ALTER SERVER ROLE sysadmin ADD MEMBER boss",
     )
     .await;
+    run(
+        &mut conn,
+        "USE shop; CREATE USER app FOR LOGIN app; CREATE USER maker; GRANT SELECT TO app; USE master",
+    )
+    .await;
     (world, conn)
 }
 

@@ -14,6 +14,7 @@ use super::error::SqlError;
 use super::exec::output::{Ending, Output, Piece};
 use super::exec::session::{Client, Session};
 use super::store::instance::{Instance, VERSION};
+use super::store::logins::Role;
 use super::store::sessions::{Reason, Stop};
 use super::tds::login::Login;
 use super::tds::packet::{DEFAULT_SIZE, Kind, Message, ReadError, Writer, next_message};
@@ -190,9 +191,20 @@ fn put_welcome(answer: &mut Vec<u8>, instance: &Instance, session: &Session, log
 fn check_login(instance: &Arc<Instance>, login: &Login) -> Result<Session, Vec<SqlError>> {
     let refused = || SqlError::new(18_456, format!("Login failed for user '{}'.", login.user)).class(14);
     let known = instance.catalog().login(&login.user).cloned();
-    let Some(known) = known.filter(|known| known.password == login.password) else {
+    let Some(known) = known.filter(|known| known.has_password(&login.password)) else {
         return Err(vec![refused()]);
     };
+    if known.is_disabled {
+        let text = format!("Login failed for user '{}'. Reason: The account is disabled.", login.user);
+        return Err(vec![SqlError::new(18_470, text).class(14)]);
+    }
+    let is_let_in = {
+        let catalog = instance.catalog();
+        catalog.has_role(&known.name, Role::SysAdmin) || catalog.allows(&known.name, "CONNECT SQL")
+    };
+    if !is_let_in {
+        return Err(vec![refused()]);
+    }
     let client = Client { login: known.name, host: login.host.clone(), program: login.application.clone() };
     let mut session = Session::open(instance, client).map_err(|error| vec![error])?;
     if login.database.is_empty() {

@@ -43,7 +43,6 @@ use exec::history::{MSDB, TABLES};
 use exec::output::Output;
 use exec::session::{Client, Session};
 use store::instance::{Instance, Setup};
-use store::logins::Login;
 
 pub use store::installation::{Installation, NoInstallation};
 pub use tds::parse_client_message;
@@ -115,7 +114,6 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    instance: Arc<Instance>,
     accepting: JoinHandle<()>,
 }
 
@@ -124,21 +122,6 @@ impl Server {
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.address
-    }
-
-    /// Makes a login that is a member of no role, or gives it this password.
-    ///
-    /// # Errors
-    /// When the catalogue cannot be saved.
-    pub fn make_login(&self, name: &str, password: &str) -> Result<(), StartError> {
-        let mut catalog = self.instance.catalog();
-        catalog.logins.retain(|login| !login.name.eq_ignore_ascii_case(name));
-        catalog.logins.push(Login {
-            name: name.to_owned(),
-            password: password.to_owned(),
-            roles: Vec::new(),
-        });
-        self.instance.save(&catalog).map_err(StartError::System)
     }
 
     /// Takes no further connections; those that are open live until their clients go.
@@ -197,8 +180,8 @@ pub async fn start_as(options: Options, installation: Installation) -> Result<Se
     let listening = TcpListener::bind(address).await;
     let listener = listening.map_err(|source| StartError::Listen { address, source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-    let accepting = tokio::spawn(accept(listener, Arc::clone(&instance), tls, attention));
-    Ok(Server { address, instance, accepting })
+    let accepting = tokio::spawn(accept(listener, instance, tls, attention));
+    Ok(Server { address, accepting })
 }
 
 async fn accept(listener: TcpListener, instance: Arc<Instance>, tls: Identity, attention: Attention) {

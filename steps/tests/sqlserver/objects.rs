@@ -197,7 +197,7 @@ async fn a_default_database_waits_for_its_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_found_out() {
-    let rule = r#"[{ "server": "sqlserver", "op": "create login old", "fault": "hold" }]"#;
+    let rule = r#"[{ "server": "sqlserver", "op": "create login old", "do": "hold" }]"#;
     let (source, target) = (World::practice().await, World::with_faults(rule).await);
     let saved = scripted(&source, &target).await;
     let with = from(&saved, json!({ "parts": ["logins", "roles"] }));

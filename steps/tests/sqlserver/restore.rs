@@ -23,6 +23,11 @@ async fn step(world: &World, name: &str, kind: &dyn Kind, with: Value) -> Value 
 /// A full, a row, a log, a row, a mark, a row too many, a log: and the chain to the mark.
 async fn story(world: &World) -> Value {
     octopus(world).await;
+    story_of(world).await
+}
+
+/// The same of a database that is there.
+async fn story_of(world: &World) -> Value {
     let backup = |kind: &str| json!({ "database": "Octopus", "type": kind });
     let full = step(world, "full", &Backup, backup("full")).await;
     world.run("Octopus", "INSERT INTO agents VALUES (3, N'Cy')").await;
@@ -911,8 +916,10 @@ async fn the_others_of_a_group_wait_at_the_mark_for_the_one_that_failed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_octopus_cannot_get_in_before_the_mark_is_proved() {
     let world = World::practice().await;
-    let chain = story(&world).await;
+    octopus(&world).await;
     world.run("master", "CREATE LOGIN [octopus] WITH PASSWORD = N'Octopus-8'").await;
+    world.run("Octopus", "CREATE USER [octopus]\nGO\nGRANT SELECT ON [agents] TO [octopus]").await;
+    let chain = story_of(&world).await;
     let mut restricted = with(&chain);
     restricted["restricted_user"] = json!(true);
     world.outputs(&Restore, restricted).await.unwrap();

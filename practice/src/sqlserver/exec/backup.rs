@@ -11,13 +11,16 @@ use super::devices::{Device, cannot_open};
 use super::halt::{Done, Halt, sql_error};
 use super::history;
 use super::output::Output;
+use super::principals;
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Backup, Body, RecoveryModel};
 use crate::sqlserver::store::certificate::enciphered;
 use crate::sqlserver::store::database::{Base, Chain, Database, Redo, State};
 use crate::sqlserver::store::files::Snapshot;
+use crate::sqlserver::store::instance::same_name;
 use crate::sqlserver::store::log::Log;
+use crate::sqlserver::store::logins::Role;
 use crate::sqlserver::store::lsn::Lsn;
 use crate::sqlserver::store::media::{Encrypted, MediaHeader, Payload, SetHeader, SetKind, SetWriter};
 use crate::sqlserver::tds::tokens::Command;
@@ -99,6 +102,7 @@ fn backed_up(session: &mut Session, options: &Backup, out: &mut Output) -> Done<
         SetKind::Full
     };
     can_do(session, options)?;
+    may_back_up(session, &name, options.log)?;
     let database = checked(session, &name, kind, options)?;
     let encrypted = encrypted(session, options, out)?;
     let target = prepare(session, options)?;
@@ -134,6 +138,26 @@ fn backed_up(session: &mut Session, options: &Backup, out: &mut Output) -> Done<
     }
     report(&taken, &set, options, out);
     Ok(())
+}
+
+/// 262 for a login that is neither an administrator, nor the owner, nor has the right in the database.
+fn may_back_up(session: &mut Session, name: &str, is_log: bool) -> Result<(), SqlError> {
+    let id = {
+        let catalog = session.instance.catalog();
+        let login = &session.client.login;
+        let Some(database) = catalog.named(name) else { return Ok(()) };
+        let owns = database.owner.as_ref().is_some_and(|owner| same_name(owner, login));
+        if owns || catalog.has_role(login, Role::SysAdmin) {
+            return Ok(());
+        }
+        database.id
+    };
+    let right = if is_log { "BACKUP LOG" } else { "BACKUP DATABASE" };
+    session.attach(id)?;
+    match principals::allows(session, id, right, None)? {
+        true => Ok(()),
+        false => Err(principals::denied(session, id, right)),
+    }
 }
 
 /// Makes sure that nobody else is in a database that is about to go into the restoring state.
@@ -258,6 +282,7 @@ fn header(
         last_valid_restore: taken.last_valid,
         guid: session.instance.guids.next(),
         binding: database.binding,
+        compatibility: database.compatibility,
         family: database.family,
         forks: database.forks.clone(),
         first_fork: first_fork.id,

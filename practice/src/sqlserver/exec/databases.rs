@@ -12,7 +12,6 @@ use crate::sqlserver::store::database::{Access, DataFile, Database, State};
 use crate::sqlserver::store::files;
 use crate::sqlserver::store::instance::Catalog;
 use crate::sqlserver::store::log::{Entry, Log};
-use crate::sqlserver::store::logins::Role;
 use crate::sqlserver::store::sessions::Reason;
 use crate::sqlserver::tds::tokens::{Change, Command};
 use crate::sqlserver::value::Value;
@@ -157,7 +156,10 @@ pub fn alter(
             SqlError::new(5011, format!("User does not have permission to alter database '{}', the database does not exist, or the database is not in a state that allows access checks.", name.unwrap_or_default())).state(5).class(14)
         };
         let login = &session.client.login;
-        let database = database.filter(|database| catalog.commands(login, Some(database)));
+        let may = |database: &&Database| {
+            catalog.commands(login, Some(database)) || catalog.allows(login, "ALTER ANY DATABASE")
+        };
+        let database = database.filter(may);
         let database = database.ok_or_else(|| failed(missing()))?;
         (database.id, database.state, database.name.clone())
     };
@@ -215,6 +217,22 @@ fn apply(session: &mut Session, id: u32, change: &DatabaseChange) -> Result<(), 
         DatabaseChange::ReadOnly(read_only) => database.read_only = *read_only,
         DatabaseChange::Rename(new) => new.clone_into(&mut database.name),
         DatabaseChange::Broker(enabled) => database.broker_enabled = *enabled,
+        DatabaseChange::Compatibility(level) => {
+            let newest = instance.setup.installation.compatibility();
+            let levels: Vec<i64> = (10..=newest / 10).map(|level| level * 10).collect();
+            if !levels.contains(level) {
+                let list = levels.iter().map(ToString::to_string).collect::<Vec<_>>();
+                let (last, first) =
+                    list.split_last().map_or((String::new(), &[][..]), |(last, first)| (last.clone(), first));
+                let text = format!(
+                    "Valid values of the database compatibility level are {} or {last}.",
+                    first.join(", ")
+                );
+                return Err(SqlError::new(15_048, text));
+            }
+            database.compatibility = Some(*level);
+        }
+        DatabaseChange::Trustworthy(on) => database.trustworthy = *on,
         DatabaseChange::NewBroker => {
             database.broker = instance.guids.next();
             database.broker_enabled = true;
@@ -340,7 +358,7 @@ fn clear_sessions(
 
 /// `KILL`.
 pub fn kill(session: &mut Session, number: i64, status_only: bool, out: &mut Output) -> Done<()> {
-    if !session.instance.catalog().has_role(&session.client.login, Role::SysAdmin) {
+    if !session.instance.catalog().allows(&session.client.login, "ALTER ANY CONNECTION") {
         return Err(SqlError::new(6102, "User does not have permission to use the KILL statement.")
             .class(14)
             .into());

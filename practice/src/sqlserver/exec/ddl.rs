@@ -52,7 +52,8 @@ pub fn create_table(session: &mut Session, create: &CreateTable) -> Done<()> {
     }
     session.change_schema(database, |alias| placed(&statements, alias))?;
     let fields = Vec::new();
-    let mut found = Found { database, object, schema: schema_name, name: name.clone(), fields };
+    let mut found =
+        Found { database, object, schema_id: schema, schema: schema_name, name: name.clone(), fields };
     for column in &create.columns {
         describe_column(session, &mut found, column)?;
     }

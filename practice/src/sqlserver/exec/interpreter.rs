@@ -12,14 +12,14 @@ use super::operation::{command, operation, request_command};
 use super::output::{Ending, Output};
 use super::session::{SERVER, Session};
 use super::{
-    backup, check, columns, databases, ddl, indexes, keys, logins, machine, procedures, read_media, restore,
-    rows, security, tables,
+    backup, check, columns, databases, ddl, indexes, keys, logins, machine, principals, procedures,
+    read_media, restore, rows, security, tables,
 };
 use crate::faults::Fault;
 use crate::ledger::Line;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::batch::parse_batch;
-use crate::sqlserver::lang::statement::{Body, Statement, TableChange};
+use crate::sqlserver::lang::statement::{Body, ObjectName, Statement, TableChange};
 use crate::sqlserver::query::change::{compile_delete, compile_insert, compile_update};
 use crate::sqlserver::store::sessions::Reason;
 use crate::sqlserver::tds::request::Request;
@@ -225,14 +225,17 @@ impl Session {
         match body {
             Body::Select(query) => plain(rows::select(self, query, out)),
             Body::Insert(insert) => {
+                self.writes = Some("INSERT");
                 let compiled = compile_insert(self, insert)?;
                 plain(rows::change(self, &compiled, Command::Insert, out))
             }
             Body::Update(update) => {
+                self.writes = Some("UPDATE");
                 let compiled = compile_update(self, update)?;
                 plain(rows::change(self, &compiled, Command::Update, out))
             }
             Body::Delete(delete) => {
+                self.writes = Some("DELETE");
                 let compiled = compile_delete(self, delete)?;
                 plain(rows::change(self, &compiled, Command::Delete, out))
             }
@@ -255,21 +258,17 @@ impl Session {
             | Body::CheckDatabase { .. }
             | Body::DamagePage { .. }
             | Body::Security(_) => plain(self.administer(body, out)),
-            Body::Login(change) => {
-                logins::administer(self, change)?;
-                out.done(0, command(body), 0);
-                Ok(Flow::Next)
+            Body::Login(change) => self.answered(body, out, |session| logins::administer(session, change)),
+            Body::Endpoint(change) => self.answered(body, out, |session| machine::endpoint(session, change)),
+            Body::User(change) => self.answered(body, out, |session| principals::change(session, change)),
+            Body::Permission(change) => {
+                self.answered(body, out, |session| principals::permit(session, change))
             }
-            Body::Endpoint(change) => {
-                machine::endpoint(self, change)?;
-                out.done(0, command(body), 0);
-                Ok(Flow::Next)
+            Body::Impersonate { name, is_user } => {
+                self.answered(body, out, |session| principals::impersonate(session, name, *is_user))
             }
-            Body::Reconfigure => {
-                machine::reconfigure(self)?;
-                out.done(0, command(body), 0);
-                Ok(Flow::Next)
-            }
+            Body::Revert => self.answered(body, out, principals::revert),
+            Body::Reconfigure => self.answered(body, out, |session| machine::reconfigure(session)),
             Body::Backup(options) => plain(backup::backup(self, options, out)),
             Body::Restore(options) => plain(restore::restore(self, options, out)),
             Body::ReadMedia(read) => plain(read_media::read(self, read, out)),
@@ -283,6 +282,18 @@ impl Session {
             }
             _ => self.steer(body, out),
         }
+    }
+
+    /// Does what a statement wants and answers that it is done.
+    fn answered(
+        &mut self,
+        body: &Body,
+        out: &mut Output,
+        work: impl FnOnce(&mut Self) -> Done<()>,
+    ) -> Done<Flow> {
+        work(self)?;
+        out.done(0, command(body), 0);
+        Ok(Flow::Next)
     }
 
     /// Statements that hold others.
@@ -327,6 +338,7 @@ impl Session {
     }
 
     fn define(&mut self, body: &Body) -> Done<()> {
+        self.may_define(body)?;
         match body {
             Body::CreateTable(create) => ddl::create_table(self, create),
             Body::AlterTable { table, change } => {
@@ -368,6 +380,33 @@ impl Session {
             Body::CreateSchema(name) => ddl::create_schema(self, name),
             _ => Ok(()),
         }
+    }
+
+    /// Fails where the login may not change the schema.
+    fn may_define(&mut self, body: &Body) -> Done<()> {
+        let nothing = ObjectName { database: None, schema: None, name: String::new() };
+        let (name, right) = match body {
+            Body::CreateTable(create) => (&create.name, "CREATE TABLE"),
+            Body::CreateSchema(_) => (&nothing, "CREATE SCHEMA"),
+            Body::AlterTable { table, .. } | Body::DropIndex { table, .. } | Body::Truncate(table) => {
+                (table, "ALTER")
+            }
+            Body::CreateIndex(create) => (&create.table, "ALTER"),
+            Body::DropTables { names, .. } => (names.first().unwrap_or(&nothing), "ALTER"),
+            _ => return Ok(()),
+        };
+        let id = tables::database_of(self, name)?;
+        if principals::allows(self, id, right, None)? {
+            return Ok(());
+        }
+        if right != "ALTER" {
+            return Err(principals::denied(self, id, right).into());
+        }
+        let text = format!(
+            "Cannot find the object \"{}\" because it does not exist or you do not have permissions.",
+            tables::shown(name)
+        );
+        Err(SqlError::new(1088, text).into())
     }
 
     fn administer(&mut self, body: &Body, out: &mut Output) -> Done<()> {

@@ -16,6 +16,10 @@ pub mod tables;
 
 pub mod view_rows;
 
+pub mod logins;
+
+pub mod principals;
+
 pub mod given;
 
 pub mod machine;
@@ -41,8 +45,6 @@ pub mod operation;
 pub mod devices;
 
 pub mod databases;
-
-pub mod logins;
 
 pub mod roll_forward;
 

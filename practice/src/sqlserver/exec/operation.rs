@@ -3,7 +3,7 @@
 use super::session::Session;
 use super::tables::shown;
 use crate::sqlserver::lang::statement::{
-    Body, EndpointChange, Execute, LoginChange, Reading, Security, Text,
+    Body, EndpointChange, Execute, LoginChange, PermissionChange, Reading, Security, Text, UserChange,
 };
 use crate::sqlserver::tds::tokens::Command;
 
@@ -43,9 +43,10 @@ pub fn operation(session: &Session, body: &Body) -> Option<(String, bool)> {
             (format!("restore {what} {}", named(&restore.database)), true)
         }
         Body::ReadMedia(read) => (format!("restore {}", reading(read.what).to_lowercase()), false),
-        Body::Login(LoginChange::Create { name, .. }) => (format!("create login {name}"), true),
-        Body::Login(LoginChange::Drop(name)) => (format!("drop login {name}"), true),
-        Body::Login(LoginChange::Member { role, .. }) => (format!("alter server role {role}"), true),
+        Body::Login(change) => (login(change), true),
+        Body::User(change) => (user(change), true),
+        Body::Permission(change) => (permission(change), true),
+        Body::Impersonate { name, .. } => (format!("execute as {name}"), false),
         Body::Endpoint(EndpointChange::Create(made)) => (format!("create endpoint {}", made.name), true),
         Body::Endpoint(EndpointChange::State(name, _)) => (format!("alter endpoint {name}"), true),
         Body::Endpoint(EndpointChange::Drop(name)) => (format!("drop endpoint {name}"), true),
@@ -70,6 +71,37 @@ pub fn operation(session: &Session, body: &Body) -> Option<(String, bool)> {
         }
         _ => return None,
     })
+}
+
+fn login(change: &LoginChange) -> String {
+    match change {
+        LoginChange::Create { name, .. } => format!("create login {name}"),
+        LoginChange::Alter { name, .. } => format!("alter login {name}"),
+        LoginChange::Drop(name) => format!("drop login {name}"),
+        LoginChange::CreateRole { role, .. } => format!("create server role {role}"),
+        LoginChange::DropRole(role) => format!("drop server role {role}"),
+        LoginChange::Member { role, .. } => format!("alter server role {role}"),
+    }
+}
+
+fn user(change: &UserChange) -> String {
+    match change {
+        UserChange::Create { name, .. } => format!("create user {name}"),
+        UserChange::Alter { name, .. } => format!("alter user {name}"),
+        UserChange::Drop { name, .. } => format!("drop user {name}"),
+        UserChange::CreateRole(name) => format!("create role {name}"),
+        UserChange::Member { role, .. } => format!("alter role {role}"),
+        UserChange::Owner { database, .. } => format!("alter authorization {database}"),
+    }
+}
+
+fn permission(change: &PermissionChange) -> String {
+    let verb = match change.state {
+        None => "revoke",
+        Some('D') => "deny",
+        Some(_) => "grant",
+    };
+    format!("{verb} {}", change.rights.join(", ").to_lowercase())
 }
 
 fn secured(security: &Security) -> String {

@@ -72,6 +72,8 @@ pub(super) fn claim(
             Some(existing) => existing.owner.clone(),
             None => Some(session.client.login.clone()),
         },
+        compatibility: set.compatibility,
+        trustworthy: false,
         // A restore disables the broker, and keeps its identity.
         broker: set.family,
         broker_enabled: false,

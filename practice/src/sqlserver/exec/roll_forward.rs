@@ -229,6 +229,7 @@ mod tests {
         let (first_fork, last_fork) = (forks[0].id, forks[forks.len() - 1].id);
         let set = SetHeader {
             kind: SetKind::Log,
+            compatibility: None,
             position: 1,
             name: None,
             description: None,

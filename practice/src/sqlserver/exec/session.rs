@@ -84,6 +84,10 @@ pub struct Session {
     pub pace: Duration,
     /// SHA-256 of the request's text, for the ledger.
     pub request_digest: Option<String>,
+    /// The logins that it had before it put others on.
+    pub played: Vec<String>,
+    /// What the statement does to the first table that it names, where it does not read it.
+    pub writes: Option<&'static str>,
     /// How many batches stand around this one.
     pub nesting: u32,
     /// How many TRY blocks stand around the statement.
@@ -91,6 +95,21 @@ pub struct Session {
     pub(super) connection: Connection,
     pub(super) touched: Touched,
     attached: BTreeMap<u32, u64>,
+}
+
+/// The functions that tell logins from SIDs: they ask the catalogue row by row.
+fn name_logins(connection: &Connection, instance: &Arc<Instance>) -> rusqlite::Result<()> {
+    let flags = rusqlite::functions::FunctionFlags::SQLITE_UTF8;
+    let of = Arc::clone(instance);
+    connection.create_scalar_function("dd_suser_sname", 1, flags, move |context| {
+        let sid: Option<Vec<u8>> = context.get(0)?;
+        Ok(sid.and_then(|sid| of.catalog().login_of(&sid)))
+    })?;
+    let of = Arc::clone(instance);
+    connection.create_scalar_function("dd_suser_sid", 1, flags, move |context| {
+        let name: Option<String> = context.get(0)?;
+        Ok(name.and_then(|name| of.catalog().sid_of(&name)))
+    })
 }
 
 impl Session {
@@ -106,6 +125,7 @@ impl Session {
             connection.set_prepared_statement_cache_capacity(64);
             files::lay_out(&connection)?;
             let touched = Touched::default();
+            name_logins(&connection, instance)?;
             touched.listen(&mut connection)?;
             Ok((connection, touched))
         };
@@ -145,6 +165,8 @@ impl Session {
             pace: Duration::ZERO,
             request_digest: None,
             tries: 0,
+            played: Vec::new(),
+            writes: None,
             nesting: 0,
             connection,
             touched,
@@ -253,7 +275,8 @@ impl Session {
             .and_then(|_| self.connection.execute_batch(&unsynced))
             .map_err(|error| sql_error(&error))?;
         self.attached.insert(id, generation);
-        Ok(())
+        // Who may not enter has nothing of it.
+        super::principals::enter(self, id).or_else(|error| self.detach(id).and(Err(error)))
     }
 
     fn detach(&mut self, id: u32) -> Result<(), SqlError> {

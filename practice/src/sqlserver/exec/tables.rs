@@ -17,6 +17,8 @@ pub struct Found {
     pub database: u32,
     /// Its `object_id`.
     pub object: i64,
+    /// Its schema's number.
+    pub schema_id: i64,
     /// Its schema.
     pub schema: String,
     /// Its name.
@@ -93,17 +95,24 @@ pub fn find(session: &mut Session, name: &ObjectName) -> Result<Option<Found>, S
     let alias = alias(database);
     let schema = name.schema.as_deref().unwrap_or("dbo");
     let sql = format!(
-        "SELECT o.object_id, s.name, o.name FROM {alias}.__objects o JOIN {alias}.__schemas s USING (schema_id) \
+        "SELECT o.object_id, s.schema_id, s.name, o.name FROM {alias}.__objects o JOIN {alias}.__schemas s USING (schema_id) \
          WHERE o.type = 'U ' AND o.name = ? AND s.name = ?"
     );
     let rows = session.all(&sql, &[Value::Text(name.name.clone()), Value::Text(schema.to_owned())])?;
-    let Some([Value::Integer(object), Value::Text(schema), Value::Text(table)]) =
+    let Some([Value::Integer(object), Value::Integer(schema_id), Value::Text(schema), Value::Text(table)]) =
         rows.first().map(Vec::as_slice)
     else {
         return Ok(None);
     };
     let fields = fields(session, &alias, *object)?;
-    Ok(Some(Found { database, object: *object, schema: schema.clone(), name: table.clone(), fields }))
+    Ok(Some(Found {
+        database,
+        object: *object,
+        schema_id: *schema_id,
+        schema: schema.clone(),
+        name: table.clone(),
+        fields,
+    }))
 }
 
 /// The user table of that name.

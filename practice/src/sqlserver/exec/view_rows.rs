@@ -9,7 +9,6 @@ use crate::sqlserver::store::certificate::Certificate;
 use crate::sqlserver::store::database::{COLLATION, DataFile, Database, Fork, State, model_shown};
 use crate::sqlserver::store::instance::Catalog;
 use crate::sqlserver::store::like::like;
-use crate::sqlserver::store::logins::Role;
 use crate::sqlserver::store::lsn::Lsn;
 use crate::sqlserver::store::sessions::SessionEntry;
 use crate::sqlserver::store::surroundings::{Surroundings, names};
@@ -70,9 +69,13 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
             text(&database.name),
             int(database.id),
             if is_snapshot { int(1) } else { Value::Null },
-            Value::Blob(vec![1]),
+            Value::Blob(
+                database.owner.as_deref().map_or(vec![1], |owner| catalog.sid_of(owner).unwrap_or_default()),
+            ),
             date(database.created),
-            fixed(session.instance.setup.installation.compatibility()),
+            fixed(
+                database.compatibility.unwrap_or_else(|| session.instance.setup.installation.compatibility()),
+            ),
             if online { text(COLLATION) } else { Value::Null },
             fixed(access),
             text(access_name),
@@ -92,7 +95,7 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
             bit(database.broker_enabled),
             fixed(0),
             fixed(0),
-            fixed(0),
+            bit(database.trustworthy),
             fixed(waits.0),
             text(waits.1),
             replica.clone().unwrap_or(Value::Null),
@@ -200,7 +203,7 @@ pub(super) fn sessions(session: &Session) -> Vec<Row> {
 
 /// Whether a session may see others: without that right it sees itself alone.
 fn sees_all(session: &Session, catalog: &Catalog) -> bool {
-    catalog.has_role(&session.client.login, Role::SysAdmin)
+    catalog.allows(&session.client.login, "VIEW SERVER STATE")
 }
 
 pub(super) fn requests(session: &Session) -> Vec<Row> {

@@ -1,14 +1,15 @@
 //! The server's views of its own state. Main function: [`find`].
 
-use super::machine;
 use super::session::Session;
 use super::tables::alias;
 use super::view_rows::{
     Row, argument, certificates, credentials, database_name, databases, date, enumerated, file_exists, files,
     guid, int, locks, master_key, recovery_status, requests, sessions, text, volumes, with_nulls,
 };
+use super::{logins, machine};
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::ObjectName;
+use crate::sqlserver::query::compiler::literal;
 use crate::sqlserver::query::names::{Field, Table};
 use crate::sqlserver::sql_type::parse_text;
 use crate::sqlserver::store::database::Database;
@@ -129,44 +130,42 @@ const VIEWS: &[View] = &[
     ),
     view(
         "sys.server_principals",
-        "name sysname!; principal_id int!; sid varbinary(85); type char(1)!; type_desc nvarchar(60); is_disabled bit",
-        Rows::State(|session| {
-            let sid = |n: u8| Value::Blob(vec![n]);
-            let row = |name: &str, id: i64, kind: &str, desc: &str| {
-                let sid = sid(u8::try_from(id).unwrap_or(0));
-                vec![text(name), Value::Integer(id), sid, text(kind), text(desc), Value::Integer(0)]
-            };
-            let catalog = session.instance.catalog();
-            let mut rows = vec![row("sa", 1, "S", "SQL_LOGIN"), row("sysadmin", 3, "R", "SERVER_ROLE")];
-            let others = catalog.logins.iter().filter(|login| login.name != "sa");
-            rows.extend((5..).zip(others).map(|(id, login)| row(&login.name, id, "S", "SQL_LOGIN")));
-            rows
-        }),
+        "name sysname!; principal_id int!; sid varbinary(85); type char(1)!; type_desc nvarchar(60); is_disabled bit; create_date datetime!; \
+         modify_date datetime!; default_database_name sysname; default_language_name sysname; credential_id int; owning_principal_id int; \
+         is_fixed_role bit!",
+        Rows::State(logins::principals),
     ),
     view(
-        "sys.database_principals",
-        "name sysname!; principal_id int!; type char(1)!; type_desc nvarchar(60); sid varbinary(85); authentication_type int!; authentication_type_desc nvarchar(60)",
-        Rows::State(|_| {
-            let row =
-                |name: &str, id: i64, kind: &str, desc: &str, sid: Value, auth: i64, auth_desc: &str| {
-                    vec![
-                        text(name),
-                        Value::Integer(id),
-                        text(kind),
-                        text(desc),
-                        sid,
-                        Value::Integer(auth),
-                        text(auth_desc),
-                    ]
-                };
-            vec![
-                row("public", 0, "R", "DATABASE_ROLE", Value::Null, 0, "NONE"),
-                row("dbo", 1, "S", "SQL_USER", Value::Blob(vec![1]), 1, "INSTANCE"),
-                row("guest", 2, "S", "SQL_USER", Value::Blob(vec![0]), 0, "NONE"),
-                row("db_owner", 16_384, "R", "DATABASE_ROLE", Value::Null, 0, "NONE"),
-            ]
-        }),
+        "sys.sql_logins",
+        "name sysname!; principal_id int!; sid varbinary(85); type char(1)!; type_desc nvarchar(60); is_disabled bit; create_date datetime!; \
+         modify_date datetime!; default_database_name sysname; default_language_name sysname; credential_id int; is_policy_checked bit; \
+         is_expiration_checked bit; password_hash varbinary(256)",
+        Rows::State(logins::sql_logins),
     ),
+    view(
+        "sys.server_role_members",
+        "role_principal_id int!; member_principal_id int!",
+        Rows::State(logins::members),
+    ),
+    view("sys.server_permissions", PERMISSION_COLUMNS, Rows::State(logins::permissions)),
+    view(
+        "sys.database_principals",
+        "name sysname!; principal_id int!; type char(1)!; type_desc nvarchar(60); default_schema_name sysname; create_date datetime!; \
+         modify_date datetime!; owning_principal_id int; sid varbinary(85); is_fixed_role bit!; authentication_type int!; \
+         authentication_type_desc nvarchar(60)",
+        Rows::Stored(
+            "SELECT name, principal_id, type, CASE type WHEN 'R' THEN 'DATABASE_ROLE' WHEN 'U' THEN 'WINDOWS_USER' ELSE 'SQL_USER' END, \
+             schema, made, made, CASE type WHEN 'R' THEN 1 END, sid, principal_id >= 16384, \
+             CASE WHEN authentication = 0 THEN 0 WHEN type = 'U' THEN 3 ELSE 1 END, \
+             CASE WHEN authentication = 0 THEN 'NONE' WHEN type = 'U' THEN 'WINDOWS' ELSE 'INSTANCE' END FROM {d}.__principals",
+        ),
+    ),
+    view(
+        "sys.database_role_members",
+        "role_principal_id int!; member_principal_id int!",
+        Rows::Stored("SELECT role, member FROM {d}.__members"),
+    ),
+    view("sys.database_permissions", PERMISSION_COLUMNS, Rows::Made(permitted)),
     view(
         "sys.certificates",
         "name sysname!; certificate_id int!; principal_id int; pvt_key_encryption_type char(2)!; thumbprint varbinary(32)!; subject nvarchar(4000); expiry_date datetime; pvt_key_last_backup_date datetime",
@@ -371,6 +370,26 @@ const VIEWS: &[View] = &[
         }),
     ),
 ];
+
+const PERMISSION_COLUMNS: &str = "class tinyint!; class_desc nvarchar(60); major_id int!; minor_id int!; grantee_principal_id int!; \
+                                  grantor_principal_id int!; type char(4)!; permission_name nvarchar(128); state char(1)!; state_desc nvarchar(60)";
+
+/// The rows of `sys.database_permissions`; the letters of a right are told by its name.
+fn permitted(session: &Session, database: u32) -> Result<String, SqlError> {
+    let d = alias(database);
+    let mut codes = String::new();
+    for row in session.all(&format!("SELECT DISTINCT right_name FROM {d}.__permissions"), &[])? {
+        if let Some(Value::Text(right)) = row.first() {
+            codes.push_str(&format!(" WHEN {} THEN '{}'", literal(right), logins::code(right)));
+        }
+    }
+    let code = if codes.is_empty() { "''".to_owned() } else { format!("CASE right_name{codes} END") };
+    Ok(format!(
+        "SELECT class, CASE class WHEN 0 THEN 'DATABASE' WHEN 1 THEN 'OBJECT_OR_COLUMN' WHEN 3 THEN 'SCHEMA' WHEN 25 THEN 'CERTIFICATE' \
+         ELSE 'DATABASE_PRINCIPAL' END, major, 0, grantee, 1, {code}, right_name, state, \
+         CASE state WHEN 'D' THEN 'DENY' WHEN 'W' THEN 'GRANT_WITH_GRANT_OPTION' ELSE 'GRANT' END FROM {d}.__permissions"
+    ))
+}
 
 const OBJECT_COLUMNS: &str = "name sysname!; object_id int!; principal_id int; schema_id int!; parent_object_id int!; type char(2); \
                               type_desc nvarchar(60); create_date datetime!; modify_date datetime!; is_ms_shipped bit!";

@@ -115,7 +115,6 @@ fn database_option(cursor: &mut Cursor) -> Result<DatabaseChange, SqlError> {
         | "AUTO_UPDATE_STATISTICS"
         | "READ_COMMITTED_SNAPSHOT"
         | "ALLOW_SNAPSHOT_ISOLATION"
-        | "TRUSTWORTHY"
         | "TARGET_RECOVERY_TIME" => {
             cursor.accept_token(&Token::Eq);
             cursor.advance();
@@ -129,9 +128,9 @@ fn database_option(cursor: &mut Cursor) -> Result<DatabaseChange, SqlError> {
         "NEW_BROKER" => DatabaseChange::NewBroker,
         "COMPATIBILITY_LEVEL" => {
             cursor.expect_token(&Token::Eq)?;
-            cursor.number::<u32>()?;
-            DatabaseChange::Ignored
+            DatabaseChange::Compatibility(cursor.number()?)
         }
+        "TRUSTWORTHY" => DatabaseChange::Trustworthy(on_or_off(cursor)?),
         _ => return Err(SqlError::not_understood(format_args!("the database option {word}")).at(line)),
     })
 }

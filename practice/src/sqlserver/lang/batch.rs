@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use super::statement::{Argument, Body, Execute, Statement};
-use super::{admin, ddl, logins, machine, media, security};
+use super::{admin, ddl, logins, machine, media, principals, security};
 use crate::sqlserver::error::SqlError;
 
 /// How deep blocks may stand in one another.
@@ -54,8 +54,8 @@ fn body(cursor: &mut Cursor, word: &str, depth: usize) -> Result<Body, SqlError>
     match word {
         "SELECT" | "WITH" => return select(cursor),
         "INSERT" | "UPDATE" | "DELETE" => return change(cursor, word),
-        "MERGE" | "GOTO" | "SAVE" | "GRANT" | "REVOKE" | "DENY" | "OPEN" | "FETCH" | "CLOSE"
-        | "DEALLOCATE" | "BULK" | "CHECKPOINT" | "SHUTDOWN" => {
+        "MERGE" | "GOTO" | "SAVE" | "OPEN" | "FETCH" | "CLOSE" | "DEALLOCATE" | "BULK" | "CHECKPOINT"
+        | "SHUTDOWN" => {
             return Err(SqlError::not_understood(word));
         }
         _ => cursor.advance(),
@@ -72,6 +72,8 @@ fn body(cursor: &mut Cursor, word: &str, depth: usize) -> Result<Body, SqlError>
         }
         "USE" => Ok(Body::Use(cursor.name()?)),
         "KILL" => admin::kill(cursor),
+        "GRANT" | "DENY" | "REVOKE" => principals::permission(cursor, word),
+        "REVERT" => Ok(Body::Revert),
         "RECONFIGURE" => machine::reconfigure(cursor),
         "DBCC" => admin::dbcc(cursor),
         "BEGIN" => begin(cursor, depth),
@@ -138,6 +140,15 @@ fn create(cursor: &mut Cursor) -> Result<Body, SqlError> {
     if cursor.accept("ENDPOINT") {
         return machine::create_endpoint(cursor);
     }
+    if cursor.accept("USER") {
+        return principals::create_user(cursor);
+    }
+    if cursor.accept("ROLE") {
+        return principals::create_role(cursor);
+    }
+    if cursor.accept_words(&["SERVER", "ROLE"]) {
+        return logins::create_role(cursor);
+    }
     if cursor.accept("SCHEMA") {
         let name = cursor.name()?;
         if cursor.accept("AUTHORIZATION") {
@@ -173,6 +184,18 @@ fn alter(cursor: &mut Cursor) -> Result<Body, SqlError> {
     if cursor.accept("ENDPOINT") {
         return machine::alter_endpoint(cursor);
     }
+    if cursor.accept("LOGIN") {
+        return logins::alter_login(cursor);
+    }
+    if cursor.accept("USER") {
+        return principals::alter_user(cursor);
+    }
+    if cursor.accept("ROLE") {
+        return principals::alter_role(cursor);
+    }
+    if cursor.accept("AUTHORIZATION") {
+        return principals::authorization(cursor);
+    }
     let what = cursor.word().unwrap_or_default();
     Err(SqlError::not_understood(format_args!("ALTER {what}")).at(line))
 }
@@ -185,6 +208,9 @@ fn drop_object(cursor: &mut Cursor) -> Result<Body, SqlError> {
         "DATABASE" => admin::drop_databases(cursor),
         "LOGIN" => logins::drop_login(cursor),
         "ENDPOINT" => machine::drop_endpoint(cursor),
+        "USER" => principals::drop_principal(cursor, false),
+        "ROLE" => principals::drop_principal(cursor, true),
+        "SERVER" if cursor.accept("ROLE") => logins::drop_role(cursor),
         what @ ("CERTIFICATE" | "CREDENTIAL") => security::drop_named(cursor, what),
         what => Err(SqlError::not_understood(format_args!("DROP {what}")).at(line)),
     }
@@ -285,6 +311,14 @@ fn conditional(cursor: &mut Cursor, depth: usize) -> Result<Body, SqlError> {
 }
 
 fn execute(cursor: &mut Cursor) -> Result<Body, SqlError> {
+    if cursor.accept("AS") {
+        let is_user = cursor.accept("USER");
+        if !is_user {
+            cursor.expect("LOGIN")?;
+        }
+        cursor.expect_token(&Token::Eq)?;
+        return Ok(Body::Impersonate { name: cursor.string()?, is_user });
+    }
     if cursor.accept_token(&Token::LParen) {
         let text = cursor.expression()?;
         cursor.expect_token(&Token::RParen)?;

@@ -16,4 +16,6 @@ pub mod logins;
 
 pub mod machine;
 
+pub mod principals;
+
 pub mod batch;

@@ -43,43 +43,99 @@ pub enum Body {
     Update(Box<Update>),
     Delete(Box<Delete>),
     CreateTable(CreateTable),
-    AlterTable { table: ObjectName, change: TableChange },
+    AlterTable {
+        table: ObjectName,
+        change: TableChange,
+    },
     CreateIndex(CreateIndex),
-    DropTables { names: Vec<ObjectName>, if_exists: bool },
-    DropIndex { table: ObjectName, index: String, if_exists: bool },
+    DropTables {
+        names: Vec<ObjectName>,
+        if_exists: bool,
+    },
+    DropIndex {
+        table: ObjectName,
+        index: String,
+        if_exists: bool,
+    },
     Truncate(ObjectName),
     CreateSchema(String),
-    CreateDatabase { name: String, files: Vec<DeclaredFile> },
-    DropDatabases { names: Vec<String>, if_exists: bool },
-    AlterDatabase { name: Option<String>, change: DatabaseChange, termination: Termination },
+    CreateDatabase {
+        name: String,
+        files: Vec<DeclaredFile>,
+    },
+    DropDatabases {
+        names: Vec<String>,
+        if_exists: bool,
+    },
+    AlterDatabase {
+        name: Option<String>,
+        change: DatabaseChange,
+        termination: Termination,
+    },
     Backup(Box<Backup>),
     Restore(Box<Restore>),
     ReadMedia(Box<ReadMedia>),
     Use(String),
-    Kill { session: i64, status_only: bool },
+    Kill {
+        session: i64,
+        status_only: bool,
+    },
     Login(LoginChange),
     Endpoint(EndpointChange),
     Reconfigure,
-    CheckDatabase { name: Option<Text>, no_messages: bool, as_table: bool },
-    DamagePage { database: Text, page: u64 },
+    User(UserChange),
+    Permission(PermissionChange),
+    /// EXECUTE AS LOGIN, or AS USER.
+    Impersonate {
+        name: String,
+        is_user: bool,
+    },
+    Revert,
+    CheckDatabase {
+        name: Option<Text>,
+        no_messages: bool,
+        as_table: bool,
+    },
+    DamagePage {
+        database: Text,
+        page: u64,
+    },
     Security(Box<Security>),
-    Begin { name: Option<Text>, mark: Option<Mark> },
+    Begin {
+        name: Option<Text>,
+        mark: Option<Mark>,
+    },
     Commit,
     Rollback,
     SetOption(SetOption),
     Declare(Vec<(String, SqlType, Option<Expr>)>),
     SetVariable(String, Expr),
-    If { condition: Expr, then: Box<Statement>, otherwise: Option<Box<Statement>> },
-    While { condition: Expr, body: Box<Statement> },
+    If {
+        condition: Expr,
+        then: Box<Statement>,
+        otherwise: Option<Box<Statement>>,
+    },
+    While {
+        condition: Expr,
+        body: Box<Statement>,
+    },
     Break,
     Continue,
     Return,
     Block(Vec<Statement>),
-    Try { body: Vec<Statement>, catch: Vec<Statement> },
+    Try {
+        body: Vec<Statement>,
+        catch: Vec<Statement>,
+    },
     Execute(Execute),
     Print(Expr),
     Throw(Option<(Expr, Expr, Expr)>),
-    RaiseError { message: Expr, severity: Expr, state: Expr, arguments: Vec<Expr> },
+    RaiseError {
+        message: Expr,
+        severity: Expr,
+        state: Expr,
+        arguments: Vec<Expr>,
+    },
     WaitFor(Expr),
 }
 
@@ -191,6 +247,8 @@ pub enum DatabaseChange {
     /// ENABLE_BROKER or DISABLE_BROKER.
     Broker(bool),
     NewBroker,
+    Compatibility(i64),
+    Trustworthy(bool),
     /// An option that changes nothing here, such as PAGE_VERIFY or AUTO_CLOSE.
     Ignored,
 }
@@ -199,9 +257,69 @@ pub enum DatabaseChange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum LoginChange {
-    Create { name: String, password: String },
+    Create { name: String, is_windows: bool, options: LoginOptions },
+    Alter { name: String, options: LoginOptions },
     Drop(String),
+    CreateRole { role: String, owner: Option<String> },
+    DropRole(String),
     Member { role: String, name: String, is_added: bool },
+}
+
+/// A password as a statement gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Password {
+    /// Itself.
+    Plain(String),
+    /// As a server keeps it.
+    Hashed(Vec<u8>),
+}
+
+/// What CREATE LOGIN and ALTER LOGIN say of a login.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct LoginOptions {
+    pub password: Option<Password>,
+    pub sid: Option<Vec<u8>>,
+    pub name: Option<String>,
+    pub database: Option<String>,
+    pub language: Option<String>,
+    pub checks_policy: Option<bool>,
+    pub checks_expiration: Option<bool>,
+    pub disabled: Option<bool>,
+}
+
+/// A change to users and roles of a database, or to its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum UserChange {
+    Create { name: String, login: Option<String>, schema: Option<String> },
+    Alter { name: String, login: Option<String>, new: Option<String>, schema: Option<String> },
+    Drop { name: String, is_role: bool, if_exists: bool },
+    CreateRole(String),
+    Member { role: String, member: String, is_added: bool },
+    Owner { database: String, login: String },
+}
+
+/// What a right is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Securable {
+    /// Its class: `OBJECT`, `SCHEMA`, `LOGIN`.
+    pub class: String,
+    /// Its name.
+    pub name: ObjectName,
+}
+
+/// GRANT, DENY and REVOKE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PermissionChange {
+    /// `G`, `W` or `D`; nothing to revoke.
+    pub state: Option<char>,
+    /// The rights: `VIEW SERVER STATE`.
+    pub rights: Vec<String>,
+    /// What they are on; nothing for the server or the database as a whole.
+    pub on: Option<Securable>,
+    /// Whose they are.
+    pub grantees: Vec<String>,
 }
 
 /// A change to endpoints.

@@ -45,6 +45,12 @@ impl Compiler<'_> {
         if name == "BINARY_CHECKSUM" || name == "CHECKSUM" {
             return self.checksum(&arguments);
         }
+        if let ("SUSER_SNAME" | "SUSER_SID", [argument]) = (name.as_str(), args) {
+            let argument = self.expression(argument)?;
+            let sql = format!("dd_{}({})", name.to_lowercase(), argument.sql);
+            let ty = if name == "SUSER_SID" { SqlType::VarBinary(Width::Of(85)) } else { SqlType::SYSNAME };
+            return Ok(Typed { sql, ty, nullable: true });
+        }
         self.server_function(&name, args)
     }
 

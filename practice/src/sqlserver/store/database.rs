@@ -184,6 +184,12 @@ pub struct Database {
     /// The login that made it; the system's own belong to the administrator.
     #[serde(default)]
     pub owner: Option<String>,
+    /// The version whose rules it follows, times ten; the server's own where it is not said.
+    #[serde(default)]
+    pub compatibility: Option<i64>,
+    /// Whether what is in it may reach beyond it.
+    #[serde(default)]
+    pub trustworthy: bool,
     /// The identity of its Service Broker: its family's, until NEW_BROKER draws another.
     #[serde(default)]
     pub broker: Uuid,

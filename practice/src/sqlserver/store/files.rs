@@ -24,9 +24,20 @@ const LAYOUT: &str = "
     CREATE TABLE __objects (object_id INTEGER PRIMARY KEY, schema_id, name COLLATE ci, type, parent, created, modified, detail);
     CREATE TABLE __columns (object_id, column_id, name COLLATE ci, type, nullable, seed, default_id, default_text);
     CREATE TABLE __indexes (object_id, index_id, name COLLATE ci, is_unique, is_primary, constraint_id, columns, filter);
+    CREATE TABLE __principals (principal_id INTEGER PRIMARY KEY, name COLLATE ci, type, sid, schema, authentication, made);
+    CREATE TABLE __members (role, member);
+    CREATE TABLE __permissions (class, major, grantee, right_name, state);
     CREATE INDEX __columns_object ON __columns(object_id);
     CREATE INDEX __indexes_object ON __indexes(object_id);
     INSERT INTO __schemas VALUES (1, 'dbo'), (2, 'guest'), (3, 'INFORMATION_SCHEMA'), (4, 'sys');
+    INSERT INTO __principals SELECT column1, column2, column3, column4, column5, column6, '2003-04-08 09:10:42.287' FROM (VALUES
+        (0, 'public', 'R', NULL, NULL, 0), (1, 'dbo', 'S', x'01', 'dbo', 1), (2, 'guest', 'S', x'00', 'guest', 0),
+        (3, 'INFORMATION_SCHEMA', 'S', NULL, NULL, 0), (4, 'sys', 'S', NULL, NULL, 0), (16384, 'db_owner', 'R', NULL, NULL, 0),
+        (16385, 'db_accessadmin', 'R', NULL, NULL, 0), (16386, 'db_securityadmin', 'R', NULL, NULL, 0), (16387, 'db_ddladmin', 'R', NULL, NULL, 0),
+        (16389, 'db_backupoperator', 'R', NULL, NULL, 0), (16390, 'db_datareader', 'R', NULL, NULL, 0),
+        (16391, 'db_datawriter', 'R', NULL, NULL, 0), (16392, 'db_denydatareader', 'R', NULL, NULL, 0),
+        (16393, 'db_denydatawriter', 'R', NULL, NULL, 0));
+    INSERT INTO __members VALUES (16384, 1);
 ";
 
 /// Makes an empty data file whose log begins at `start`.

@@ -15,7 +15,7 @@ use super::files;
 use super::guids::Guids;
 use super::installation::Installation;
 use super::log::Log;
-use super::logins::{Login, Role};
+use super::logins::{FIRST, FIXED, Login, Permission, Principals, Role};
 use super::lsn::Lsn;
 use super::machine::Machine;
 use super::sessions::{AppLock, Reason, SessionEntry, Stop};
@@ -92,6 +92,8 @@ pub struct Catalog {
     pub backups: Vec<(u32, bool, i16)>,
     /// How the server is set up.
     pub machine: Machine,
+    /// Roles of the server, and rights at it.
+    pub principals: Principals,
 }
 
 /// What `master` holds besides databases.
@@ -117,6 +119,8 @@ struct Saved {
     damaged: Vec<(Uuid, u64)>,
     #[serde(default)]
     machine: Machine,
+    #[serde(default)]
+    principals: Principals,
 }
 
 /// The most bytes of a database's name in the names of its files.
@@ -129,11 +133,40 @@ impl Catalog {
         self.logins.iter().find(|login| login.name.eq_ignore_ascii_case(name))
     }
 
-    /// The number of a login, case not counting.
+    /// The role of the server of that name: its number and its name as it is written.
+    #[must_use]
+    pub fn server_role(&self, name: &str) -> Option<(i64, &str)> {
+        let fixed = FIXED.iter().find(|(_, role)| same_name(role, name)).map(|(id, role)| (*id, *role));
+        let made = || self.principals.roles.iter().find(|role| same_name(&role.name, name));
+        fixed.or_else(|| made().map(|role| (role.id, role.name.as_str())))
+    }
+
+    /// The number of a login or of a role of the server.
     #[must_use]
     pub fn principal_id(&self, name: &str) -> Option<i64> {
-        let at = self.logins.iter().position(|login| login.name.eq_ignore_ascii_case(name))?;
-        i64::try_from(at).ok().map(|at| if at == 0 { 1 } else { at + 4 })
+        let login = self.login(name).map(|login| login.id).or_else(|| same_name(name, "sa").then_some(1));
+        login.or_else(|| self.server_role(name).map(|(id, _)| id))
+    }
+
+    /// A number for a new login or role.
+    #[must_use]
+    pub fn next_principal(&self) -> i64 {
+        let roles = self.principals.roles.iter().map(|role| role.id);
+        self.logins.iter().map(|login| login.id).chain(roles).max().unwrap_or(0).max(FIRST) + 1
+    }
+
+    /// The name of the login with this SID.
+    #[must_use]
+    pub fn login_of(&self, sid: &[u8]) -> Option<String> {
+        let found = self.logins.iter().find(|login| login.sid == sid).map(|login| login.name.clone());
+        found.or_else(|| (sid == [1]).then(|| "sa".to_owned()))
+    }
+
+    /// The SID of a login.
+    #[must_use]
+    pub fn sid_of(&self, name: &str) -> Option<Vec<u8>> {
+        let found = self.login(name).map(|login| login.sid.clone());
+        found.or_else(|| same_name(name, "sa").then(|| vec![1]))
     }
 
     /// Whether a login is a member of a role of the server.
@@ -142,11 +175,47 @@ impl Catalog {
         self.login(login).is_some_and(|login| login.is(role))
     }
 
+    /// Whether a login has a right at the server; what is denied to it or to a role of its it has not, unless it is an administrator.
+    #[must_use]
+    pub fn allows(&self, login: &str, right: &str) -> bool {
+        self.allows_on(login, right, 100, 0)
+    }
+
+    /// The same on a login, a role or an endpoint.
+    #[must_use]
+    pub fn allows_on(&self, login: &str, right: &str, class: i64, major: i64) -> bool {
+        if self.has_role(login, Role::SysAdmin) {
+            return true;
+        }
+        let Some(found) = self.login(login) else { return false };
+        let fixed = match right {
+            "ALTER ANY LOGIN" => found.is_in("securityadmin"),
+            "ALTER ANY CONNECTION" => found.is_in("processadmin"),
+            "CREATE ANY DATABASE" | "ALTER ANY DATABASE" => found.is(Role::DbCreator),
+            _ => false,
+        };
+        let own = |held: &&Permission| same_name(&held.grantee, login) || found.is_in(&held.grantee);
+        let said = || self.principals.permissions.iter().filter(own);
+        let fits = |held: &Permission| {
+            (held.right == right && held.class == class && held.major == major)
+                || (held.class == 100 && held.right == "CONTROL SERVER")
+                || (class == 101 && right == "IMPERSONATE" && held.right == "IMPERSONATE ANY LOGIN")
+        };
+        let is_denied = said().any(|held| held.state == 'D' && fits(held));
+        !is_denied && (fixed || said().any(|held| held.state != 'D' && fits(held)))
+    }
+
     /// Whether a login may create databases, or owns this one: who may replace it, change it, and enter it while it is restricted.
     #[must_use]
     pub fn commands(&self, login: &str, database: Option<&Database>) -> bool {
         let owns = database.and_then(|database| database.owner.as_ref());
-        self.has_role(login, Role::DbCreator) || owns.is_some_and(|owner| owner.eq_ignore_ascii_case(login))
+        let by_right = match database {
+            None => self.allows(login, "CREATE ANY DATABASE"),
+            Some(_) => self.has_role(login, Role::SysAdmin),
+        };
+        by_right
+            || self.has_role(login, Role::DbCreator)
+            || owns.is_some_and(|owner| owner.eq_ignore_ascii_case(login))
     }
 
     /// The database of that name, case not counting.
@@ -228,12 +297,20 @@ impl Instance {
                 secured: Secured::default(),
                 damaged: Vec::new(),
                 machine: Machine::default(),
+                principals: Principals::default(),
             },
             Err(error) => return Err(error),
         };
         let fresh = saved.databases.is_empty();
-        let (name, password) = (setup.login.clone(), setup.password.clone());
-        let mut logins = vec![Login { name, password, roles: vec![Role::SysAdmin] }];
+        let id = if setup.login.eq_ignore_ascii_case("sa") { 1 } else { FIRST };
+        // It is not saved, and is the same at every start.
+        let drawn = format!("administrator {} {}", setup.login, setup.password);
+        let mut own = Login::new(id, &setup.login, &setup.password, drawn.as_bytes(), clock.now());
+        own.roles.push(Role::SysAdmin.name().to_owned());
+        if id == 1 {
+            own.sid = vec![1];
+        }
+        let mut logins = vec![own];
         logins
             .extend(saved.logins.into_iter().filter(|login| !login.name.eq_ignore_ascii_case(&setup.login)));
         let mut machine = saved.machine;
@@ -243,6 +320,7 @@ impl Instance {
             secured: saved.secured,
             damaged: saved.damaged,
             machine,
+            principals: saved.principals,
             databases: saved.databases.into_iter().map(|database| (database.id, database)).collect(),
             ..Catalog::default()
         };
@@ -277,6 +355,7 @@ impl Instance {
             secured: catalog.secured.clone(),
             damaged: catalog.damaged.clone(),
             machine: catalog.machine.clone(),
+            principals: catalog.principals.clone(),
         };
         let path = self.setup.dir.join("instance.json");
         let fresh = path.with_extension("json.new");
@@ -400,6 +479,8 @@ impl Instance {
             chain: None,
             redo: None,
             owner: None,
+            compatibility: Some(self.setup.installation.compatibility()),
+            trustworthy: false,
             broker: family,
             broker_enabled: false,
             generation: 0,

@@ -136,6 +136,9 @@ pub struct SetHeader {
     /// `CompressionAlgorithm`.
     #[serde(default)]
     pub algorithm: Option<String>,
+    /// The version whose rules the database follows, times ten.
+    #[serde(default)]
+    pub compatibility: Option<i64>,
     #[serde(default)]
     pub encrypted: Option<Encrypted>,
     /// Whether pages of it were damaged when it was taken.
