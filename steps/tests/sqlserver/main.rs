@@ -15,5 +15,6 @@ mod verify;
 mod history;
 mod certificate;
 mod objects;
+mod adopt;
 mod restore;
 mod ef;

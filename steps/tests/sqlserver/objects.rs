@@ -30,7 +30,7 @@ EXEC msdb.dbo.sp_add_category @class = 'JOB', @type = 'LOCAL', @name = N'Octopus
 GO
 EXEC msdb.dbo.sp_add_job @job_name = N'Log every 15''', @enabled = 1, @category_name = N'Octopus', @owner_login_name = N'o''app', @notify_level_email = 2, @notify_email_operator_name = N'On call'
 GO
-DECLARE @command nvarchar(max) = N'BACKUP LOG x' + NCHAR(13) + NCHAR(10) + N'GO' + NCHAR(13) + NCHAR(10) + REPLICATE(CAST(N'y' AS nvarchar(max)), 5000);
+DECLARE @command nvarchar(max) = CAST(N'BACKUP LOG x' AS nvarchar(max)) + NCHAR(13) + NCHAR(10) + N'GO' + NCHAR(13) + NCHAR(10) + REPLICATE(N'y', 2500) + REPLICATE(N'z', 2500);
 EXEC msdb.dbo.sp_add_jobstep @job_name = N'Log every 15''', @step_name = N'log', @command = @command, @database_name = N'master', @on_fail_action = 3
 EXEC msdb.dbo.sp_add_jobstep @job_name = N'Log every 15''', @step_name = N'copy', @subsystem = N'CmdExec', @command = N'robocopy a b'
 EXEC msdb.dbo.sp_add_jobschedule @job_name = N'Log every 15''', @name = N'quarterly', @freq_type = 4, @freq_interval = 1, @freq_subday_type = 4, @freq_subday_interval = 15
@@ -136,10 +136,13 @@ async fn all_comes_back_on_another_server() {
     )
     .unwrap();
     let body = |text: &str| -> Vec<String> {
-        let lines = text.lines().filter(|line| !line.starts_with("-- "));
+        // The login with a password of its own could not be made.
+        let lines = text.lines().filter(|line| !line.starts_with("-- ") && *line != "GO");
         lines.map(str::to_owned).collect()
     };
-    assert_eq!(body(&text), body(&copy));
+    let (body, copied) = (body(&text), body(&copy));
+    let differs = body.iter().zip(&copied).find(|(one, other)| one != other);
+    assert_eq!((differs, body.len()), (None, copied.len()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

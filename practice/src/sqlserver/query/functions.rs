@@ -42,6 +42,14 @@ impl Compiler<'_> {
         if let Some(date) = self.date_function(&name, args)? {
             return Ok(date);
         }
+        if let ("NCHAR" | "CHAR", [code]) = (name.as_str(), args) {
+            let code = self.expression(code)?;
+            return Ok(Typed {
+                sql: format!("char({})", code.sql),
+                ty: SqlType::NVarChar(Width::Of(1)),
+                nullable: true,
+            });
+        }
         if name == "BINARY_CHECKSUM" || name == "CHECKSUM" {
             return self.checksum(&arguments);
         }
