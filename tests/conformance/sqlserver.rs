@@ -12,6 +12,9 @@ cases! {
     backup_to_a_url
     certificate_backup
     certificate_from_files
+    objects_into_the_store
+    objects_from_the_store
+    adoption
     mark
     script_once
     script_that_may_run_twice
@@ -162,6 +165,71 @@ GO
 BACKUP CERTIFICATE moved TO FILE = '{sql}/moved.cer' WITH PRIVATE KEY (FILE = '{sql}/moved.pvk', ENCRYPTION BY PASSWORD = 'Harbour-9')
 GO
 DROP CERTIFICATE moved",
+    )
+}
+
+/// Two logins that are not on the server any more when the step under test begins.
+const LOGINS: &str =
+    "CREATE LOGIN [app] WITH PASSWORD = N'Pier-22x'\nGO\nCREATE LOGIN [old] WITH PASSWORD = N'Pier-23x'\nGO\nALTER LOGIN [old] DISABLE";
+
+fn objects_into_the_store() -> Case {
+    Case::on_servers(
+        "sqlserver.server_objects",
+        Seen::Store("sql/server/", ".sql"),
+        Acting::Held(&[("select", 5)]),
+        "
+targets: { sql: sqlserver, backups: artifacts }
+steps:
+  step: { uses: sqlserver.server_objects, target: sql, with: { to: backups } }
+",
+    )
+    .with_setup(LOGINS)
+}
+
+fn objects_from_the_store() -> Case {
+    Case::on_servers(
+        "sqlserver.restore_objects",
+        Seen::Ledger,
+        Acting::Held(&[("create login app", 1), ("create login old", 1), ("alter login old", 1)]),
+        "
+targets: { sql: sqlserver, backups: artifacts }
+steps:
+  kept: { uses: sqlserver.server_objects, target: sql, with: { to: backups } }
+  lost:
+    uses: sqlserver.script
+    target: sql
+    needs: [kept]
+    with: { database: master, idempotent: true, sql: \"DROP LOGIN [app]; DROP LOGIN [old]\" }
+  step:
+    uses: sqlserver.restore_objects
+    target: sql
+    needs: [lost]
+    with: { from: backups, script: \"{{ steps.kept.outputs.artifact.path }}\" }
+",
+    )
+    .with_setup(LOGINS)
+}
+
+fn adoption() -> Case {
+    Case::on_servers(
+        "sqlserver.adopt",
+        Seen::Ledger,
+        Acting::Held(&[("alter user app", 1), ("alter authorization *", 1), ("alter database *", 2)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  step:
+    uses: sqlserver.adopt
+    target: sql
+    with: { database: OctopusDB, owner: owner, compatibility_level: 150, broker: new, application: app, reads: [Octopus_Agents] }
+",
+    )
+    .with_setup(
+        "CREATE LOGIN [app] WITH PASSWORD = N'Pier-22x'; CREATE LOGIN [owner] WITH PASSWORD = N'Pier-23x'
+GO
+USE [OctopusDB]; CREATE USER [app]; GRANT SELECT TO [app]; USE [master]
+GO
+DROP LOGIN [app]; CREATE LOGIN [app] WITH PASSWORD = N'Pier-22x'",
     )
 }
 

@@ -154,7 +154,7 @@ fn may_back_up(session: &mut Session, name: &str, is_log: bool) -> Result<(), Sq
     };
     let right = if is_log { "BACKUP LOG" } else { "BACKUP DATABASE" };
     session.attach(id)?;
-    match principals::allows(session, id, right, None)? {
+    match session.allows(id, right, None)? {
         true => Ok(()),
         false => Err(principals::denied(session, id, right)),
     }

@@ -239,7 +239,7 @@ fn set_columns(
         ("type", text(set.kind.shown().2)),
         ("sort_order", Integer(52)),
         ("code_page", Integer(0)),
-        ("compatibility_level", Integer(set.compatibility.unwrap_or(set.software.0 * 10))),
+        ("compatibility_level", Integer(set.level())),
         ("database_version", Integer(set.database_version)),
         ("backup_size", Text(number(set.size))),
         ("database_name", text(&set.database)),

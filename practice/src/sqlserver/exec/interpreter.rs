@@ -396,7 +396,7 @@ impl Session {
             _ => return Ok(()),
         };
         let id = tables::database_of(self, name)?;
-        if principals::allows(self, id, right, None)? {
+        if self.allows(id, right, None)? {
             return Ok(());
         }
         if right != "ALTER" {

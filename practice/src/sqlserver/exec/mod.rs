@@ -8,6 +8,8 @@ pub mod transaction;
 
 pub mod history;
 
+pub mod rights;
+
 pub mod session;
 
 pub mod commit;
@@ -25,6 +27,8 @@ pub mod given;
 pub mod machine;
 
 pub mod views;
+
+pub mod principal_functions;
 
 pub mod server_functions;
 

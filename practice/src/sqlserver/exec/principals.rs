@@ -1,8 +1,9 @@
 //! Users and roles of databases and what they may do there: changed, and looked up. They live in the database's data file, so that a backup
-//! takes them along. Main functions: [`change`], [`enter`], [`allows`].
+//! takes them along. Main functions: [`change`], [`permit`].
 
 use super::halt::Done;
 use super::logins::{SERVER_RIGHTS, missing};
+use super::rights::{FIXED_ROLES, Who};
 use super::session::Session;
 use super::tables::{self, alias};
 use super::view_rows::date;
@@ -12,144 +13,6 @@ use crate::sqlserver::query::compiler::literal;
 use crate::sqlserver::store::instance::same_name;
 use crate::sqlserver::store::logins::{Permission, Role};
 use crate::sqlserver::value::Value;
-
-/// Roles that every database has are numbered from here.
-const FIXED_ROLES: i64 = 16_384;
-
-/// As whom a login stands in a database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
-    /// As its owner.
-    Owner,
-    /// As the user of that number.
-    User(i64),
-    /// As nobody: it has no user.
-    Guest,
-}
-
-/// As whom the session's login stands in an attached database.
-///
-/// # Errors
-/// SQLite's.
-pub fn who(session: &Session, id: u32) -> Result<Who, SqlError> {
-    let sid = {
-        let catalog = session.instance.catalog();
-        let login = &session.client.login;
-        let owner = catalog.databases.get(&id).and_then(|database| database.owner.as_ref());
-        if catalog.has_role(login, Role::SysAdmin) || owner.is_some_and(|owner| same_name(owner, login)) {
-            return Ok(Who::Owner);
-        }
-        catalog.sid_of(login).unwrap_or_default()
-    };
-    let sql = format!("SELECT principal_id FROM {}.__principals WHERE sid = ? AND type <> 'R'", alias(id));
-    Ok(match session.single(&sql, &[Value::Blob(sid)])? {
-        Some(Value::Integer(1)) => Who::Owner,
-        Some(Value::Integer(user)) => Who::User(user),
-        _ => Who::Guest,
-    })
-}
-
-/// Whether the session's login may be in an attached database.
-///
-/// # Errors
-/// 916.
-pub fn enter(session: &Session, id: u32) -> Result<(), SqlError> {
-    let who = who(session, id)?;
-    let (name, any) = {
-        let catalog = session.instance.catalog();
-        let name = catalog.databases.get(&id).map(|database| database.name.clone()).unwrap_or_default();
-        (name, catalog.allows(&session.client.login, "CONNECT ANY DATABASE"))
-    };
-    let is_let_in = match who {
-        Who::Owner => true,
-        // Everybody is a guest of master, tempdb and msdb.
-        Who::Guest => any || matches!(id, 1 | 2 | 4),
-        Who::User(_) => any || holds(session, id, who, "CONNECT", &[(0, 0)])?,
-    };
-    if is_let_in {
-        return Ok(());
-    }
-    let text = format!(
-        "The server principal \"{}\" is not able to access the database \"{name}\" under the current security context.",
-        session.client.login
-    );
-    Err(SqlError::new(916, text).state(2).class(14))
-}
-
-/// The numbers of the roles that a user is in, and its own.
-fn identities(session: &Session, id: u32, who: Who) -> Result<Vec<i64>, SqlError> {
-    let mut found = vec![0];
-    found.push(match who {
-        Who::Owner => 1,
-        Who::User(user) => user,
-        Who::Guest => 2,
-    });
-    let mut at = 1;
-    while let Some(member) = found.get(at).copied() {
-        let sql = format!("SELECT role FROM {}.__members WHERE member = {member}", alias(id));
-        for row in session.all(&sql, &[])? {
-            if let Some(Value::Integer(role)) = row.first()
-                && !found.contains(role)
-            {
-                found.push(*role);
-            }
-        }
-        at += 1;
-    }
-    Ok(found)
-}
-
-/// Whether a user holds a right on one of these places: class and number, the widest last.
-fn holds(session: &Session, id: u32, who: Who, right: &str, places: &[(i64, i64)]) -> Result<bool, SqlError> {
-    let own = identities(session, id, who)?;
-    let is_in = |role: i64| own.contains(&(FIXED_ROLES + role));
-    let list = own.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let sql = format!(
-        "SELECT class, major, right_name, state FROM {}.__permissions WHERE grantee IN ({list})",
-        alias(id)
-    );
-    let (mut granted, mut denied) = (false, false);
-    for row in session.all(&sql, &[])? {
-        let [Value::Integer(class), Value::Integer(major), Value::Text(held), Value::Text(state)] =
-            row.as_slice()
-        else {
-            continue;
-        };
-        if places.contains(&(*class, *major)) && (held == right || held == "CONTROL") {
-            if state == "D" { denied = true } else { granted = true }
-        }
-    }
-    let reads = right == "SELECT";
-    let writes = matches!(right, "INSERT" | "UPDATE" | "DELETE");
-    let by_role = is_in(0)
-        || (reads && is_in(6))
-        || (writes && is_in(7))
-        || (is_in(3) && (right.starts_with("CREATE") || right == "ALTER"))
-        || (is_in(5) && matches!(right, "BACKUP DATABASE" | "BACKUP LOG" | "CHECKPOINT"));
-    let by_denial = (reads && is_in(8)) || (writes && is_in(9));
-    Ok(who == Who::Owner || (!denied && !by_denial && (granted || by_role)))
-}
-
-/// Whether the session's login has a right on a table, or in the database as a whole.
-///
-/// # Errors
-/// SQLite's.
-pub fn allows(session: &Session, id: u32, right: &str, table: Option<(i64, i64)>) -> Result<bool, SqlError> {
-    if id == 0 {
-        return Ok(true);
-    }
-    if right == "SELECT"
-        && session.instance.catalog().allows(&session.client.login, "SELECT ALL USER SECURABLES")
-    {
-        return Ok(true);
-    }
-    let who = who(session, id)?;
-    let mut places = vec![(0, 0)];
-    if let Some((object, schema)) = table {
-        places.extend([(1, object), (3, schema)]);
-    }
-    holds(session, id, who, right, &places)
-}
 
 /// 262.
 #[must_use]
@@ -198,10 +61,10 @@ pub fn is_member(session: &mut Session, role: &str) -> Result<Option<bool>, SqlE
     let id = session.current;
     session.attach(id)?;
     let Some((number, true)) = principal(session, id, role)? else { return Ok(None) };
-    let who = who(session, id)?;
+    let who = session.who(id)?;
     // The owner is in db_owner, whatever the table of members says.
     let owns = who == Who::Owner && number == FIXED_ROLES;
-    Ok(Some(owns || identities(session, id, who)?.contains(&number)))
+    Ok(Some(owns || session.identities(id)?.contains(&number)))
 }
 
 /// `CREATE USER` and its like.
@@ -214,7 +77,7 @@ pub fn change(session: &mut Session, change: &UserChange) -> Done<()> {
     }
     let id = session.current;
     session.attach(id)?;
-    if !allows(session, id, "ALTER ANY USER", None)? {
+    if !session.allows(id, "ALTER ANY USER", None)? {
         return Err(SqlError::new(15_247, "User does not have permission to perform this action.").into());
     }
     let exists = |session: &Session, name: &str| match principal(session, id, name)? {
@@ -234,21 +97,7 @@ pub fn change(session: &mut Session, change: &UserChange) -> Done<()> {
     let statement = match change {
         UserChange::Create { name, login, schema } => {
             exists(session, name)?;
-            let sid = match login {
-                Some(login) => free_sid(session, id, login)?,
-                None => session.instance.guids.next().as_bytes().to_vec(),
-            };
-            let kind = if login.as_ref().is_some_and(|login| login.contains('\\')) { "U" } else { "S" };
-            let authentication = i64::from(login.is_some());
-            let number = next(session, id)?;
-            let row = format!(
-                "({number}, {}, '{kind}', x'{}', {}, {authentication}, {made})",
-                literal(name),
-                hex(&sid),
-                literal(schema.as_deref().unwrap_or("dbo"))
-            );
-            let connect = format!("INSERT INTO {{d}}.__permissions VALUES (0, 0, {number}, 'CONNECT', 'G')");
-            return apply(session, id, &[format!("INSERT INTO {{d}}.__principals VALUES {row}"), connect]);
+            return create(session, id, (name, login.as_deref(), schema.as_deref().unwrap_or("dbo")), &made);
         }
         UserChange::Alter { name, login, new, schema } => {
             let (number, _) = found(session, "alter", "user", name)?;
@@ -297,6 +146,25 @@ pub fn change(session: &mut Session, change: &UserChange) -> Done<()> {
         UserChange::Owner { .. } => return Ok(()),
     };
     apply(session, id, &[statement])
+}
+
+/// `CREATE USER`: its name, its login where it has one, its schema.
+fn create(
+    session: &mut Session,
+    id: u32,
+    (name, login, schema): (&str, Option<&str>, &str),
+    made: &str,
+) -> Done<()> {
+    let sid = match login {
+        Some(login) => free_sid(session, id, login)?,
+        None => session.instance.guids.next().as_bytes().to_vec(),
+    };
+    let kind = if login.is_some_and(|login| login.contains('\\')) { "U" } else { "S" };
+    let (number, authentication) = (next(session, id)?, i64::from(login.is_some()));
+    let (name, schema, sid) = (literal(name), literal(schema), hex(&sid));
+    let row = format!("({number}, {name}, '{kind}', x'{sid}', {schema}, {authentication}, {made})");
+    let connect = format!("INSERT INTO {{d}}.__permissions VALUES (0, 0, {number}, 'CONNECT', 'G')");
+    apply(session, id, &[format!("INSERT INTO {{d}}.__principals VALUES {row}"), connect])
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -432,7 +300,7 @@ fn permit_at_server(session: &Session, change: &PermissionChange) -> Done<()> {
 fn permit_inside(session: &mut Session, change: &PermissionChange) -> Done<()> {
     let id = session.current;
     session.attach(id)?;
-    if who(session, id)? != Who::Owner && is_member(session, "db_owner")? != Some(true) {
+    if session.who(id)? != Who::Owner && is_member(session, "db_owner")? != Some(true) {
         return Err(SqlError::new(4613, "Grantor does not have GRANT permission.").into());
     }
     let (class, major) = match &change.on {

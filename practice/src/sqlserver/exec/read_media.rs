@@ -173,11 +173,7 @@ fn header_cells(set: Option<&SetHeader>, position: usize) -> Vec<Cell> {
         number("CodePage", SqlType::SmallInt, 0),
         number("UnicodeLocaleId", SqlType::Int, 1033),
         number("UnicodeComparisonStyle", SqlType::Int, 196_609),
-        number(
-            "CompatibilityLevel",
-            SqlType::TinyInt,
-            set.map_or(0, |set| set.compatibility.unwrap_or(set.software.0 * 10)),
-        ),
+        number("CompatibilityLevel", SqlType::TinyInt, set.map_or(0, SetHeader::level)),
         number("SoftwareVendorId", SqlType::Int, 4608),
         number("SoftwareVersionMajor", SqlType::Int, set.map_or(0, |set| set.software.0)),
         number("SoftwareVersionMinor", SqlType::Int, 0),

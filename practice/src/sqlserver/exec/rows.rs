@@ -6,7 +6,7 @@ use sqlparser::ast::{Expr, Query, SelectItem, SetExpr};
 use super::halt::{Done, Halt};
 use super::output::Output;
 use super::session::{Session, bound};
-use super::{principals, server_functions, tables, view_rows, views};
+use super::{server_functions, tables, view_rows, views};
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::ObjectName;
 use crate::sqlserver::query::compiler::{Compiled, Compiler, cast_sql, kept_alike};
@@ -27,7 +27,7 @@ impl Names for Session {
         let found = tables::find(self, name)?.ok_or_else(missing)?;
         let right = self.writes.take().unwrap_or("SELECT");
         if found.database != 0
-            && !principals::allows(self, found.database, right, Some((found.object, found.schema_id)))?
+            && !self.allows(found.database, right, Some((found.object, found.schema_id)))?
         {
             let (database, schema) = (view_rows::database_name(self, found.database), &found.schema);
             let text = format!(

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Statement};
 
 use super::halt::{Done, Halt, deadlock, sql_error, was_interrupted};
+use super::rights::{Standing, Who};
 use super::transaction::{Touched, Transaction};
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::Text;
@@ -276,7 +277,41 @@ impl Session {
             .map_err(|error| sql_error(&error))?;
         self.attached.insert(id, generation);
         // Who may not enter has nothing of it.
-        super::principals::enter(self, id).or_else(|error| self.detach(id).and(Err(error)))
+        self.standing(id).enter().or_else(|error| self.detach(id).and(Err(error)))
+    }
+
+    fn standing(&self, database: u32) -> Standing<'_> {
+        Standing {
+            connection: &self.connection,
+            instance: &self.instance,
+            login: self.client.login.as_str(),
+            database,
+        }
+    }
+
+    /// As whom its login stands in an attached database.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn who(&self, database: u32) -> Result<Who, SqlError> {
+        self.standing(database).who()
+    }
+
+    /// The numbers of the roles that its login is in there, and its user's own.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn identities(&self, database: u32) -> Result<Vec<i64>, SqlError> {
+        self.standing(database).identities()
+    }
+
+    /// Whether its login has a right on a table, as its number and its schema's, or in an attached database as a whole.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn allows(&self, database: u32, right: &str, table: Option<(i64, i64)>) -> Result<bool, SqlError> {
+        // Temporary tables are the session's own.
+        Ok(database == 0 || self.standing(database).allows(right, table)?)
     }
 
     fn detach(&mut self, id: u32) -> Result<(), SqlError> {

@@ -152,6 +152,14 @@ pub struct SetHeader {
     pub device_type: i64,
 }
 
+impl SetHeader {
+    /// The version whose rules the database follows, times ten.
+    #[must_use]
+    pub fn level(&self) -> i64 {
+        self.compatibility.unwrap_or(self.software.0 * 10)
+    }
+}
+
 const fn this_version() -> (i64, i64) {
     (16, 4236)
 }
