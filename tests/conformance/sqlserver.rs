@@ -169,8 +169,7 @@ DROP CERTIFICATE moved",
 }
 
 /// Two logins that are not on the server any more when the step under test begins.
-const LOGINS: &str =
-    "CREATE LOGIN [app] WITH PASSWORD = N'Pier-22x'\nGO\nCREATE LOGIN [old] WITH PASSWORD = N'Pier-23x'\nGO\nALTER LOGIN [old] DISABLE";
+const LOGINS: &str = "CREATE LOGIN [app] WITH PASSWORD = N'Pier-22x'\nGO\nCREATE LOGIN [old] WITH PASSWORD = N'Pier-23x'\nGO\nALTER LOGIN [old] DISABLE";
 
 fn objects_into_the_store() -> Case {
     Case::on_servers(

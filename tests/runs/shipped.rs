@@ -10,7 +10,16 @@ fn shipped(path: &str) -> String {
 #[test]
 fn shipped_plans_are_right_in_every_environment() {
     let world = World::plan("");
-    for plan in ["backup", "restore", "sql-full", "sql-differential", "sql-log", "sql-restore"] {
+    for plan in [
+        "backup",
+        "restore",
+        "sql-full",
+        "sql-differential",
+        "sql-log",
+        "sql-restore",
+        "sql-objects",
+        "sql-objects-restore",
+    ] {
         let plan = &format!("octopus/{plan}.yaml");
         world.drydock(&format!("check {}", shipped(plan))).with_exit(0);
         for environment in ["production", "drill"] {

@@ -115,3 +115,51 @@ fn a_moment_between_two_logs_comes_back() {
     let reached = chrono::DateTime::parse_from_rfc3339(restored["recovered_to"].as_str().unwrap()).unwrap();
     assert_eq!(reached.timestamp_millis(), to.timestamp_millis());
 }
+
+/// A login with a user in the database, then a login of that name with another SID: as on another server.
+const APPLICATION: &str = "drydock: v1
+name: application
+targets: { sql: sqlserver }
+steps:
+  made:
+    uses: sqlserver.script
+    target: sql
+    with: { database: OctopusDB, idempotent: true, sql: \"CREATE LOGIN [app] WITH PASSWORD = N'Pier-22x'; CREATE USER [app]; GRANT SELECT TO [app]\" }
+";
+
+const LOST: &str = "drydock: v1
+name: lost
+targets: { sql: sqlserver }
+steps:
+  lost: { uses: sqlserver.script, target: sql, with: { database: master, idempotent: true, sql: \"DROP LOGIN [app]\" } }
+";
+
+const READS: &str = "drydock: v1
+name: reads
+targets: { sql: sqlserver }
+steps:
+  home: { uses: sqlserver.adopt, target: sql, with: { database: OctopusDB, orphans: list, application: app, reads: [Octopus_Agents] } }
+outputs: { user: \"{{ steps.home.outputs.application.user }}\", orphans: \"{{ steps.home.outputs.orphans }}\" }
+";
+
+#[test]
+fn a_lost_login_comes_back_with_its_sid_and_reads_the_restored_database() {
+    let world = World::plan("").write("application.yaml", APPLICATION).write("lost.yaml", LOST);
+    let world = world.write("reads.yaml", READS).write("add.yaml", ADD);
+    let _practice = Practice::start(&world);
+    let mut story = Story { world, runs: 0 };
+    story.run("application.yaml", "");
+    story.shipped("sql-full", "");
+    let moment = story.run("add.yaml", "-p id=one")["now"].as_str().unwrap().to_owned();
+    story.shipped("sql-log", "");
+    let kept = story.shipped("sql-objects", "");
+    assert_eq!(kept["left_out"], serde_json::json!([]));
+    story.run("lost.yaml", "");
+    let script = kept["script"]["path"].as_str().unwrap().to_owned();
+    let back = story.shipped("sql-objects-restore", &format!("-p script={script}"));
+    assert_eq!(back["differing"], serde_json::json!([]));
+    let restored = story.shipped("sql-restore", &format!("-p at={moment}"));
+    assert_eq!(restored["orphans"], serde_json::json!([]));
+    let read = story.run("reads.yaml", "");
+    assert_eq!((&read["user"], &read["orphans"]), (&serde_json::json!("app"), &serde_json::json!([])));
+}

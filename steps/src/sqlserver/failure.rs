@@ -172,9 +172,49 @@ const KNOWN: &[(&[u32], Reaction, &str)] = &[
         "the object is not there or not visible to the login; plans/octopus/grants.sql makes drydock.marks and grants what is needed",
     ),
     (
+        &[15433],
+        Reaction::Decide,
+        "a login of another name has this SID here; drop that one, or let `sqlserver.adopt` map the users",
+    ),
+    (
+        &[15025, 15028, 14261],
+        Reaction::Decide,
+        "something of that name is there already, and is left as it is",
+    ),
+    (
+        &[15401, 15404, 15407],
+        Reaction::Surroundings,
+        "the server's domain knows no such account; join the domain first, or leave its logins out",
+    ),
+    (
+        &[15007, 15010, 15067, 14234, 14262],
+        Reaction::Surroundings,
+        "it names something that is not on this server: bring back logins, operators and categories before what names them",
+    ),
+    (
+        &[15063],
+        Reaction::Decide,
+        "the login is that of another user of the database; name another one in `logins`",
+    ),
+    (
+        &[15110],
+        Reaction::Decide,
+        "the new owner is a user of the database: drop that user first, or name another `owner`",
+    ),
+    (
+        &[15048],
+        Reaction::Surroundings,
+        "this version of the server does not follow the rules of that one; name a lower `compatibility_level`",
+    ),
+    (
+        &[15406, 15517],
+        Reaction::Permission,
+        "this login may not put on the other one: GRANT IMPERSONATE ON LOGIN, or give the application's password",
+    ),
+    (
         &[15151, 33101],
         Reaction::Surroundings,
-        "the certificate or its private key is not on this server; `sqlserver.certificate` brings it back from its files",
+        "what it names is not on this server, or this login does not see it; `sqlserver.certificate` brings back a certificate, `sqlserver.restore_objects` a login",
     ),
     (
         &[15240],

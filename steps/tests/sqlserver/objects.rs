@@ -146,6 +146,23 @@ async fn all_comes_back_on_another_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_script_runs_as_it_stands_and_twice() {
+    let (source, target) = (World::practice().await, World::practice().await);
+    let saved = scripted(&source, &target).await;
+    let path = source.dir.path().join("store").join(saved["artifact"]["path"].as_str().unwrap());
+    let text = std::fs::read_to_string(path).unwrap();
+    target.run("master", &text).await;
+    assert_eq!(target.one("msdb", "SELECT enabled FROM msdb.dbo.sysjobs").await, json!(1));
+    target.run("master", &text).await;
+    let with = from(&saved, json!({ "parts": ALL, "enable_jobs": true }));
+    let found = target.outputs(&RestoreObjects, with).await.unwrap();
+    assert_eq!(
+        (&found["made"], &found["differing"], &found["waiting"]),
+        (&json!([]), &json!([]), &json!([]))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_otherwise_is_told_and_left() {
     let (source, target) = (World::practice().await, World::practice().await);
     let saved = scripted(&source, &target).await;
