@@ -440,7 +440,11 @@ pub(super) fn permissions(session: &Session) -> Vec<Row> {
     rows.push(row(100, 0, administrator, "CONNECT SQL", 'G'));
     for own in &catalog.principals.permissions {
         let Some(grantee) = catalog.principal_id(&own.grantee) else { continue };
-        rows.push(row(own.class, own.major, grantee, &own.right, own.state));
+        let said = row(own.class, own.major, grantee, &own.right, own.state);
+        // What every server gives may be given once more.
+        if !rows.contains(&said) {
+            rows.push(said);
+        }
     }
     rows
 }

@@ -11,7 +11,7 @@ use crate::sqlserver::sql_type::{SqlType, Width};
 use crate::sqlserver::store::functions::compare;
 use crate::sqlserver::store::functions::shown;
 use crate::sqlserver::store::instance::same_name;
-use crate::sqlserver::store::machine::{Endpoint, Linked, Machine, OPTIONS, SHOWS};
+use crate::sqlserver::store::machine::{BUILT_IN, Endpoint, Linked, Machine, OPTIONS, SHOWS};
 use crate::sqlserver::tds::tokens::{Column, Command};
 use crate::sqlserver::value::Value;
 
@@ -384,12 +384,9 @@ pub(super) fn endpoints(session: &Session) -> Vec<Row> {
         ]
     };
     let tcp = (2, "TCP");
-    let mut rows = vec![
-        row(1, "Dedicated Admin Connection", tcp, 2, 0, true),
-        row(2, "TSQL Local Machine", (4, "SHARED_MEMORY"), 2, 0, false),
-        row(3, "TSQL Named Pipes", (3, "NAMED_PIPES"), 2, 0, false),
-        row(4, "TSQL Default TCP", tcp, 2, 0, false),
-    ];
+    let built_in =
+        BUILT_IN.iter().map(|(id, name, protocol, is_admin)| row(*id, name, *protocol, 2, 0, *is_admin));
+    let mut rows: Vec<Row> = built_in.collect();
     let catalog = session.instance.catalog();
     rows.extend(
         catalog.machine.endpoints.iter().map(|own| row(own.id, &own.name, tcp, own.kind, own.state, false)),

@@ -12,6 +12,7 @@ use crate::sqlserver::lang::statement::{ObjectName, PermissionChange, Securable,
 use crate::sqlserver::query::compiler::literal;
 use crate::sqlserver::store::instance::same_name;
 use crate::sqlserver::store::logins::{Permission, Role};
+use crate::sqlserver::store::machine::BUILT_IN;
 use crate::sqlserver::value::Value;
 
 /// 262.
@@ -265,12 +266,9 @@ fn permit_at_server(session: &Session, change: &PermissionChange) -> Done<()> {
         None => (100, 0),
         Some(Securable { class, name }) => {
             let id = if class == "ENDPOINT" {
-                catalog
-                    .machine
-                    .endpoints
-                    .iter()
-                    .find(|own| same_name(&own.name, &name.name))
-                    .map(|own| own.id)
+                let own = catalog.machine.endpoints.iter().find(|own| same_name(&own.name, &name.name));
+                let built_in = || BUILT_IN.iter().find(|(_, built_in, ..)| same_name(built_in, &name.name));
+                own.map(|own| own.id).or_else(|| built_in().map(|(id, ..)| *id))
             } else {
                 catalog.principal_id(&name.name)
             };

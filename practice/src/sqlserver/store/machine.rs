@@ -105,6 +105,14 @@ pub struct Endpoint {
     pub is_encrypted: bool,
 }
 
+/// The endpoints that every server has: number, name, protocol with its name, whether it is the administrators' own.
+pub const BUILT_IN: [(i64, &str, (i64, &str), bool); 4] = [
+    (1, "Dedicated Admin Connection", (2, "TCP"), true),
+    (2, "TSQL Local Machine", (4, "SHARED_MEMORY"), false),
+    (3, "TSQL Named Pipes", (3, "NAMED_PIPES"), false),
+    (4, "TSQL Default TCP", (2, "TCP"), false),
+];
+
 /// What is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
