@@ -19,15 +19,15 @@ const LINKED_LOGINS: &str = "SELECT x.server_id, p.name AS local_login, x.uses_s
     FROM sys.linked_logins AS x LEFT JOIN sys.server_principals AS p ON p.principal_id = x.local_principal_id AND x.local_principal_id > 0 \
     ORDER BY x.server_id, p.name";
 
-/// Options of a linked server, and the columns that tell them.
-const OPTIONS: [(&str, &str); 7] = [
-    ("collation compatible", "is_collation_compatible"),
-    ("data access", "is_data_access_enabled"),
-    ("rpc", "is_remote_login_enabled"),
-    ("rpc out", "is_rpc_out_enabled"),
-    ("use remote collation", "uses_remote_collation"),
-    ("lazy schema validation", "lazy_schema_validation"),
-    ("remote proc transaction promotion", "is_remote_proc_transaction_promotion_enabled"),
+/// Options of a linked server, the columns that tell them, and what they are at first. Those are not set: some editions refuse to.
+const OPTIONS: [(&str, &str, bool); 7] = [
+    ("collation compatible", "is_collation_compatible", false),
+    ("data access", "is_data_access_enabled", true),
+    ("rpc", "is_remote_login_enabled", false),
+    ("rpc out", "is_rpc_out_enabled", false),
+    ("use remote collation", "uses_remote_collation", true),
+    ("lazy schema validation", "lazy_schema_validation", false),
+    ("remote proc transaction promotion", "is_remote_proc_transaction_promotion_enabled", true),
 ];
 
 /// The names of credentials, with what has to be filled in.
@@ -116,11 +116,16 @@ fn linked(row: Row<'_>, name: &str) -> Result<Item, StepError> {
         ];
         batch.call("sys.sp_serveroption", arguments);
     };
-    for (name, column) in OPTIONS {
-        option(name, if row.flag(column)? { "true" } else { "false" });
+    for (name, column, first) in OPTIONS {
+        let now = row.flag(column)?;
+        if now != first {
+            option(name, if now { "true" } else { "false" });
+        }
     }
     for (name, column) in [("connect timeout", "connect_timeout"), ("query timeout", "query_timeout")] {
-        option(name, &row.number(column)?.unwrap_or_default().to_string());
+        if let Some(seconds) = row.number(column)?.filter(|seconds| *seconds != 0) {
+            option(name, &seconds.to_string());
+        }
     }
     if let Some(collation) = row.text("collation_name")? {
         option("collation name", collation);

@@ -22,7 +22,7 @@ const ENDPOINTS: &str = "SELECT e.name, CAST(e.type AS int) AS type, CAST(e.prot
     WHERE e.endpoint_id >= 65536 ORDER BY e.name";
 
 /// What no item is made of, and how to count it. Event sessions below 65536 are the server's own.
-const COUNTS: [(&str, &str); 8] = [
+const COUNTS: [(&str, &str); 10] = [
     ("alerts of SQL Server Agent", "SELECT COUNT(*) AS n FROM msdb.dbo.sysalerts"),
     ("proxies of SQL Server Agent", "SELECT COUNT(*) AS n FROM msdb.dbo.sysproxies"),
     ("profiles of Database Mail", "SELECT COUNT(*) AS n FROM msdb.dbo.sysmail_profile"),
@@ -36,6 +36,11 @@ const COUNTS: [(&str, &str); 8] = [
         "pools of Resource Governor",
         "SELECT COUNT(*) AS n FROM sys.resource_governor_resource_pools WHERE pool_id > 2",
     ),
+    (
+        "permissions on availability groups",
+        "SELECT COUNT(*) AS n FROM sys.server_permissions WHERE class = 108",
+    ),
+    ("messages of its own", "SELECT COUNT(*) AS n FROM sys.messages WHERE message_id > 50000"),
     ("backup devices", "SELECT COUNT(*) AS n FROM sys.backup_devices"),
 ];
 
@@ -126,11 +131,14 @@ fn terms(row: Row<'_>) -> Result<String, StepError> {
             (windows, _) => format!("WINDOWS {windows}"),
         });
     }
-    let algorithm = row.text("algorithm")?.unwrap_or("AES").replace(", ", " ");
-    let encryption = match (row.flag("is_encrypted")?, algorithm.as_str()) {
-        (_, "NONE") => "DISABLED".to_owned(),
-        (true, algorithm) => format!("REQUIRED ALGORITHM {algorithm}"),
-        (false, algorithm) => format!("SUPPORTED ALGORITHM {algorithm}"),
+    let algorithms: Vec<&str> = row.text("algorithm")?.unwrap_or("AES").split(", ").collect();
+    let ciphers: Vec<&str> = algorithms.iter().copied().filter(|algorithm| *algorithm != "NONE").collect();
+    let encryption = if ciphers.is_empty() {
+        "DISABLED".to_owned()
+    } else {
+        // Who may also come without encryption finds it supported.
+        let required = row.flag("is_encrypted")? && ciphers.len() == algorithms.len();
+        format!("{} ALGORITHM {}", if required { "REQUIRED" } else { "SUPPORTED" }, ciphers.join(" "))
     };
     Ok(format!("AUTHENTICATION = {}, ENCRYPTION = {encryption}", authentication.join(" ")))
 }
@@ -145,4 +153,47 @@ pub(super) async fn left_out(session: &Session) -> Vec<LeftOut> {
         found.extend(count.filter(|count| *count > 0).map(|count| LeftOut { what: what.to_owned(), count }));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use tiberius::ColumnData;
+
+    use super::*;
+    use crate::sqlserver::answer::{Answer, Column};
+
+    #[test]
+    fn the_terms_of_an_endpoint_are_those_of_the_statement() {
+        let told = |authentication: &'static str, algorithm: &'static str, is_encrypted: bool| {
+            let text = |text| ColumnData::String(Some(Cow::Borrowed(text)));
+            let names = ["authentication", "algorithm", "is_encrypted", "certificate"];
+            let mut answer = Answer::new(names.map(Column::named).into());
+            answer.push(vec![
+                text(authentication),
+                text(algorithm),
+                ColumnData::Bit(Some(is_encrypted)),
+                text("c]1"),
+            ]);
+            terms(answer.first().unwrap()).unwrap()
+        };
+        for ((authentication, algorithm, is_encrypted), expected) in [
+            (
+                ("NEGOTIATE", "AES", true),
+                "AUTHENTICATION = WINDOWS NEGOTIATE, ENCRYPTION = REQUIRED ALGORITHM AES",
+            ),
+            (
+                ("CERTIFICATE, NTLM", "AES, RC4", true),
+                "AUTHENTICATION = CERTIFICATE [c]]1] WINDOWS NTLM, ENCRYPTION = REQUIRED ALGORITHM AES RC4",
+            ),
+            (
+                ("KERBEROS", "NONE, AES", true),
+                "AUTHENTICATION = WINDOWS KERBEROS, ENCRYPTION = SUPPORTED ALGORITHM AES",
+            ),
+            (("KERBEROS", "NONE", false), "AUTHENTICATION = WINDOWS KERBEROS, ENCRYPTION = DISABLED"),
+        ] {
+            assert_eq!(told(authentication, algorithm, is_encrypted), expected);
+        }
+    }
 }

@@ -240,6 +240,11 @@ const VIEWS: &[View] = &[
         Rows::State(|_| Vec::new()),
     ),
     view(
+        "sys.messages",
+        "message_id int!; language_id smallint!; severity tinyint; text nvarchar(2048)!",
+        Rows::State(|_| Vec::new()),
+    ),
+    view(
         "sys.server_audits",
         "audit_id int!; name sysname!; is_state_enabled bit",
         Rows::State(|_| Vec::new()),
