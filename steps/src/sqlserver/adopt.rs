@@ -16,6 +16,7 @@ use super::adopt_proof::{Application, proved};
 use super::failure::after_the_work;
 use super::finding::{fatal, found, warning};
 use super::locks::{self, Patience};
+use super::rights::{OWNER, within};
 use super::session::Session;
 use super::sql::{Identifier, bracketed};
 use super::target::SqlServerConnection;
@@ -291,7 +292,8 @@ impl StepKind for Adopt {
             effect: Effect::Writes,
             permissions: &[
                 "VIEW ANY DEFINITION, to tell orphans from users whose logins are hidden",
-                "db_owner of the database, which whoever restores it is",
+                "db_owner of the database, which whoever restores it is, unless it was restored in place",
+                "sysadmin, for `trustworthy: true`",
                 "IMPERSONATE on the new owner's login, and on the application's where its password is not given",
             ],
             example: "adopt:\n  uses: sqlserver.adopt\n  target: sql\n  needs: [restore]\n  with: { database: OctopusDB, owner: sa }\n  validate: { at_home: outputs.orphans | length == 0 }\n",
@@ -343,6 +345,12 @@ impl StepKind for Adopt {
 
     fn grants(&self, inputs: &AdoptInputs) -> Vec<Grant> {
         let mut grants = vec![Grant::at_server(Duty::Restore, "GRANT VIEW ANY DEFINITION TO {login};")];
+        // Whoever makes a database by its restore owns it; one that is restored in place keeps its owner.
+        grants.push(within(Duty::Restore, &inputs.database, OWNER));
+        // The documentation of TRUSTWORTHY: nobody else sets it.
+        if inputs.trustworthy.value() == Some(&Some(true)) {
+            grants.push(Grant::at_server(Duty::Restore, "ALTER SERVER ROLE [sysadmin] ADD MEMBER {login};"));
+        }
         let impersonate = |login: &str| {
             Grant::at_server(
                 Duty::Restore,

@@ -36,12 +36,12 @@ pub(super) const BACKUP_OPERATOR: &str = "ALTER ROLE [db_backupoperator] ADD MEM
 /// To read the headers of backups, to have them verified, and to make databases of them.
 pub(super) const READS_MEDIA: &str = "GRANT CREATE ANY DATABASE TO {login};";
 
-/// To check a database.
-const CHECKS: &str = "ALTER ROLE [db_owner] ADD MEMBER {login};";
+/// To check a database, and to change its users.
+pub(super) const OWNER: &str = "ALTER ROLE [db_owner] ADD MEMBER {login};";
 
 /// To have a database checked.
 pub(super) fn checking(database: &str) -> Grant {
-    Grant::within(Duty::Plan, database, CHECKS)
+    Grant::within(Duty::Plan, database, OWNER)
 }
 
 /// To back up a certificate with its private key, or to bring one back.

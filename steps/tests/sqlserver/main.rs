@@ -18,3 +18,4 @@ mod objects;
 mod adopt;
 mod restore;
 mod ef;
+mod grants;
