@@ -227,7 +227,7 @@ fn header(
     options: &Backup,
 ) -> Result<SetHeader, SqlError> {
     let (position, compressed) = (target.position, target.compressed);
-    let installation = &session.instance.setup.installation;
+    let installation = &session.instance.setup.installation();
     let database = &taken.database;
     let text = |text: &Option<_>| text.as_ref().map(|text| session.text(text)).transpose();
     let (first_fork, fork) = (database.fork_at(taken.first), database.forks.last());

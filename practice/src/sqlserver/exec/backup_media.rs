@@ -60,7 +60,7 @@ pub(super) fn prepare(session: &Session, options: &Backup) -> Result<Prepared, S
 /// Whether mirrors are to be had here, and are like the first copy.
 fn mirrors_fit(session: &Session, groups: &[Vec<Device>]) -> Result<(), SqlError> {
     let [first, mirrors @ ..] = groups else { return Ok(()) };
-    if !mirrors.is_empty() && session.instance.setup.installation.engine != ENTERPRISE {
+    if !mirrors.is_empty() && session.instance.setup.installation().engine != ENTERPRISE {
         let text = "Backup mirroring is not available in this edition of SQL Server. See Books Online for more details on feature support in different SQL Server editions.";
         return Err(SqlError::new(3218, text));
     }

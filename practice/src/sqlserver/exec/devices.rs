@@ -64,7 +64,7 @@ pub fn devices(session: &Session, texts: &[Text]) -> Result<Vec<Device>, SqlErro
 
 /// Where a blob lies.
 fn blob(session: &Session, url: &str) -> Result<PathBuf, SqlError> {
-    let installation = &session.instance.setup.installation;
+    let installation = &session.instance.setup.installation();
     let below = |prefix: &str| {
         let rest = url.strip_prefix(prefix.trim_end_matches('/'))?;
         rest.strip_prefix('/').map(str::to_owned)

@@ -112,7 +112,7 @@ pub fn call(session: &mut Session, name: &str, given: Vec<Given>, out: &mut Outp
                 &columns,
                 &[vec![
                     Value::Text("C".into()),
-                    Value::Integer(session.instance.setup.installation.free_bytes >> 20),
+                    Value::Integer(session.instance.setup.installation().free_bytes >> 20),
                 ]],
                 Command::Select,
             )?;

@@ -14,11 +14,10 @@ use crate::sqlserver::lang::statement::{Body, Ending, RecoveryModel, Restore, St
 use crate::sqlserver::store::database::{Base, DataFile, Database, Redo, State};
 use crate::sqlserver::store::files;
 use crate::sqlserver::store::functions::compare;
-use crate::sqlserver::store::installation::Installation;
+use crate::sqlserver::store::installation::{Installation, names};
 use crate::sqlserver::store::instance::no_directory;
 use crate::sqlserver::store::media::{SetHeader, SetKind};
 use crate::sqlserver::store::record::Record;
-use crate::sqlserver::store::surroundings::{Surroundings, names};
 use crate::sqlserver::tds::tokens::Command;
 use crate::sqlserver::value::moment_text;
 
@@ -51,15 +50,9 @@ fn restored(session: &mut Session, options: &Restore, out: &mut Output) -> Done<
     let opened = open(devices(session, &options.devices)?, true)?;
     let position = position(session, options)?;
     let set = opened.set(position)?.clone();
-    let surroundings = Surroundings::read(&session.instance.setup.dir);
-    check_set(
-        &set,
-        &opened,
-        options,
-        target.as_ref(),
-        (&surroundings, &session.instance.setup.installation),
-    )?;
-    if names(&surroundings.replicas, &name) || names(&surroundings.mirrored, &name) {
+    let installation = session.instance.setup.installation();
+    check_set(&set, &opened, options, target.as_ref(), &installation)?;
+    if names(&installation.replicas, &name) || names(&installation.mirrored, &name) {
         let text = format!(
             "RESTORE cannot operate on database '{name}' because it is configured for database mirroring or has joined an availability group. If you intend to restore the database, use ALTER DATABASE to remove mirroring or to remove the database from its availability group."
         );
@@ -152,7 +145,7 @@ fn check_set(
     opened: &Opened,
     options: &Restore,
     target: Option<&Target>,
-    (surroundings, installation): (&Surroundings, &Installation),
+    installation: &Installation,
 ) -> Result<(), SqlError> {
     if options.log != (set.kind == SetKind::Log) {
         let device = opened.names().into_iter().next().unwrap_or_default();
@@ -168,13 +161,7 @@ fn check_set(
         let text = "RESTORE WITH CHECKSUM cannot be specified because the backup set does not contain checksum information.";
         return Err(SqlError::new(3187, text));
     }
-    let own = match &surroundings.product_version {
-        Some(version) => {
-            let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-            (surroundings.major(), parts.nth(2).unwrap_or(0))
-        }
-        None => (i64::from(installation.major), installation.build()),
-    };
+    let own = (i64::from(installation.major), installation.build());
     if set.software.0 > own.0 {
         let text = format!(
             "The database was backed up on a server running version {:02}.00.{:04}. That version is incompatible with this server, which is running version {:02}.00.{:04}. Either restore the database on a server that supports the backup, or use a backup that is compatible with this server.",
@@ -347,9 +334,9 @@ impl Job<'_> {
         files: &[DataFile],
         existing: Option<&Database>,
     ) -> Option<SqlError> {
-        let surroundings = Surroundings::read(&session.instance.setup.dir);
-        surroundings.volumes.iter().find_map(|volume| {
-            let on = |path: &std::path::Path| surroundings.volume_of(path) == Some(volume);
+        let installation = session.instance.setup.installation();
+        installation.volumes.iter().find_map(|volume| {
+            let on = |path: &std::path::Path| installation.volume_of(path) == Some(volume);
             let sized = files.iter().zip(&self.set.file_sizes).filter(|(file, _)| on(&file.path));
             let new: i64 = sized.map(|(_, size)| i64::try_from(*size).unwrap_or(i64::MAX)).sum();
             let replaced = existing.into_iter().flat_map(|database| &database.files);
@@ -359,7 +346,7 @@ impl Job<'_> {
             (new - old > volume.available_bytes).then(|| {
                 let text = format!(
                     "There is insufficient free space on disk volume '{}' to create the database. The database requires {} additional free bytes, while only {} bytes are available.",
-                    volume.mount.display(),
+                    volume.mount,
                     new - old,
                     volume.available_bytes
                 );

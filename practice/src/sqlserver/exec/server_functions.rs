@@ -9,7 +9,6 @@ use crate::sqlserver::sql_type::{SqlType, Width};
 use crate::sqlserver::store::database::{COLLATION, DATABASE_VERSION, State, model_shown};
 use crate::sqlserver::store::functions::compare;
 use crate::sqlserver::store::logins::Role;
-use crate::sqlserver::store::surroundings::Surroundings;
 use crate::sqlserver::value::Value;
 
 /// What `@@VERSION` says.
@@ -50,7 +49,7 @@ pub fn call(
             let login = text(1).unwrap_or_else(|| session.client.login.clone());
             let catalog = session.instance.catalog();
             let role = text(0).and_then(|role| Role::named(&role));
-            let is_full = session.instance.setup.installation.is_sysadmin;
+            let is_full = session.instance.setup.installation().is_sysadmin;
             let counts = |role: &Role| is_full || *role != Role::SysAdmin;
             flag(i64::from(role.filter(counts).is_some_and(|role| catalog.has_role(&login, role))))
         }
@@ -60,12 +59,12 @@ pub fn call(
             flag(i64::from(session.instance.catalog().commands(&session.client.login, None)))
         }
         "FN_HADR_IS_PRIMARY_REPLICA" => {
-            let secondaries = &session.instance.setup.installation.secondaries;
+            let secondaries = &session.instance.setup.installation().secondaries;
             let is_secondary = text(0).is_some_and(|name| secondaries.contains(&name));
             Ok(Some((if is_secondary { Value::Integer(0) } else { Value::Null }, SqlType::Bit)))
         }
         "FN_HADR_BACKUP_IS_PREFERRED_REPLICA" => {
-            let is_preferred = session.instance.setup.installation.is_preferred_replica;
+            let is_preferred = session.instance.setup.installation().is_preferred_replica;
             Ok(Some((Value::Integer(i64::from(is_preferred)), SqlType::Bit)))
         }
         "IS_MEMBER" | "IS_ROLEMEMBER" | "HAS_PERMS_BY_NAME" | "HAS_DBACCESS" => flag(1),
@@ -106,7 +105,7 @@ pub fn global(session: &Session, name: &str) -> Option<TypedValue> {
             Some((Value::Text(session.instance.setup.server_name.clone()), SqlType::SYSNAME))
         }
         "@@version" => {
-            let text = format!("{BANNER}{} (X64)", session.instance.setup.installation.version());
+            let text = format!("{BANNER}{} (X64)", session.instance.setup.installation().version());
             Some((Value::Text(text), SqlType::NVarChar(Width::Of(300))))
         }
         "@@lock_timeout" => int(session.options.lock_timeout.unwrap_or(-1)),
@@ -132,22 +131,18 @@ fn text_of(value: &Value) -> Option<String> {
 
 fn server_property(session: &Session, property: &str) -> Value {
     let setup = &session.instance.setup;
-    let installation = &setup.installation;
+    let installation = &setup.installation();
     let text = |text: &str| Value::Text(text.to_owned());
     let dir =
         |dir: std::path::PathBuf| Value::Text(format!("{}{}", dir.display(), std::path::MAIN_SEPARATOR));
-    let surroundings = Surroundings::read(&setup.dir);
     match property.to_lowercase().as_str() {
-        "productversion" => text(&surroundings.product_version.unwrap_or_else(|| installation.version())),
-        "productmajorversion" => {
-            let own = surroundings.product_version.is_some();
-            text(&if own { surroundings.major().to_string() } else { installation.major.to_string() })
-        }
+        "productversion" => text(&installation.version()),
+        "productmajorversion" => text(&installation.major.to_string()),
         "productminorversion" => text("0"),
         "productbuild" => text(&installation.build().to_string()),
         "productlevel" => text("RTM"),
         "edition" => text(installation.edition()),
-        "engineedition" => Value::Integer(surroundings.engine_edition.unwrap_or(installation.engine)),
+        "engineedition" => Value::Integer(installation.engine),
         "machinename" | "servername" | "computernamephysicalnetbios" => text(&setup.server_name),
         "collation" => text(COLLATION),
         "ishadrenabled"

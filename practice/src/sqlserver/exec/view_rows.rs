@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use super::session::Session;
 use crate::sqlserver::store::certificate::Certificate;
 use crate::sqlserver::store::database::{COLLATION, DataFile, Database, Fork, State, model_shown};
+use crate::sqlserver::store::installation::names;
 use crate::sqlserver::store::instance::Catalog;
 use crate::sqlserver::store::like::like;
 use crate::sqlserver::store::logins::Role;
 use crate::sqlserver::store::lsn::Lsn;
 use crate::sqlserver::store::sessions::SessionEntry;
-use crate::sqlserver::store::surroundings::{Surroundings, names};
 use crate::sqlserver::value::{Value, datetime_rounded, moment_text};
 
 /// A row of a view.
@@ -53,13 +53,12 @@ pub(super) fn database_name(session: &Session, id: u32) -> String {
 
 pub(super) fn databases(session: &Session) -> Vec<Row> {
     let catalog = session.instance.catalog();
-    let installation = &session.instance.setup.installation;
-    let surroundings = Surroundings::read(&session.instance.setup.dir);
+    let installation = &session.instance.setup.installation();
     let is_among = |names: &[String], database: &Database| names.contains(&database.name);
     let row = |database: &Database| {
         let is_secondary = is_among(&installation.secondaries, database);
         let is_snapshot = is_among(&installation.snapshots, database);
-        let is_replica = is_secondary || names(&surroundings.replicas, &database.name);
+        let is_replica = is_secondary || names(&installation.replicas, &database.name);
         let replica = is_replica.then_some(guid(database.family));
         let (access, access_name) = database.access.shown();
         let (model, model_name) = model_shown(database.model);
@@ -72,7 +71,7 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
             if is_snapshot { int(1) } else { Value::Null },
             Value::Blob(vec![1]),
             date(database.created),
-            fixed(session.instance.setup.installation.compatibility()),
+            fixed(installation.compatibility()),
             if online { text(COLLATION) } else { Value::Null },
             fixed(access),
             text(access_name),
@@ -88,7 +87,7 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
             text(model_name),
             fixed(2),
             text("CHECKSUM"),
-            bit(names(&surroundings.published, &database.name)),
+            bit(names(&installation.published, &database.name)),
             bit(database.broker_enabled),
             fixed(0),
             fixed(0),
@@ -287,7 +286,7 @@ pub(super) fn locks(session: &Session) -> Vec<Row> {
 
 /// Volumes of sizes of their own: a practice server does not tell of this machine's disks.
 pub(super) fn volumes(session: &Session) -> Vec<Row> {
-    let surroundings = Surroundings::read(&session.instance.setup.dir);
+    let installation = session.instance.setup.installation();
     let catalog = session.instance.catalog();
     let mut rows = Vec::new();
     for database in catalog.databases.values() {
@@ -298,11 +297,11 @@ pub(super) fn volumes(session: &Session) -> Vec<Row> {
                 .last()
                 .map(|root| root.to_string_lossy().into_owned())
                 .unwrap_or_default();
-            let free = session.instance.setup.installation.free_bytes;
-            let volume = surroundings.volume_of(&file.path);
-            let root = volume.map_or(root, |volume| volume.mount.to_string_lossy().into_owned());
-            let sizes =
-                volume.map_or((512 << 30, free), |volume| (volume.total_bytes, volume.available_bytes));
+            let volume = installation.volume_of(&file.path);
+            let root = volume.map_or(root, |volume| volume.mount.clone());
+            let sizes = volume.map_or((512 << 30, installation.free_bytes), |volume| {
+                (volume.total_bytes, volume.available_bytes)
+            });
             let words = [text(&root), text("practice"), text("practice"), text("practice")];
             let sizes = [Value::Integer(sizes.0), Value::Integer(sizes.1)];
             rows.push([vec![int(database.id), int(file.id)], words.to_vec(), sizes.to_vec()].concat());

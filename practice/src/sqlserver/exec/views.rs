@@ -13,9 +13,9 @@ use crate::sqlserver::query::names::{Field, Table};
 use crate::sqlserver::sql_type::parse_text;
 use crate::sqlserver::store::database::Database;
 use crate::sqlserver::store::functions::compare;
+use crate::sqlserver::store::installation::names;
 use crate::sqlserver::store::record::quoted;
 use crate::sqlserver::store::sessions::SessionEntry;
-use crate::sqlserver::store::surroundings::{Surroundings, names};
 use crate::sqlserver::value::Value;
 
 /// Where a view's rows come from.
@@ -86,9 +86,9 @@ const VIEWS: &[View] = &[
         "sys.database_mirroring",
         "database_id int!; mirroring_guid uniqueidentifier; mirroring_state tinyint; mirroring_role tinyint; mirroring_role_desc nvarchar(60)",
         Rows::State(|session| {
-            let surroundings = Surroundings::read(&session.instance.setup.dir);
+            let installation = session.instance.setup.installation();
             let row = |database: &Database| {
-                let mirrored = names(&surroundings.mirrored, &database.name).then(|| guid(database.family));
+                let mirrored = names(&installation.mirrored, &database.name).then(|| guid(database.family));
                 with_nulls(vec![int(database.id), mirrored.unwrap_or(Value::Null)], 5)
             };
             session.instance.catalog().databases.values().map(row).collect()

@@ -79,7 +79,7 @@ fn address(cursor: &mut Cursor) -> Result<String, SqlError> {
             return Err(cursor.unexpected());
         }
         match cursor.peek() {
-            Token::SingleQuotedString(text) | Token::NationalStringLiteral(text) => ip.push_str(&text),
+            Token::SingleQuotedString(text) | Token::NationalStringLiteral(text) => ip.push_str(text),
             other => ip.push_str(&other.to_string()),
         }
         cursor.advance();

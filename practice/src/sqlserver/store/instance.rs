@@ -41,11 +41,17 @@ pub struct Setup {
     pub login: String,
     /// Its password.
     pub password: String,
-    /// What kind of server it plays.
-    pub installation: Installation,
+    /// What kind of server it was started as; [`Setup::installation`] says what it is now.
+    pub start: Installation,
 }
 
 impl Setup {
+    /// What kind of server it plays now, and what surrounds it.
+    #[must_use]
+    pub fn installation(&self) -> Installation {
+        self.start.surrounded(&self.dir)
+    }
+
     /// Where data files lie unless a statement says otherwise.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {

@@ -27,8 +27,7 @@ pub mod sessions;
 pub mod logins;
 
 pub mod machine;
+
 pub mod installation;
 
 pub mod instance;
-
-pub mod surroundings;
