@@ -45,7 +45,7 @@ use exec::session::{Client, Session};
 use store::instance::{Instance, Setup};
 use store::logins::Login;
 
-pub use store::installation::{Installation, NoInstallation};
+pub use store::installation::{Installation, NoInstallation, Platform, Volume};
 pub use tds::parse_client_message;
 
 /// How an attention is acknowledged.

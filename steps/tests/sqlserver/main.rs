@@ -16,3 +16,4 @@ mod history;
 mod certificate;
 mod restore;
 mod ef;
+mod windows;

@@ -15,7 +15,7 @@ use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Backup, Body, RecoveryModel};
 use crate::sqlserver::store::certificate::enciphered;
-use crate::sqlserver::store::database::{Base, Chain, Database, Redo, State};
+use crate::sqlserver::store::database::{Base, Chain, DataFile, Database, Redo, State};
 use crate::sqlserver::store::files::Snapshot;
 use crate::sqlserver::store::log::Log;
 use crate::sqlserver::store::lsn::Lsn;
@@ -231,14 +231,16 @@ fn header(
     let database = &taken.database;
     let text = |text: &Option<_>| text.as_ref().map(|text| session.text(text)).transpose();
     let (first_fork, fork) = (database.fork_at(taken.first), database.forks.last());
+    // Media tell of paths as the server writes them.
+    let paths = session.instance.setup.paths();
+    let written = |file: &DataFile| DataFile { path: paths.shown(&file.path).into(), ..file.clone() };
     let no_fork = || SqlError::internal("a database has no history");
     let (first_fork, fork) = (first_fork.ok_or_else(no_fork)?, fork.ok_or_else(no_fork)?);
     let first_fork = if taken.kind == SetKind::Log { first_fork } else { fork };
-    let file_size =
-        |file: &crate::sqlserver::store::database::DataFile| match (file.is_log, taken.payload.image.len()) {
-            (false, size @ 1..) => size as u64,
-            _ => std::fs::metadata(&file.path).map(|meta| meta.len()).unwrap_or(0),
-        };
+    let file_size = |file: &DataFile| match (file.is_log, taken.payload.image.len()) {
+        (false, size @ 1..) => size as u64,
+        _ => std::fs::metadata(&file.path).map(|meta| meta.len()).unwrap_or(0),
+    };
     Ok(SetHeader {
         kind: taken.kind,
         position,
@@ -273,7 +275,7 @@ fn header(
         begins_chain: taken.kind == SetKind::Log && database.chain.as_ref().is_some_and(|chain| chain.begins),
         tail: options.norecovery || options.no_truncate,
         tail_with_norecovery: options.norecovery,
-        files: database.files.clone(),
+        files: database.files.iter().map(written).collect(),
         file_sizes: database.files.iter().map(file_size).collect(),
         database_version: installation.database_version(),
         created_by: statement(taken.kind).to_owned(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::devices::{Device, cannot_open, devices, foreign};
+use super::devices::{Device, cannot_open, devices, foreign, no_backup_folder};
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Backup, Text};
@@ -97,8 +97,7 @@ fn sizes(session: &Session, options: &Backup, to_url: bool) -> Result<u32, SqlEr
 
 fn found(device: &Device, options: &Backup) -> Result<Found, SqlError> {
     if device.path.is_dir() || !device.path.parent().is_some_and(Path::is_dir) {
-        // As captured on Linux, where a folder that is not there is told like one that may not be entered.
-        return Err(cannot_open(device, &std::io::ErrorKind::PermissionDenied.into(), 1));
+        return Err(no_backup_folder(device));
     }
     if device.is_url && !options.format && device.path.exists() {
         let text = format!(

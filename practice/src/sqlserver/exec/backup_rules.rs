@@ -98,7 +98,7 @@ pub(super) fn damage(session: &Session, database: &Database, options: &Backup) -
     let text = format!(
         "BACKUP '{}' detected an error on page (1:{page}) in file '{}'.",
         database.name,
-        file.display()
+        session.instance.setup.paths().shown(&file)
     );
     Err(SqlError::new(3043, text))
 }

@@ -105,7 +105,9 @@ pub fn global(session: &Session, name: &str) -> Option<TypedValue> {
             Some((Value::Text(session.instance.setup.server_name.clone()), SqlType::SYSNAME))
         }
         "@@version" => {
-            let text = format!("{BANNER}{} (X64)", session.instance.setup.installation().version());
+            let installation = session.instance.setup.installation();
+            let (_, distribution, release) = installation.platform.shown();
+            let text = format!("{BANNER}{} (X64) on {distribution} {release} <X64>", installation.version());
             Some((Value::Text(text), SqlType::NVarChar(Width::Of(300))))
         }
         "@@lock_timeout" => int(session.options.lock_timeout.unwrap_or(-1)),
@@ -133,8 +135,8 @@ fn server_property(session: &Session, property: &str) -> Value {
     let setup = &session.instance.setup;
     let installation = &setup.installation();
     let text = |text: &str| Value::Text(text.to_owned());
-    let dir =
-        |dir: std::path::PathBuf| Value::Text(format!("{}{}", dir.display(), std::path::MAIN_SEPARATOR));
+    let paths = setup.paths();
+    let dir = |dir: std::path::PathBuf| Value::Text(paths.join(&paths.shown(&dir), ""));
     match property.to_lowercase().as_str() {
         "productversion" => text(&installation.version()),
         "productmajorversion" => text(&installation.major.to_string()),
@@ -150,11 +152,11 @@ fn server_property(session: &Session, property: &str) -> Value {
         | "issingleuser"
         | "isintegratedsecurityonly"
         | "isfulltextinstalled" => Value::Integer(0),
-        "pathseparator" => text(std::path::MAIN_SEPARATOR_STR),
+        "pathseparator" => text(&paths.separator().to_string()),
         "processid" => Value::Integer(1),
-        "instancedefaultbackuppath" => text(&setup.backup_dir().to_string_lossy()),
-        "instancedefaultdatapath" => dir(setup.data_dir()),
-        "instancedefaultlogpath" => dir(setup.log_dir()),
+        "instancedefaultbackuppath" => text(&paths.shown(&paths.backup_dir())),
+        "instancedefaultdatapath" => dir(paths.data_dir()),
+        "instancedefaultlogpath" => dir(paths.log_dir()),
         _ => Value::Null,
     }
 }

@@ -5,7 +5,7 @@ use super::session::Session;
 use super::tables::alias;
 use super::view_rows::{
     Row, argument, certificates, credentials, database_name, databases, date, enumerated, file_exists, files,
-    guid, int, locks, master_key, recovery_status, requests, sessions, text, volumes, with_nulls,
+    guid, host, int, locks, master_key, recovery_status, requests, sessions, text, volumes, with_nulls,
 };
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::ObjectName;
@@ -27,7 +27,7 @@ enum Rows {
     /// From a query that is made up for the database.
     Made(fn(&Session, u32) -> Result<String, SqlError>),
     /// From a function's arguments.
-    Arguments(fn(&[Value]) -> Vec<Row>),
+    Arguments(fn(&Session, &[Value]) -> Vec<Row>),
 }
 
 /// A view: its name with its schema, its columns, its rows.
@@ -265,9 +265,15 @@ const VIEWS: &[View] = &[
         keys: &["database_id", "file_id"],
     },
     view(
+        "sys.dm_os_host_info",
+        "host_platform nvarchar(256)!; host_distribution nvarchar(256)!; host_release nvarchar(256)!; host_service_pack_level nvarchar(256)!; \
+         host_sku int; os_language_version int!; host_architecture nvarchar(256)!",
+        Rows::State(host),
+    ),
+    view(
         "sys.dm_os_file_exists",
         "file_exists tinyint!; file_is_a_directory tinyint!; parent_directory_exists tinyint!",
-        Rows::Arguments(|arguments| vec![file_exists(argument(arguments, 0))]),
+        Rows::Arguments(|session, arguments| vec![file_exists(session, argument(arguments, 0))]),
     ),
     view(
         "sys.dm_os_enumerate_filesystem",
@@ -395,7 +401,7 @@ pub fn find(
     let rows = match view.rows {
         Rows::State(rows) => rows(session),
         Rows::Arguments(rows) => match arguments {
-            Some(arguments) => rows(arguments),
+            Some(arguments) => rows(session, arguments),
             None => {
                 return Err(SqlError::new(
                     313,

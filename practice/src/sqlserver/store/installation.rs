@@ -23,6 +23,28 @@ pub const AZURE_DATABASE: i64 = 5;
 /// `EngineEdition` of Azure SQL Managed Instance.
 pub const MANAGED_INSTANCE: i64 = 8;
 
+/// The operating system that a server stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    /// Linux.
+    #[default]
+    Linux,
+    /// Windows.
+    Windows,
+}
+
+impl Platform {
+    /// `host_platform`, `host_distribution` and `host_release` of `sys.dm_os_host_info`.
+    #[must_use]
+    pub const fn shown(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Linux => ("Linux", "Ubuntu", "22.04"),
+            Self::Windows => ("Windows", "Windows Server 2022 Standard", "10.0"),
+        }
+    }
+}
+
 /// A volume of files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +67,10 @@ pub struct Installation {
     pub major: u8,
     /// `SERVERPROPERTY('EngineEdition')`.
     pub engine: i64,
+    /// What it stands on; only what it is started with counts.
+    pub platform: Platform,
+    /// On Windows, where shares lie: `\\host\share` and its folder. Only what it is started with counts.
+    pub shares: BTreeMap<String, PathBuf>,
     /// Where blobs whose URL begins like this lie: a URL device is a file below that folder.
     pub urls: BTreeMap<String, PathBuf>,
     /// Its volumes; a path on none of them lies on one of 512 GiB.
@@ -72,6 +98,8 @@ impl Default for Installation {
         Self {
             major: 16,
             engine: ENTERPRISE,
+            platform: Platform::Linux,
+            shares: BTreeMap::new(),
             urls: BTreeMap::new(),
             volumes: Vec::new(),
             free_bytes: 256 << 30,
@@ -111,13 +139,6 @@ impl Installation {
             serde_json::from_value(all).ok()
         });
         whole.unwrap_or_else(|| self.clone())
-    }
-
-    /// The volume that holds a path.
-    #[must_use]
-    pub fn volume_of(&self, path: &Path) -> Option<&Volume> {
-        let holding = self.volumes.iter().filter(|volume| path.starts_with(&volume.mount));
-        holding.max_by_key(|volume| volume.mount.len())
     }
 
     /// The build below the major version.

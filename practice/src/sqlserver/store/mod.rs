@@ -30,4 +30,6 @@ pub mod machine;
 
 pub mod installation;
 
+pub mod paths;
+
 pub mod instance;
