@@ -76,6 +76,7 @@ struct Taken {
     last_valid: Option<DateTime<Utc>>,
     encrypted: Option<Encrypted>,
     is_damaged: bool,
+    has_bulk: bool,
 }
 
 /// BACKUP DATABASE, BACKUP LOG.
@@ -175,11 +176,12 @@ fn taken(session: &Session, database: Database, kind: SetKind, options: &Backup)
         let first = database.chain.as_ref().map_or(log.start(), |chain| chain.from);
         let records = log.records().iter().filter(|record| record.lsn >= first);
         let mut lines = Vec::new();
-        let mut last_valid = None;
+        let (mut last_valid, mut has_bulk) = (None, false);
         for record in records {
             serde_json::to_writer(&mut lines, record).map_err(SqlError::internal)?;
             lines.push(b'\n');
             last_valid = record.at.or(last_valid);
+            has_bulk |= record.bulk;
         }
         let payload = Payload { image: Vec::new(), records: lines };
         let last = log.next();
@@ -194,6 +196,7 @@ fn taken(session: &Session, database: Database, kind: SetKind, options: &Backup)
             last_valid,
             encrypted: None,
             is_damaged: false,
+            has_bulk,
         });
     }
     let first = checkpoint(&mut log)?;
@@ -217,6 +220,7 @@ fn taken(session: &Session, database: Database, kind: SetKind, options: &Backup)
         last_valid,
         encrypted: None,
         is_damaged: false,
+        has_bulk: false,
     })
 }
 
@@ -282,6 +286,7 @@ fn header(
         algorithm: compressed.then(|| options.algorithm.clone().unwrap_or_else(|| "MS_XPRESS".into())),
         encrypted: taken.encrypted.clone(),
         is_damaged: taken.is_damaged,
+        has_bulk: taken.has_bulk,
         software: (i64::from(installation.major), installation.build()),
         device_type: target.copies.iter().flat_map(|copy| &copy.devices).next().map_or(2, Device::kind),
     })

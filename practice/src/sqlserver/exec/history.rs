@@ -251,7 +251,7 @@ fn set_columns(
         ("collation_name", text(COLLATION)),
         ("is_password_protected", Integer(0)),
         ("recovery_model", text(model_shown(set.model).1)),
-        ("has_bulk_logged_data", Integer(0)),
+        ("has_bulk_logged_data", bit(set.has_bulk)),
         ("is_snapshot", Integer(0)),
         ("is_readonly", bit(set.read_only)),
         ("is_single_user", bit(set.access == Access::SingleUser)),
@@ -281,7 +281,8 @@ fn set_columns(
 #[must_use]
 pub fn flags(set: &SetHeader) -> i64 {
     let bit = |is_set: bool, bit: i64| if is_set { bit } else { 0 };
-    512 + bit(set.read_only, 4)
+    512 + bit(set.has_bulk, 1)
+        + bit(set.read_only, 4)
         + bit(set.access == Access::SingleUser, 8)
         + bit(set.has_checksums, 16)
         + bit(set.is_damaged, 32)

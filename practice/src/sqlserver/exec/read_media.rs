@@ -189,7 +189,7 @@ fn header_cells(set: Option<&SetHeader>, position: usize) -> Vec<Cell> {
         guid("RecoveryForkID", set.map(|set| set.fork)),
         text("Collation", 128, Some(COLLATION)),
         guid("FamilyGUID", set.map(|set| set.family)),
-        bit("HasBulkLoggedData", false),
+        bit("HasBulkLoggedData", is(|set| set.has_bulk)),
         bit("IsSnapshot", false),
         bit("IsReadOnly", is(|set| set.read_only)),
         bit("IsSingleUser", is(|set| set.access == Access::SingleUser)),
