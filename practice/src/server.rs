@@ -14,7 +14,7 @@ use crate::octopus::api::{Api, ApiOptions};
 use crate::octopus::{Addresses, DATABASE, QdrantAddress, SqlServerAddress};
 use crate::qdrant::{Qdrant, QdrantOptions};
 use crate::seed::Seed;
-use crate::sqlserver::{self, Attention, Installation};
+use crate::sqlserver::{self, Attention, Installation, Platform};
 use crate::tls::{Identity, IdentityError};
 
 /// What a set of practice servers is started with.
@@ -80,6 +80,7 @@ pub struct Practice {
     ports: Ports,
     dir: PathBuf,
     ledger: Ledger,
+    platform: Platform,
     sqlserver: sqlserver::Server,
     qdrant: Qdrant,
     api: Api,
@@ -90,6 +91,9 @@ const LOGIN: &str = "sa";
 
 /// What the practice SQL Server calls itself.
 const SERVER_NAME: &str = "PRACTICE";
+
+/// The share by which a Windows server reaches the artifact store.
+pub const SHARE: &str = r"\\practice\artifacts";
 
 /// Files with what must not stand in an environment file.
 const PASSWORD_FILE: &str = "sql-password";
@@ -143,6 +147,7 @@ pub async fn start_as(options: Options, installation: Installation) -> Result<Pr
         faults: faults.clone(),
         attention: Attention::Separate,
     };
+    let platform = installation.platform;
     let sqlserver = sqlserver::start_as(sql, installation).await?;
     let qdrant = QdrantOptions {
         dir: dir.join("qdrant"),
@@ -164,7 +169,7 @@ pub async fn start_as(options: Options, installation: Installation) -> Result<Pr
     let api = Api::start(api).await.map_err(failed("starting the Octopus API in", &dir))?;
     let Addresses { sqlserver: sql, qdrant: vectors } = addresses;
     let ports = Ports { sqlserver: sql, qdrant: vectors, api: ApiAddress { url: api.url() } };
-    Ok(Practice { ports, dir, ledger, sqlserver, qdrant, api })
+    Ok(Practice { ports, dir, ledger, platform, sqlserver, qdrant, api })
 }
 
 impl Ground {
@@ -204,6 +209,10 @@ impl Practice {
     pub fn environment_yaml(&self, artifacts: &Path) -> String {
         let Ports { sqlserver, qdrant, api } = &self.ports;
         let path = |path: &Path| quoted(&path.display().to_string());
+        let sees = match self.platform {
+            Platform::Windows => quoted(&format!(r"{SHARE}\sql")),
+            Platform::Linux => path(&artifacts.join("sql")),
+        };
         let nodes: Vec<String> = qdrant.nodes.iter().map(|url| quoted(url)).collect();
         format!(
             "drydock: v1
@@ -229,7 +238,6 @@ params: {{ sql_database: {DATABASE} }}
             user = sqlserver.user,
             password = path(&self.dir.join(PASSWORD_FILE)),
             ca = path(&sqlserver.ca),
-            sees = path(&artifacts.join("sql")),
             nodes = nodes.join(", "),
             key = path(&self.dir.join(KEY_FILE)),
             store = quoted(&format!("file://{}", artifacts.display())),

@@ -12,7 +12,8 @@ use crate::world::{World, program};
 struct Practice(Child);
 
 impl Practice {
-    fn start(world: &World) -> Self {
+    fn start(world: &World, kind: &str) -> Self {
+        std::fs::write(world.path("kind.json"), kind).unwrap();
         let mut command = Command::new(program());
         command.args(["practice", "--seed", "7", "--until-eof", "--fill"]).stdin(Stdio::piped());
         for (flag, file) in [
@@ -20,6 +21,7 @@ impl Practice {
             ("--artifacts", "artifacts"),
             ("--ports", "ports.json"),
             ("--environment", "env.yaml"),
+            ("--sqlserver", "kind.json"),
         ] {
             command.arg(flag).arg(world.path(file));
         }
@@ -96,7 +98,7 @@ impl Story {
 #[test]
 fn a_moment_between_two_logs_comes_back() {
     let world = World::plan("").write("add.yaml", ADD).write("agents.yaml", AGENTS);
-    let _practice = Practice::start(&world);
+    let _practice = Practice::start(&world, "{}");
     let mut story = Story { world, runs: 0 };
     story.shipped("sql-full", "");
     story.run("add.yaml", "-p id=after_full");
@@ -146,7 +148,7 @@ outputs: { user: \"{{ steps.home.outputs.application.user }}\", orphans: \"{{ st
 fn a_lost_login_comes_back_with_its_sid_and_reads_the_restored_database() {
     let world = World::plan("").write("application.yaml", APPLICATION).write("lost.yaml", LOST);
     let world = world.write("reads.yaml", READS).write("add.yaml", ADD);
-    let _practice = Practice::start(&world);
+    let _practice = Practice::start(&world, "{}");
     let mut story = Story { world, runs: 0 };
     story.run("application.yaml", "");
     story.shipped("sql-full", "");
@@ -162,4 +164,25 @@ fn a_lost_login_comes_back_with_its_sid_and_reads_the_restored_database() {
     assert_eq!(restored["orphans"], serde_json::json!([]));
     let read = story.run("reads.yaml", "");
     assert_eq!((&read["user"], &read["orphans"]), (&serde_json::json!("app"), &serde_json::json!([])));
+}
+
+#[test]
+fn a_server_on_windows_comes_back_out_of_its_backup_files() {
+    let world = World::plan("").write("add.yaml", ADD).write("agents.yaml", AGENTS);
+    let _practice = Practice::start(&world, r#"{ "platform": "windows" }"#);
+    let environment = std::fs::read_to_string(world.path("env.yaml")).unwrap();
+    assert!(environment.contains(r#"as: "\\\\practice\\artifacts\\sql""#), "{environment}");
+    let mut story = Story { world, runs: 0 };
+    story.run("add.yaml", "-p id=before_full");
+    let full = story.shipped("sql-full", "");
+    let medium = full["backup"]["media"][0].as_str().unwrap();
+    assert!(medium.starts_with(r"\\practice\artifacts\sql\OctopusDB_full_"), "{medium}");
+    let moment = story.run("add.yaml", "-p id=after_full")["now"].as_str().unwrap().to_owned();
+    // A `datetime` holds three thousandths of a second and a bit.
+    std::thread::sleep(Duration::from_millis(20));
+    story.run("add.yaml", "-p id=too_late");
+    story.shipped("sql-log", "");
+    let to = chrono::DateTime::parse_from_rfc3339(&moment).unwrap() + chrono::TimeDelta::milliseconds(10);
+    story.shipped("sql-restore", &format!("-p at={}", to.to_rfc3339()));
+    assert_eq!(story.agents(), ["after_full", "before_full"]);
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use drydock_machine::Exit;
 use drydock_practice::clock::Clock;
-use drydock_practice::server::{Options, Practice, start_as};
-use drydock_practice::sqlserver::{Installation, NoInstallation};
+use drydock_practice::server::{Options, Practice, SHARE, start_as};
+use drydock_practice::sqlserver::{Installation, NoInstallation, Platform};
 
 use crate::args::PracticeArgs;
 use crate::session::{Refusal, Session, runtime};
@@ -23,7 +23,7 @@ pub(crate) fn practice(session: &Session, args: &PracticeArgs) -> Result<Exit, R
         .faults
         .as_deref()
         .map(|path| std::fs::read_to_string(path).map_err(|error| usage("cannot read", path, error)));
-    let installation = match &args.sqlserver {
+    let mut installation = match &args.sqlserver {
         None => Installation::default(),
         Some(path) => {
             let path = session.outside.folder().join(path);
@@ -50,6 +50,9 @@ pub(crate) fn practice(session: &Session, args: &PracticeArgs) -> Result<Exit, R
         .map_or_else(|| dir.join("artifacts"), |path| session.outside.folder().join(path));
     std::fs::create_dir_all(artifacts.join("sql"))
         .map_err(|error| usage("cannot make", &artifacts, error))?;
+    if installation.platform == Platform::Windows {
+        installation.shares.entry(SHARE.into()).or_insert_with(|| artifacts.clone());
+    }
     let runtime = runtime()?;
     let practice = runtime.block_on(start_as(options, installation)).map_err(|error| {
         Refusal::new(Exit::Usage, format!("the practice servers cannot be started: {error}"))

@@ -44,7 +44,7 @@ use exec::output::Output;
 use exec::session::{Client, Session};
 use store::instance::{Instance, Setup};
 
-pub use store::installation::{Installation, NoInstallation};
+pub use store::installation::{Installation, NoInstallation, Platform, Volume};
 pub use tds::parse_client_message;
 
 /// How an attention is acknowledged.
@@ -163,7 +163,7 @@ pub async fn start_as(options: Options, installation: Installation) -> Result<Se
         faults,
         attention,
     } = options;
-    let setup = Setup { dir: dir.clone(), server_name, login, password, installation };
+    let setup = Setup { dir: dir.clone(), server_name, login, password, start: installation };
     let opened = tokio::task::spawn_blocking(move || {
         let instance = Instance::open(setup, seed, clock, ledger, faults)?;
         Ok(Arc::new(instance))
@@ -205,7 +205,7 @@ fn make_system_tables(instance: &Arc<Instance>) -> Result<(), SqlError> {
     let mut out = Output::new(None, &instance.setup.server_name, false);
     // Columns that came with 2022.
     let newest = ", last_valid_restore_time datetime,\n  compression_algorithm nvarchar(32)";
-    let is_older = instance.setup.installation.major < 16;
+    let is_older = instance.setup.installation().major < 16;
     let tables = if is_older { TABLES.replace(newest, "") } else { TABLES.to_owned() };
     let text = format!("IF OBJECT_ID(N'dbo.backupset') IS NULL BEGIN {tables} END");
     let agent = exec::agent::TABLES;

@@ -19,3 +19,4 @@ mod adopt;
 mod restore;
 mod ef;
 mod grants;
+mod windows;

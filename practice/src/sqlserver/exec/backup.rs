@@ -16,7 +16,7 @@ use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Backup, Body, RecoveryModel};
 use crate::sqlserver::store::certificate::enciphered;
-use crate::sqlserver::store::database::{Base, Chain, Database, Redo, State};
+use crate::sqlserver::store::database::{Base, Chain, DataFile, Database, Redo, State};
 use crate::sqlserver::store::files::Snapshot;
 use crate::sqlserver::store::instance::same_name;
 use crate::sqlserver::store::log::Log;
@@ -79,6 +79,7 @@ struct Taken {
     last_valid: Option<DateTime<Utc>>,
     encrypted: Option<Encrypted>,
     is_damaged: bool,
+    has_bulk: bool,
 }
 
 /// BACKUP DATABASE, BACKUP LOG.
@@ -199,11 +200,12 @@ fn taken(session: &Session, database: Database, kind: SetKind, options: &Backup)
         let first = database.chain.as_ref().map_or(log.start(), |chain| chain.from);
         let records = log.records().iter().filter(|record| record.lsn >= first);
         let mut lines = Vec::new();
-        let mut last_valid = None;
+        let (mut last_valid, mut has_bulk) = (None, false);
         for record in records {
             serde_json::to_writer(&mut lines, record).map_err(SqlError::internal)?;
             lines.push(b'\n');
             last_valid = record.at.or(last_valid);
+            has_bulk |= record.bulk;
         }
         let payload = Payload { image: Vec::new(), records: lines };
         let last = log.next();
@@ -218,6 +220,7 @@ fn taken(session: &Session, database: Database, kind: SetKind, options: &Backup)
             last_valid,
             encrypted: None,
             is_damaged: false,
+            has_bulk,
         });
     }
     let first = checkpoint(&mut log)?;
@@ -241,6 +244,7 @@ fn taken(session: &Session, database: Database, kind: SetKind, options: &Backup)
         last_valid,
         encrypted: None,
         is_damaged: false,
+        has_bulk: false,
     })
 }
 
@@ -251,18 +255,20 @@ fn header(
     options: &Backup,
 ) -> Result<SetHeader, SqlError> {
     let (position, compressed) = (target.position, target.compressed);
-    let installation = &session.instance.setup.installation;
+    let installation = &session.instance.setup.installation();
     let database = &taken.database;
     let text = |text: &Option<_>| text.as_ref().map(|text| session.text(text)).transpose();
     let (first_fork, fork) = (database.fork_at(taken.first), database.forks.last());
+    // Media tell of paths as the server writes them.
+    let paths = session.instance.setup.paths();
+    let written = |file: &DataFile| DataFile { path: paths.shown(&file.path).into(), ..file.clone() };
     let no_fork = || SqlError::internal("a database has no history");
     let (first_fork, fork) = (first_fork.ok_or_else(no_fork)?, fork.ok_or_else(no_fork)?);
     let first_fork = if taken.kind == SetKind::Log { first_fork } else { fork };
-    let file_size =
-        |file: &crate::sqlserver::store::database::DataFile| match (file.is_log, taken.payload.image.len()) {
-            (false, size @ 1..) => size as u64,
-            _ => std::fs::metadata(&file.path).map(|meta| meta.len()).unwrap_or(0),
-        };
+    let file_size = |file: &DataFile| match (file.is_log, taken.payload.image.len()) {
+        (false, size @ 1..) => size as u64,
+        _ => std::fs::metadata(&file.path).map(|meta| meta.len()).unwrap_or(0),
+    };
     Ok(SetHeader {
         kind: taken.kind,
         position,
@@ -298,13 +304,14 @@ fn header(
         begins_chain: taken.kind == SetKind::Log && database.chain.as_ref().is_some_and(|chain| chain.begins),
         tail: options.norecovery || options.no_truncate,
         tail_with_norecovery: options.norecovery,
-        files: database.files.clone(),
+        files: database.files.iter().map(written).collect(),
         file_sizes: database.files.iter().map(file_size).collect(),
         database_version: installation.database_version(),
         created_by: statement(taken.kind).to_owned(),
         algorithm: compressed.then(|| options.algorithm.clone().unwrap_or_else(|| "MS_XPRESS".into())),
         encrypted: taken.encrypted.clone(),
         is_damaged: taken.is_damaged,
+        has_bulk: taken.has_bulk,
         software: (i64::from(installation.major), installation.build()),
         device_type: target.copies.iter().flat_map(|copy| &copy.devices).next().map_or(2, Device::kind),
     })

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::devices::{Device, cannot_open, devices, foreign};
+use super::devices::{Device, cannot_open, devices, foreign, no_backup_folder};
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Backup, Text};
@@ -60,7 +60,7 @@ pub(super) fn prepare(session: &Session, options: &Backup) -> Result<Prepared, S
 /// Whether mirrors are to be had here, and are like the first copy.
 fn mirrors_fit(session: &Session, groups: &[Vec<Device>]) -> Result<(), SqlError> {
     let [first, mirrors @ ..] = groups else { return Ok(()) };
-    if !mirrors.is_empty() && session.instance.setup.installation.engine != ENTERPRISE {
+    if !mirrors.is_empty() && session.instance.setup.installation().engine != ENTERPRISE {
         let text = "Backup mirroring is not available in this edition of SQL Server. See Books Online for more details on feature support in different SQL Server editions.";
         return Err(SqlError::new(3218, text));
     }
@@ -97,8 +97,7 @@ fn sizes(session: &Session, options: &Backup, to_url: bool) -> Result<u32, SqlEr
 
 fn found(device: &Device, options: &Backup) -> Result<Found, SqlError> {
     if device.path.is_dir() || !device.path.parent().is_some_and(Path::is_dir) {
-        // As captured on Linux, where a folder that is not there is told like one that may not be entered.
-        return Err(cannot_open(device, &std::io::ErrorKind::PermissionDenied.into(), 1));
+        return Err(no_backup_folder(device));
     }
     if device.is_url && !options.format && device.path.exists() {
         let text = format!(

@@ -12,7 +12,7 @@ use crate::sqlserver::store::media::{Encrypted, SetKind};
 
 /// Whether this edition and version can do it at all.
 pub(super) fn can_do(session: &Session, options: &Backup) -> Result<(), SqlError> {
-    let installation = &session.instance.setup.installation;
+    let installation = &session.instance.setup.installation();
     let statement = if options.log { "BACKUP LOG" } else { "BACKUP DATABASE" };
     let edition = installation.edition();
     if installation.engine == AZURE_DATABASE {
@@ -98,7 +98,7 @@ pub(super) fn damage(session: &Session, database: &Database, options: &Backup) -
     let text = format!(
         "BACKUP '{}' detected an error on page (1:{page}) in file '{}'.",
         database.name,
-        file.display()
+        session.instance.setup.paths().shown(&file)
     );
     Err(SqlError::new(3043, text))
 }
@@ -110,9 +110,9 @@ pub(super) fn checked(
     kind: SetKind,
     options: &Backup,
 ) -> Result<Database, SqlError> {
+    let installation = session.instance.setup.installation();
     let catalog = session.instance.catalog();
     let database = catalog.named(name).ok_or_else(|| SqlError::no_database(name))?;
-    let installation = &session.instance.setup.installation;
     if installation.snapshots.contains(&database.name) {
         return Err(SqlError::new(3002, "Cannot BACKUP or RESTORE a database snapshot."));
     }

@@ -96,6 +96,7 @@ impl Session {
             self.transaction.open = false;
         }
         self.touched.clear();
+        self.transaction.bulk.clear();
         let _ = self.transaction.take_changes();
         self.release_writers();
     }
@@ -130,6 +131,7 @@ impl Session {
         self.transaction.depth = 0;
         self.transaction.mark = None;
         self.transaction.held = false;
+        self.transaction.bulk.clear();
         let mut catalog = self.instance.catalog();
         catalog.locks.retain(|lock| !(lock.of_transaction && lock.session == self.id));
         if let Some(entry) = catalog.sessions.get_mut(&self.id) {
@@ -161,19 +163,22 @@ impl Session {
             for id in changes.keys() {
                 let database =
                     catalog.databases.get(id).ok_or_else(|| SqlError::internal("a database is gone"))?;
-                logs.push((*id, database.open_log()?, database.model != RecoveryModel::Simple));
+                let bulk = database.model == RecoveryModel::BulkLogged && self.transaction.bulk.contains(id);
+                logs.push((*id, database.open_log()?, database.model != RecoveryModel::Simple, bulk));
             }
             // The log that is written last decides whether a transaction over several databases happened.
             logs.last().filter(|_| logs.len() > 1).map(|(id, ..)| *id)
         };
         let mut held: Vec<_> =
-            logs.iter().map(|(_, log, _)| log.lock().unwrap_or_else(PoisonError::into_inner)).collect();
+            logs.iter().map(|(_, log, ..)| log.lock().unwrap_or_else(PoisonError::into_inner)).collect();
         let at = self.instance.clock.now();
         let shared = decider.map(|id| (at.timestamp_micros().unsigned_abs(), id));
         let mut marked = Vec::new();
         let mut appended = 0;
-        let logged = held.iter_mut().zip(changes).try_for_each(|(log, (id, changes))| {
-            let entry = Entry { at: Some(at), mark: self.transaction.mark.clone(), shared, changes };
+        let bulk: Vec<bool> = logs.iter().map(|(.., bulk)| *bulk).collect();
+        let each = held.iter_mut().zip(changes).zip(bulk);
+        let logged = each.into_iter().try_for_each(|((log, (id, changes)), bulk)| {
+            let entry = Entry { at: Some(at), mark: self.transaction.mark.clone(), shared, bulk, changes };
             let lsn = append(log, entry)?;
             appended += 1;
             marked.push((id, lsn));
@@ -188,7 +193,7 @@ impl Session {
             return Err(error.into());
         }
         self.transaction.open = false;
-        for (log, (_, _, keeps)) in held.iter_mut().zip(&logs) {
+        for (log, (_, _, keeps, _)) in held.iter_mut().zip(&logs) {
             if !keeps && log.records().len() > LOG_LIMIT {
                 let next = log.next();
                 log.truncate_to(next).map_err(SqlError::internal)?;

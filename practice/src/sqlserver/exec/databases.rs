@@ -218,7 +218,7 @@ fn apply(session: &mut Session, id: u32, change: &DatabaseChange) -> Result<(), 
         DatabaseChange::Rename(new) => new.clone_into(&mut database.name),
         DatabaseChange::Broker(enabled) => database.broker_enabled = *enabled,
         DatabaseChange::Compatibility(level) => {
-            let newest = instance.setup.installation.compatibility();
+            let newest = instance.setup.installation().compatibility();
             let levels: Vec<i64> = (10..=newest / 10).map(|level| level * 10).collect();
             if !levels.contains(level) {
                 let list = levels.iter().map(ToString::to_string).collect::<Vec<_>>();

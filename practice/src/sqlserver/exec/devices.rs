@@ -11,6 +11,7 @@ use crate::sqlserver::lang::media::is_url;
 use crate::sqlserver::lang::statement::Text;
 use crate::sqlserver::store::certificate::enciphered;
 use crate::sqlserver::store::media::{DataError, Media, MediaError, MediaHeader, Payload, SetHeader};
+use crate::sqlserver::store::paths::Paths;
 
 /// A device as it was written and where it lies.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Device {
     pub path: PathBuf,
     /// Whether it is a blob behind a URL.
     pub is_url: bool,
+    /// How the server's paths are written.
+    paths: Arc<Paths>,
     /// The thumbprints of the certificates with a private key that the server has: what it can decrypt.
     keys: Arc<[Vec<u8>]>,
 }
@@ -42,7 +45,8 @@ impl Device {
 /// # Errors
 /// 137 for a variable that is not declared; 3298 for a URL that no credential opens, 3201 for one that leads nowhere.
 pub fn devices(session: &Session, texts: &[Text]) -> Result<Vec<Device>, SqlError> {
-    let base = session.instance.setup.backup_dir();
+    let paths = Arc::new(session.instance.setup.paths());
+    let base = paths.backup_dir();
     let keys: Arc<[Vec<u8>]> = {
         let catalog = session.instance.catalog();
         let own = catalog.secured.certificates.iter().filter(|own| own.has_key);
@@ -51,12 +55,17 @@ pub fn devices(session: &Session, texts: &[Text]) -> Result<Vec<Device>, SqlErro
     let mut devices = Vec::new();
     for text in texts {
         let written = session.text(text)?;
-        let keys = Arc::clone(&keys);
+        let (keys, paths) = (Arc::clone(&keys), Arc::clone(&paths));
         devices.push(if is_url(&written) {
-            Device { path: blob(session, &written)?, name: written, is_url: true, keys }
+            Device { path: blob(session, &written)?, name: written, is_url: true, paths, keys }
         } else {
-            let path = base.join(&written);
-            Device { name: path.to_string_lossy().into_owned(), path, is_url: false, keys }
+            let path = paths.place(&written, &base);
+            let device = Device { name: paths.shown(&path), path, is_url: false, paths, keys };
+            if device.paths.is_malformed(&written) {
+                let why = "123(The filename, directory name, or volume label syntax is incorrect.)";
+                return Err(not_opened(&Device { name: written, ..device }, why, 1));
+            }
+            device
         });
     }
     Ok(devices)
@@ -64,7 +73,7 @@ pub fn devices(session: &Session, texts: &[Text]) -> Result<Vec<Device>, SqlErro
 
 /// Where a blob lies.
 fn blob(session: &Session, url: &str) -> Result<PathBuf, SqlError> {
-    let installation = &session.instance.setup.installation;
+    let installation = &session.instance.setup.installation();
     let below = |prefix: &str| {
         let rest = url.strip_prefix(prefix.trim_end_matches('/'))?;
         rest.strip_prefix('/').map(str::to_owned)
@@ -89,11 +98,16 @@ fn blob(session: &Session, url: &str) -> Result<PathBuf, SqlError> {
 /// 3201; the state tells writing from reading.
 #[must_use]
 pub fn cannot_open(device: &Device, error: &io::Error, state: u8) -> SqlError {
-    let why = match error.kind() {
-        io::ErrorKind::NotFound => "2(The system cannot find the file specified.)".to_owned(),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => "5(Access is denied.)".to_owned(),
-        _ => format!("{}({error})", error.raw_os_error().unwrap_or(0)),
-    };
+    not_opened(device, &device.paths.os_error(&device.path, error), state)
+}
+
+/// 3201 where a backup's folder is not there, or is no folder's.
+#[must_use]
+pub fn no_backup_folder(device: &Device) -> SqlError {
+    not_opened(device, device.paths.no_backup_folder(&device.path), 1)
+}
+
+fn not_opened(device: &Device, why: &str, state: u8) -> SqlError {
     let text = format!("Cannot open backup device '{}'. Operating system error {why}.", device.name);
     SqlError::new(3201, text).state(state)
 }

@@ -251,7 +251,7 @@ fn set_columns(
         ("collation_name", text(COLLATION)),
         ("is_password_protected", Integer(0)),
         ("recovery_model", text(model_shown(set.model).1)),
-        ("has_bulk_logged_data", Integer(0)),
+        ("has_bulk_logged_data", bit(set.has_bulk)),
         ("is_snapshot", Integer(0)),
         ("is_readonly", bit(set.read_only)),
         ("is_single_user", bit(set.access == Access::SingleUser)),
@@ -281,7 +281,8 @@ fn set_columns(
 #[must_use]
 pub fn flags(set: &SetHeader) -> i64 {
     let bit = |is_set: bool, bit: i64| if is_set { bit } else { 0 };
-    512 + bit(set.read_only, 4)
+    512 + bit(set.has_bulk, 1)
+        + bit(set.read_only, 4)
         + bit(set.access == Access::SingleUser, 8)
         + bit(set.has_checksums, 16)
         + bit(set.is_damaged, 32)
@@ -298,6 +299,7 @@ fn note_file(
     set: &SetHeader,
 ) -> rusqlite::Result<()> {
     let zero = Lsn::ZERO.decimal().kept();
+    let path = file.path.to_string_lossy();
     msdb.execute(
         "INSERT INTO \"dbo.backupfile\" (backup_set_id, first_family_number, first_media_number, filegroup_name, \
          file_number, backed_up_page_count, file_type, file_size, logical_name, physical_drive, physical_name, state, \
@@ -311,8 +313,8 @@ fn note_file(
             if file.is_log { "L" } else { "D" },
             number(size),
             file.logical,
-            file.path.parent().map(|dir| dir.to_string_lossy().into_owned()),
-            file.path.to_string_lossy(),
+            folder(&path),
+            path,
             zero,
             zero,
             guid(file.guid),
@@ -322,6 +324,11 @@ fn note_file(
         ],
     )
     .map(|_| ())
+}
+
+/// The folder of a path as it was written, wherever that was.
+fn folder(path: &str) -> &str {
+    path.rfind(['/', '\\']).map_or("", |at| &path[..at.max(1)])
 }
 
 /// A restore as msdb remembers it.
@@ -355,6 +362,7 @@ pub fn note_restore(
     restored: &Restored<'_>,
 ) -> Result<(), SqlError> {
     let at = instance.clock.now();
+    let paths = instance.setup.paths();
     change(instance, |msdb| {
         let set_id = set_id(msdb, media, devices, set)?;
         msdb.execute(
@@ -377,8 +385,8 @@ pub fn note_restore(
         )?;
         let id = msdb.last_insert_rowid();
         for file in restored.files {
-            let dir = file.path.parent().map(|dir| dir.to_string_lossy().into_owned());
-            let row = params![id, number(u64::from(file.id)), dir, file.path.to_string_lossy()];
+            let path = paths.shown(&file.path);
+            let row = params![id, number(u64::from(file.id)), folder(&path), path];
             msdb.execute("INSERT INTO \"dbo.restorefile\" VALUES (?, ?, ?, ?)", row)?;
         }
         msdb.execute("INSERT INTO \"dbo.restorefilegroup\" VALUES (?, 'PRIMARY')", [id]).map(|_| ())

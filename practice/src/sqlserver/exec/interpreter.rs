@@ -10,6 +10,7 @@ use super::given::Given;
 use super::halt::{Done, Halt};
 use super::operation::{command, operation, request_command};
 use super::output::{Ending, Output};
+use super::select_into::{makes_table, select_into};
 use super::session::{SERVER, Session};
 use super::{
     backup, check, columns, databases, ddl, indexes, keys, logins, machine, principals, procedures,
@@ -223,6 +224,7 @@ impl Session {
     fn execute(&mut self, body: &Body, out: &mut Output) -> Done<Flow> {
         let plain = |done: Done<()>| done.map(|()| Flow::Next);
         match body {
+            Body::Select(query) if makes_table(query) => plain(select_into(self, query, out)),
             Body::Select(query) => plain(rows::select(self, query, out)),
             Body::Insert(insert) => {
                 self.writes = Some("INSERT");

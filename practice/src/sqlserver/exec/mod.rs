@@ -44,6 +44,8 @@ pub mod columns;
 
 pub mod ddl;
 
+pub mod select_into;
+
 pub mod operation;
 
 pub mod devices;

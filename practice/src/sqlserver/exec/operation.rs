@@ -1,5 +1,6 @@
 //! What the ledger and the faults call a statement. Main function: [`operation`].
 
+use super::select_into::makes_table;
 use super::session::Session;
 use super::tables::shown;
 use crate::sqlserver::lang::statement::{
@@ -13,6 +14,7 @@ pub fn operation(session: &Session, body: &Body) -> Option<(String, bool)> {
     let named =
         |text: &Option<Text>| text.as_ref().and_then(|text| session.text(text).ok()).unwrap_or_default();
     Some(match body {
+        Body::Select(query) if makes_table(query) => ("select into".to_owned(), true),
         Body::Select(_) => ("select".to_owned(), false),
         Body::Insert(_) => ("insert".to_owned(), true),
         Body::Update(_) => ("update".to_owned(), true),

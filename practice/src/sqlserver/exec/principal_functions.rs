@@ -35,7 +35,7 @@ pub fn call(
             else {
                 return Ok(Some((Value::Null, SqlType::Int)));
             };
-            let is_full = session.instance.setup.installation.is_sysadmin;
+            let is_full = session.instance.setup.installation().is_sysadmin;
             let is_in = catalog.login(&login).is_some_and(|own| own.is_in(&role) || own.is(Role::SysAdmin));
             flag(i64::from(is_in && (is_full || role != "sysadmin")))
         }

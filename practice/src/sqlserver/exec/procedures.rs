@@ -10,7 +10,7 @@ use super::machine;
 use super::output::Output;
 use super::session::Session;
 use super::tables::{self, Found, alias};
-use super::view_rows::{file_exists, listed};
+use super::view_rows::{drives, file_exists, listed};
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::cursor::Cursor;
 use crate::sqlserver::lang::statement::{Argument, Execute, ObjectName};
@@ -80,12 +80,13 @@ pub fn call(session: &mut Session, name: &str, given: Vec<Given>, out: &mut Outp
             let names = ["File Exists", "File is a Directory", "Parent Directory Exists"];
             let columns: Vec<Column> =
                 names.iter().map(|name| Column::new(*name, SqlType::TinyInt)).collect();
-            out.rows(&columns, &[file_exists(&text("@filename", 0).unwrap_or_default())], Command::Select)?;
+            let row = file_exists(session, &text("@filename", 0).unwrap_or_default());
+            out.rows(&columns, &[row], Command::Select)?;
             Ok(0)
         }
         "xp_create_subdir" => {
             let path = text("", 0).unwrap_or_default();
-            std::fs::create_dir_all(Path::new(&path)).map_err(|error| {
+            std::fs::create_dir_all(session.instance.setup.file_path(&path, false)).map_err(|error| {
                 SqlError::new(22048, format!("xp_create_subdir() returned error {error}, '{path}'"))
             })?;
             Ok(0)
@@ -94,7 +95,8 @@ pub fn call(session: &mut Session, name: &str, given: Vec<Given>, out: &mut Outp
             let depth = text("", 1).and_then(|depth| depth.parse().ok()).unwrap_or(0);
             let with_files = text("", 2).is_some_and(|flag| flag != "0");
             let mut rows = Vec::new();
-            walk(&text("", 0).unwrap_or_default(), 1, depth, with_files, &mut rows);
+            let folder = session.instance.setup.file_path(&text("", 0).unwrap_or_default(), false);
+            walk(&folder, 1, depth, with_files, &mut rows);
             let mut columns = vec![
                 Column::new("subdirectory", SqlType::NVarChar(Width::Of(512))),
                 Column::new("depth", SqlType::Int),
@@ -108,14 +110,7 @@ pub fn call(session: &mut Session, name: &str, given: Vec<Given>, out: &mut Outp
         "xp_fixeddrives" => {
             let columns =
                 [Column::new("drive", SqlType::NVarChar(Width::Of(1))), Column::new("MB free", SqlType::Int)];
-            out.rows(
-                &columns,
-                &[vec![
-                    Value::Text("C".into()),
-                    Value::Integer(session.instance.setup.installation.free_bytes >> 20),
-                ]],
-                Command::Select,
-            )?;
+            out.rows(&columns, &drives(session), Command::Select)?;
             Ok(0)
         }
         "sp_rename" => {
@@ -133,7 +128,7 @@ pub fn call(session: &mut Session, name: &str, given: Vec<Given>, out: &mut Outp
     }
 }
 
-fn walk(dir: &str, level: i64, limit: i64, with_files: bool, rows: &mut Vec<Vec<Value>>) {
+fn walk(dir: &Path, level: i64, limit: i64, with_files: bool, rows: &mut Vec<Vec<Value>>) {
     for (name, is_directory, ..) in listed(dir) {
         if !is_directory && !with_files {
             continue;
@@ -144,7 +139,7 @@ fn walk(dir: &str, level: i64, limit: i64, with_files: bool, rows: &mut Vec<Vec<
         }
         rows.push(row);
         if is_directory && (limit == 0 || level < limit) && level < 32 {
-            walk(&Path::new(dir).join(&name).to_string_lossy(), level + 1, limit, with_files, rows);
+            walk(&dir.join(&name), level + 1, limit, with_files, rows);
         }
     }
 }

@@ -46,8 +46,11 @@ fn answer(session: &mut Session, read: &ReadMedia, out: &mut Output) -> Done<()>
                 .iter()
                 .enumerate()
                 .filter(|(at, _)| chosen.is_none_or(|position| position == at + 1));
-            let width =
-                if session.instance.setup.installation.major < 16 { COLUMNS_BEFORE_2022 } else { usize::MAX };
+            let width = if session.instance.setup.installation().major < 16 {
+                COLUMNS_BEFORE_2022
+            } else {
+                usize::MAX
+            };
             let shown = |row: Vec<Cell>| row.into_iter().take(width).collect::<Vec<_>>();
             let rows: Vec<_> = sets.map(|(at, set)| cells(shown(header_row(set, at + 1)))).collect();
             out.rows(&columns(shown(header_cells(None, 0))), &rows, Command::RestoreRows)?;
@@ -186,7 +189,7 @@ fn header_cells(set: Option<&SetHeader>, position: usize) -> Vec<Cell> {
         guid("RecoveryForkID", set.map(|set| set.fork)),
         text("Collation", 128, Some(COLLATION)),
         guid("FamilyGUID", set.map(|set| set.family)),
-        bit("HasBulkLoggedData", false),
+        bit("HasBulkLoggedData", is(|set| set.has_bulk)),
         bit("IsSnapshot", false),
         bit("IsReadOnly", is(|set| set.read_only)),
         bit("IsSingleUser", is(|set| set.access == Access::SingleUser)),

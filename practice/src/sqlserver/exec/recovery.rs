@@ -109,7 +109,7 @@ pub(super) fn leave(
         }
         let undo = instance.setup.file_path(&file, false);
         if !undo.parent().is_some_and(std::path::Path::is_dir) {
-            return Err(no_directory(&undo));
+            return Err(no_directory(&instance.setup.paths(), &undo));
         }
         std::fs::write(&undo, "undo").map_err(SqlError::internal)?;
         database.standby = Some(file);

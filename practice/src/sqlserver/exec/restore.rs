@@ -14,11 +14,10 @@ use crate::sqlserver::lang::statement::{Body, Ending, RecoveryModel, Restore, St
 use crate::sqlserver::store::database::{Base, DataFile, Database, Redo, State};
 use crate::sqlserver::store::files;
 use crate::sqlserver::store::functions::compare;
-use crate::sqlserver::store::installation::Installation;
+use crate::sqlserver::store::installation::{Installation, names};
 use crate::sqlserver::store::instance::no_directory;
 use crate::sqlserver::store::media::{SetHeader, SetKind};
 use crate::sqlserver::store::record::Record;
-use crate::sqlserver::store::surroundings::{Surroundings, names};
 use crate::sqlserver::tds::tokens::Command;
 use crate::sqlserver::value::moment_text;
 
@@ -51,15 +50,9 @@ fn restored(session: &mut Session, options: &Restore, out: &mut Output) -> Done<
     let opened = open(devices(session, &options.devices)?, true)?;
     let position = position(session, options)?;
     let set = opened.set(position)?.clone();
-    let surroundings = Surroundings::read(&session.instance.setup.dir);
-    check_set(
-        &set,
-        &opened,
-        options,
-        target.as_ref(),
-        (&surroundings, &session.instance.setup.installation),
-    )?;
-    if names(&surroundings.replicas, &name) || names(&surroundings.mirrored, &name) {
+    let installation = session.instance.setup.installation();
+    check_set(&set, &opened, options, target.as_ref(), &installation)?;
+    if names(&installation.replicas, &name) || names(&installation.mirrored, &name) {
         let text = format!(
             "RESTORE cannot operate on database '{name}' because it is configured for database mirroring or has joined an availability group. If you intend to restore the database, use ALTER DATABASE to remove mirroring or to remove the database from its availability group."
         );
@@ -152,7 +145,7 @@ fn check_set(
     opened: &Opened,
     options: &Restore,
     target: Option<&Target>,
-    (surroundings, installation): (&Surroundings, &Installation),
+    installation: &Installation,
 ) -> Result<(), SqlError> {
     if options.log != (set.kind == SetKind::Log) {
         let device = opened.names().into_iter().next().unwrap_or_default();
@@ -168,13 +161,7 @@ fn check_set(
         let text = "RESTORE WITH CHECKSUM cannot be specified because the backup set does not contain checksum information.";
         return Err(SqlError::new(3187, text));
     }
-    let own = match &surroundings.product_version {
-        Some(version) => {
-            let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-            (surroundings.major(), parts.nth(2).unwrap_or(0))
-        }
-        None => (i64::from(installation.major), installation.build()),
-    };
+    let own = (i64::from(installation.major), installation.build());
     if set.software.0 > own.0 {
         let text = format!(
             "The database was backed up on a server running version {:02}.00.{:04}. That version is incompatible with this server, which is running version {:02}.00.{:04}. Either restore the database on a server that supports the backup, or use a backup that is compatible with this server.",
@@ -283,29 +270,20 @@ impl Job<'_> {
                 return Err(SqlError::new(3159, text).into());
             }
         }
-        if let (Some(database), Some(Target::Time(time))) = (existing, &self.target)
-            && database.state == State::Online
-            && !self.options.replace
-            && has_unsaved_by(database, *time)
-        {
-            let text = format!(
-                "The STOPAT clause provided with this RESTORE statement indicates that the tail of the log contains changes that must be backed up to reach the target point in time. The tail of the log for the database \"{}\" has not been backed up. Use BACKUP LOG WITH NORECOVERY to backup the log, or use the WITH REPLACE clause in your RESTORE statement to overwrite the tail of the log.",
-                self.name
-            );
-            return Err(SqlError::new(3173, text).into());
-        }
+        self.check_tail_by_target(existing)?;
         let moves = self.moved_files(session)?;
         let own_id = existing.map_or(0, |database| database.id);
+        let paths = session.instance.setup.paths();
         let mut errors = Vec::new();
         for (at, file) in moves.iter().enumerate() {
-            let path = file.path.display();
-            if let Some(other) = moves[..at].iter().find(|other| other.path == file.path) {
+            let path = paths.shown(&file.path);
+            let is_it = |other: &&DataFile| paths.same(&other.path, &file.path);
+            if let Some(other) = moves[..at].iter().find(is_it) {
                 errors.push(SqlError::new(3176, format!("File '{path}' is claimed by '{}'({}) and '{}'({}). The WITH MOVE clause can be used to relocate one or more files.", file.logical, file.id, other.logical, other.id)));
                 continue;
             }
-            let owner = catalog.owner_of(&file.path, own_id);
-            let own =
-                existing.is_some_and(|database| database.files.iter().any(|other| other.path == file.path));
+            let owner = catalog.owner_of(&file.path, own_id, &paths);
+            let own = existing.is_some_and(|database| database.files.iter().any(|other| is_it(&other)));
             let cause = match owner {
                 Some(owner) => Some(SqlError::new(
                     1834,
@@ -315,7 +293,7 @@ impl Job<'_> {
                     ),
                 )),
                 None if !file.path.parent().is_some_and(std::path::Path::is_dir) => {
-                    Some(no_directory(&file.path))
+                    Some(no_directory(&paths, &file.path))
                 }
                 None if file.path.exists() && !own && !self.options.replace => Some(SqlError::new(
                     3142,
@@ -340,6 +318,22 @@ impl Job<'_> {
         Err(Halt::Errors(errors))
     }
 
+    /// 3173 where the moment to stop at lies in a tail that no backup holds.
+    fn check_tail_by_target(&self, existing: Option<&Database>) -> Result<(), SqlError> {
+        if let (Some(database), Some(Target::Time(time))) = (existing, &self.target)
+            && database.state == State::Online
+            && !self.options.replace
+            && has_unsaved_by(database, *time)
+        {
+            let text = format!(
+                "The STOPAT clause provided with this RESTORE statement indicates that the tail of the log contains changes that must be backed up to reach the target point in time. The tail of the log for the database \"{}\" has not been backed up. Use BACKUP LOG WITH NORECOVERY to backup the log, or use the WITH REPLACE clause in your RESTORE statement to overwrite the tail of the log.",
+                self.name
+            );
+            return Err(SqlError::new(3173, text));
+        }
+        Ok(())
+    }
+
     /// 3257 for the first volume that the files do not fit on; what is replaced becomes free.
     fn missing_space(
         &self,
@@ -347,9 +341,10 @@ impl Job<'_> {
         files: &[DataFile],
         existing: Option<&Database>,
     ) -> Option<SqlError> {
-        let surroundings = Surroundings::read(&session.instance.setup.dir);
-        surroundings.volumes.iter().find_map(|volume| {
-            let on = |path: &std::path::Path| surroundings.volume_of(path) == Some(volume);
+        let (installation, paths) = (session.instance.setup.installation(), session.instance.setup.paths());
+        let volumes = &installation.volumes;
+        volumes.iter().find_map(|volume| {
+            let on = |path: &std::path::Path| paths.volume_of(path, volumes) == Some(volume);
             let sized = files.iter().zip(&self.set.file_sizes).filter(|(file, _)| on(&file.path));
             let new: i64 = sized.map(|(_, size)| i64::try_from(*size).unwrap_or(i64::MAX)).sum();
             let replaced = existing.into_iter().flat_map(|database| &database.files);
@@ -359,7 +354,7 @@ impl Job<'_> {
             (new - old > volume.available_bytes).then(|| {
                 let text = format!(
                     "There is insufficient free space on disk volume '{}' to create the database. The database requires {} additional free bytes, while only {} bytes are available.",
-                    volume.mount.display(),
+                    volume.mount,
                     new - old,
                     volume.available_bytes
                 );
@@ -369,13 +364,18 @@ impl Job<'_> {
     }
 
     fn moved_files(&self, session: &Session) -> Result<Vec<DataFile>, SqlError> {
-        let mut files = self.set.files.clone();
+        let setup = &session.instance.setup;
+        let here = |file: &DataFile| {
+            let path = setup.file_path(&file.path.to_string_lossy(), file.is_log);
+            DataFile { path, ..file.clone() }
+        };
+        let mut files: Vec<DataFile> = self.set.files.iter().map(here).collect();
         for (logical, path) in &self.options.moves {
             let file = files.iter_mut().find(|file| compare(&file.logical, logical).is_eq()).ok_or_else(|| {
                 let text = format!("Logical file '{logical}' is not part of database '{}'. Use RESTORE FILELISTONLY to list the logical file names.", self.name);
                 SqlError::new(3234, text).state(2)
             })?;
-            file.path = session.instance.setup.file_path(path, file.is_log);
+            file.path = setup.file_path(path, file.is_log);
         }
         Ok(files)
     }

@@ -79,7 +79,7 @@ pub struct Plan {
 /// What of a log backup is applied to a database that has come to `redo`.
 ///
 /// # Errors
-/// 4330, 4335, 4338, 4305, 4326.
+/// 4330, 4335, 4338, 4305, 4326, 4341.
 pub fn plan(
     set: &SetHeader,
     records: &[Record],
@@ -121,7 +121,18 @@ pub fn plan(
             ),
         ));
     }
-    Ok(stop(set, records, redo, target))
+    let plan = stop(set, records, redo, target);
+    // The facts name 4327 beside 4341 and do not tell them apart.
+    let is_inside = target.is_some() && plan.reached && (plan.end < records.len() || is_mark(target));
+    if set.has_bulk && is_inside {
+        let text = "This log backup contains bulk-logged changes. It cannot be used to stop at an arbitrary point in time.";
+        return Err(SqlError::new(4341, text));
+    }
+    Ok(plan)
+}
+
+const fn is_mark(target: Option<&Target>) -> bool {
+    matches!(target, Some(Target::Mark { .. } | Target::Lsn { .. }))
 }
 
 fn too_early(number: i32) -> SqlError {
@@ -224,6 +235,7 @@ mod tests {
             at: Some(at(i64::try_from(n * 10).unwrap())),
             mark: (n == 2).then(|| Mark { name: "dd_01".into(), description: None, user: "sa".into() }),
             shared: None,
+            bulk: false,
             changes: Vec::new(),
         };
         let (first_fork, last_fork) = (forks[0].id, forks[forks.len() - 1].id);
@@ -269,6 +281,7 @@ mod tests {
             algorithm: None,
             encrypted: None,
             is_damaged: false,
+            has_bulk: false,
             software: (16, 4236),
             device_type: 2,
         };
@@ -323,6 +336,26 @@ mod tests {
         check(100, Some(&mark(&format!("lsn:{}", lsn(110)), None, true)), Ok((1, true)));
         check(120, Some(&mark(&format!("lsn:{}", lsn(110)), None, false)), Err(4335));
         assert_eq!(Target::mark("lsn:0x27", None, false).unwrap_err().number, 4334);
+    }
+
+    #[test]
+    fn a_log_with_bulk_logged_changes_is_restored_whole() {
+        let (mut set, records) = log(vec![fork(1, 10)]);
+        set.has_bulk = true;
+        let redo = Redo { lsn: lsn(100), last_commit: None, rolled_forward: true };
+        let mark = Target::mark("dd_01", None, false).unwrap();
+        let cases = [
+            (None, Ok((3, true))),
+            (Some(time("2026-07-14T03:33:40")), Err(4341)),
+            (Some(time("2026-07-14T03:33:50")), Ok((3, true))),
+            (Some(time("2026-07-14T03:33:51")), Ok((3, false))),
+            (Some(mark), Err(4341)),
+        ];
+        for (target, expected) in cases {
+            let found = plan(&set, &records, &redo, &[fork(1, 10)], target.as_ref());
+            let found = found.map(|plan| (plan.end, plan.reached)).map_err(|error| error.number);
+            assert_eq!(found, expected, "{target:?}");
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn add(
 }
 
 fn path(session: &Session, written: &str) -> PathBuf {
-    session.instance.setup.data_dir().join(written)
+    session.instance.setup.file_path(written, false)
 }
 
 fn from_file(
@@ -151,11 +151,11 @@ fn to_file(
     key: Option<&(String, String)>,
 ) -> Result<(), SqlError> {
     let unwritable = |path: &PathBuf| {
-        let path = path.clone();
+        let (paths, path) = (session.instance.setup.paths(), path.clone());
         move |_: io::Error| {
             let text = format!(
                 "Cannot write into file '{}'. Verify that you have write permissions, that the file path is valid, and that the file does not already exist.",
-                path.display()
+                paths.shown(&path)
             );
             SqlError::new(15240, text)
         }

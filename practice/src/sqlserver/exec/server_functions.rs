@@ -9,7 +9,6 @@ use crate::sqlserver::query::names::TypedValue;
 use crate::sqlserver::sql_type::{SqlType, Width};
 use crate::sqlserver::store::database::{COLLATION, DATABASE_VERSION, State, model_shown};
 use crate::sqlserver::store::functions::compare;
-use crate::sqlserver::store::surroundings::Surroundings;
 use crate::sqlserver::value::Value;
 
 /// What `@@VERSION` says.
@@ -47,12 +46,12 @@ pub fn call(
         }
         "COL_LENGTH" => col_length(session, text(0), text(1)).map(Some),
         "FN_HADR_IS_PRIMARY_REPLICA" => {
-            let secondaries = &session.instance.setup.installation.secondaries;
+            let secondaries = &session.instance.setup.installation().secondaries;
             let is_secondary = text(0).is_some_and(|name| secondaries.contains(&name));
             Ok(Some((if is_secondary { Value::Integer(0) } else { Value::Null }, SqlType::Bit)))
         }
         "FN_HADR_BACKUP_IS_PREFERRED_REPLICA" => {
-            let is_preferred = session.instance.setup.installation.is_preferred_replica;
+            let is_preferred = session.instance.setup.installation().is_preferred_replica;
             Ok(Some((Value::Integer(i64::from(is_preferred)), SqlType::Bit)))
         }
         "SUSER_SNAME" | "SUSER_NAME" | "SYSTEM_USER" => named(Some(session.client.login.clone())),
@@ -89,7 +88,9 @@ pub fn global(session: &Session, name: &str) -> Option<TypedValue> {
             Some((Value::Text(session.instance.setup.server_name.clone()), SqlType::SYSNAME))
         }
         "@@version" => {
-            let text = format!("{BANNER}{} (X64)", session.instance.setup.installation.version());
+            let installation = session.instance.setup.installation();
+            let (_, distribution, release) = installation.platform.shown();
+            let text = format!("{BANNER}{} (X64) on {distribution} {release} <X64>", installation.version());
             Some((Value::Text(text), SqlType::NVarChar(Width::Of(300))))
         }
         "@@lock_timeout" => int(session.options.lock_timeout.unwrap_or(-1)),
@@ -115,22 +116,18 @@ fn text_of(value: &Value) -> Option<String> {
 
 fn server_property(session: &Session, property: &str) -> Value {
     let setup = &session.instance.setup;
-    let installation = &setup.installation;
+    let installation = &setup.installation();
     let text = |text: &str| Value::Text(text.to_owned());
-    let dir =
-        |dir: std::path::PathBuf| Value::Text(format!("{}{}", dir.display(), std::path::MAIN_SEPARATOR));
-    let surroundings = Surroundings::read(&setup.dir);
+    let paths = setup.paths();
+    let dir = |dir: std::path::PathBuf| Value::Text(paths.join(&paths.shown(&dir), ""));
     match property.to_lowercase().as_str() {
-        "productversion" => text(&surroundings.product_version.unwrap_or_else(|| installation.version())),
-        "productmajorversion" => {
-            let own = surroundings.product_version.is_some();
-            text(&if own { surroundings.major().to_string() } else { installation.major.to_string() })
-        }
+        "productversion" => text(&installation.version()),
+        "productmajorversion" => text(&installation.major.to_string()),
         "productminorversion" => text("0"),
         "productbuild" => text(&installation.build().to_string()),
         "productlevel" => text("RTM"),
         "edition" => text(installation.edition()),
-        "engineedition" => Value::Integer(surroundings.engine_edition.unwrap_or(installation.engine)),
+        "engineedition" => Value::Integer(installation.engine),
         "machinename" | "servername" | "computernamephysicalnetbios" => text(&setup.server_name),
         "collation" => text(COLLATION),
         "ishadrenabled"
@@ -138,11 +135,11 @@ fn server_property(session: &Session, property: &str) -> Value {
         | "issingleuser"
         | "isintegratedsecurityonly"
         | "isfulltextinstalled" => Value::Integer(0),
-        "pathseparator" => text(std::path::MAIN_SEPARATOR_STR),
+        "pathseparator" => text(&paths.separator().to_string()),
         "processid" => Value::Integer(1),
-        "instancedefaultbackuppath" => text(&setup.backup_dir().to_string_lossy()),
-        "instancedefaultdatapath" => dir(setup.data_dir()),
-        "instancedefaultlogpath" => dir(setup.log_dir()),
+        "instancedefaultbackuppath" => text(&paths.shown(&paths.backup_dir())),
+        "instancedefaultdatapath" => dir(paths.data_dir()),
+        "instancedefaultlogpath" => dir(paths.log_dir()),
         _ => Value::Null,
     }
 }

@@ -58,6 +58,8 @@ pub struct Transaction {
     pub held: bool,
     /// The databases that it has locked for writing.
     pub locked: BTreeSet<u32>,
+    /// The databases in which it has done what the bulk-logged model logs by its pages alone.
+    pub bulk: BTreeSet<u32>,
     changes: BTreeMap<u32, Vec<Change>>,
 }
 

@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use super::session::Session;
 use crate::sqlserver::store::certificate::Certificate;
 use crate::sqlserver::store::database::{COLLATION, DataFile, Database, Fork, State, model_shown};
+use crate::sqlserver::store::installation::names;
 use crate::sqlserver::store::instance::Catalog;
 use crate::sqlserver::store::like::like;
 use crate::sqlserver::store::lsn::Lsn;
 use crate::sqlserver::store::sessions::SessionEntry;
-use crate::sqlserver::store::surroundings::{Surroundings, names};
 use crate::sqlserver::value::{Value, datetime_rounded, moment_text};
 
 /// A row of a view.
@@ -52,13 +52,12 @@ pub(super) fn database_name(session: &Session, id: u32) -> String {
 
 pub(super) fn databases(session: &Session) -> Vec<Row> {
     let catalog = session.instance.catalog();
-    let installation = &session.instance.setup.installation;
-    let surroundings = Surroundings::read(&session.instance.setup.dir);
+    let installation = &session.instance.setup.installation();
     let is_among = |names: &[String], database: &Database| names.contains(&database.name);
     let row = |database: &Database| {
         let is_secondary = is_among(&installation.secondaries, database);
         let is_snapshot = is_among(&installation.snapshots, database);
-        let is_replica = is_secondary || names(&surroundings.replicas, &database.name);
+        let is_replica = is_secondary || names(&installation.replicas, &database.name);
         let replica = is_replica.then_some(guid(database.family));
         let (access, access_name) = database.access.shown();
         let (model, model_name) = model_shown(database.model);
@@ -73,9 +72,7 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
                 database.owner.as_deref().map_or(vec![1], |owner| catalog.sid_of(owner).unwrap_or_default()),
             ),
             date(database.created),
-            fixed(
-                database.compatibility.unwrap_or_else(|| session.instance.setup.installation.compatibility()),
-            ),
+            fixed(database.compatibility.unwrap_or_else(|| installation.compatibility())),
             if online { text(COLLATION) } else { Value::Null },
             fixed(access),
             text(access_name),
@@ -91,7 +88,7 @@ pub(super) fn databases(session: &Session) -> Vec<Row> {
             text(model_name),
             fixed(2),
             text("CHECKSUM"),
-            bit(names(&surroundings.published, &database.name)),
+            bit(names(&installation.published, &database.name)),
             bit(database.broker_enabled),
             fixed(0),
             fixed(0),
@@ -113,6 +110,7 @@ pub(super) fn pages(file: &DataFile) -> Value {
 }
 
 pub(super) fn files(session: &Session, only: Option<u32>) -> Vec<Row> {
+    let paths = session.instance.setup.paths();
     let catalog = session.instance.catalog();
     let mut rows = Vec::new();
     for database in catalog.databases.values().filter(|database| only.is_none_or(|id| id == database.id)) {
@@ -132,7 +130,7 @@ pub(super) fn files(session: &Session, only: Option<u32>) -> Vec<Row> {
                 text(if file.is_log { "LOG" } else { "ROWS" }),
                 bit(!file.is_log),
                 text(&file.logical),
-                text(&file.path.to_string_lossy()),
+                text(&paths.shown(&file.path)),
                 Value::Integer(database.state.number()),
                 text(database.state.name()),
                 pages(file),
@@ -290,28 +288,43 @@ pub(super) fn locks(session: &Session) -> Vec<Row> {
 
 /// Volumes of sizes of their own: a practice server does not tell of this machine's disks.
 pub(super) fn volumes(session: &Session) -> Vec<Row> {
-    let surroundings = Surroundings::read(&session.instance.setup.dir);
+    let (installation, paths) = (session.instance.setup.installation(), session.instance.setup.paths());
     let catalog = session.instance.catalog();
     let mut rows = Vec::new();
     for database in catalog.databases.values() {
         for file in &database.files {
-            let root = file
-                .path
-                .ancestors()
-                .last()
-                .map(|root| root.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            let free = session.instance.setup.installation.free_bytes;
-            let volume = surroundings.volume_of(&file.path);
-            let root = volume.map_or(root, |volume| volume.mount.to_string_lossy().into_owned());
-            let sizes =
-                volume.map_or((512 << 30, free), |volume| (volume.total_bytes, volume.available_bytes));
+            let volume = paths.volume_of(&file.path, &installation.volumes);
+            let root = volume.map_or_else(|| paths.mount(&file.path), |volume| volume.mount.clone());
+            let sizes = volume.map_or((512 << 30, installation.free_bytes), |volume| {
+                (volume.total_bytes, volume.available_bytes)
+            });
             let words = [text(&root), text("practice"), text("practice"), text("practice")];
             let sizes = [Value::Integer(sizes.0), Value::Integer(sizes.1)];
             rows.push([vec![int(database.id), int(file.id)], words.to_vec(), sizes.to_vec()].concat());
         }
     }
     rows
+}
+
+/// Drives with their free megabytes, as `xp_fixeddrives` tells them.
+pub(super) fn drives(session: &Session) -> Vec<Row> {
+    let installation = session.instance.setup.installation();
+    let row = |letter: String, free: i64| vec![text(&letter), Value::Integer(free >> 20)];
+    let mut rows = Vec::new();
+    for volume in installation.volumes.iter().filter(|volume| volume.mount.get(1..2) == Some(":")) {
+        rows.push(row(volume.mount[..1].to_uppercase(), volume.available_bytes));
+    }
+    if !rows.iter().any(|row| row.first() == Some(&text("C"))) {
+        rows.insert(0, row("C".into(), installation.free_bytes));
+    }
+    rows
+}
+
+pub(super) fn host(session: &Session) -> Vec<Row> {
+    let (platform, distribution, release) = session.instance.setup.start.platform.shown();
+    let numbers = [Value::Integer(7), Value::Integer(1033)];
+    let words = vec![text(platform), text(distribution), text(release), text("")];
+    vec![[words, numbers.to_vec(), vec![text("X64")]].concat()]
 }
 
 pub(super) fn certificates(session: &Session) -> Vec<Row> {
@@ -351,24 +364,24 @@ pub(super) fn argument(arguments: &[Value], at: usize) -> &str {
 
 /// Whether a path is a file, whether a folder, whether its parent is there.
 #[must_use]
-pub fn file_exists(path: &str) -> Row {
-    let path = Path::new(path);
+pub fn file_exists(session: &Session, path: &str) -> Row {
+    let path = session.instance.setup.file_path(path, false);
     vec![bit(path.is_file()), bit(path.is_dir()), bit(path.parent().is_some_and(Path::is_dir))]
 }
 
-pub(super) fn enumerated(arguments: &[Value]) -> Vec<Row> {
+pub(super) fn enumerated(session: &Session, arguments: &[Value]) -> Vec<Row> {
     let (dir, pattern) = (argument(arguments, 0), argument(arguments, 1));
     let pattern = pattern.replace('*', "%").replace('?', "_");
+    let paths = session.instance.setup.paths();
     let mut rows = Vec::new();
-    for (name, is_directory, size, modified) in listed(dir) {
+    for (name, is_directory, size, modified) in listed(&paths.place(dir, &paths.data_dir())) {
         if !like(&name, &pattern, None) {
             continue;
         }
-        let path = Path::new(dir).join(&name);
         let at = modified.map_or(Value::Null, |at| Value::Text(moment_text(at.naive_utc(), 7)));
         let flags = vec![bit(false); 6];
         let head =
-            vec![text(&path.to_string_lossy()), text(dir), text(&name), Value::Integer(0), bit(is_directory)];
+            vec![text(&paths.join(dir, &name)), text(dir), text(&name), Value::Integer(0), bit(is_directory)];
         let tail = vec![at.clone(), at.clone(), at, Value::Integer(i64::try_from(size).unwrap_or(i64::MAX))];
         rows.push([head, flags, tail].concat());
     }
@@ -377,7 +390,7 @@ pub(super) fn enumerated(arguments: &[Value]) -> Vec<Row> {
 
 /// What lies in a folder, by name: whether it is a folder, its size, when it was changed.
 #[must_use]
-pub fn listed(dir: &str) -> Vec<(String, bool, u64, Option<DateTime<Utc>>)> {
+pub fn listed(dir: &Path) -> Vec<(String, bool, u64, Option<DateTime<Utc>>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let Ok(meta) = entry.metadata() else { continue };

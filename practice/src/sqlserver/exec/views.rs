@@ -4,7 +4,7 @@ use super::session::Session;
 use super::tables::alias;
 use super::view_rows::{
     Row, argument, certificates, credentials, database_name, databases, date, enumerated, file_exists, files,
-    guid, int, locks, master_key, recovery_status, requests, sessions, text, volumes, with_nulls,
+    guid, host, int, locks, master_key, recovery_status, requests, sessions, text, volumes, with_nulls,
 };
 use super::{logins, machine};
 use crate::sqlserver::error::SqlError;
@@ -14,9 +14,9 @@ use crate::sqlserver::query::names::{Field, Table};
 use crate::sqlserver::sql_type::parse_text;
 use crate::sqlserver::store::database::Database;
 use crate::sqlserver::store::functions::compare;
+use crate::sqlserver::store::installation::names;
 use crate::sqlserver::store::record::quoted;
 use crate::sqlserver::store::sessions::SessionEntry;
-use crate::sqlserver::store::surroundings::{Surroundings, names};
 use crate::sqlserver::value::Value;
 
 /// Where a view's rows come from.
@@ -28,7 +28,7 @@ enum Rows {
     /// From a query that is made up for the database.
     Made(fn(&Session, u32) -> Result<String, SqlError>),
     /// From a function's arguments.
-    Arguments(fn(&[Value]) -> Vec<Row>),
+    Arguments(fn(&Session, &[Value]) -> Vec<Row>),
 }
 
 /// A view: its name with its schema, its columns, its rows.
@@ -87,9 +87,9 @@ const VIEWS: &[View] = &[
         "sys.database_mirroring",
         "database_id int!; mirroring_guid uniqueidentifier; mirroring_state tinyint; mirroring_role tinyint; mirroring_role_desc nvarchar(60)",
         Rows::State(|session| {
-            let surroundings = Surroundings::read(&session.instance.setup.dir);
+            let installation = session.instance.setup.installation();
             let row = |database: &Database| {
-                let mirrored = names(&surroundings.mirrored, &database.name).then(|| guid(database.family));
+                let mirrored = names(&installation.mirrored, &database.name).then(|| guid(database.family));
                 with_nulls(vec![int(database.id), mirrored.unwrap_or(Value::Null)], 5)
             };
             session.instance.catalog().databases.values().map(row).collect()
@@ -269,9 +269,15 @@ const VIEWS: &[View] = &[
         keys: &["database_id", "file_id"],
     },
     view(
+        "sys.dm_os_host_info",
+        "host_platform nvarchar(256)!; host_distribution nvarchar(256)!; host_release nvarchar(256)!; host_service_pack_level nvarchar(256)!; \
+         host_sku int; os_language_version int!; host_architecture nvarchar(256)!",
+        Rows::State(host),
+    ),
+    view(
         "sys.dm_os_file_exists",
         "file_exists tinyint!; file_is_a_directory tinyint!; parent_directory_exists tinyint!",
-        Rows::Arguments(|arguments| vec![file_exists(argument(arguments, 0))]),
+        Rows::Arguments(|session, arguments| vec![file_exists(session, argument(arguments, 0))]),
     ),
     view(
         "sys.dm_os_enumerate_filesystem",
@@ -419,7 +425,7 @@ pub fn find(
     let rows = match view.rows {
         Rows::State(rows) => rows(session),
         Rows::Arguments(rows) => match arguments {
-            Some(arguments) => rows(arguments),
+            Some(arguments) => rows(session, arguments),
             None => {
                 return Err(SqlError::new(
                     313,

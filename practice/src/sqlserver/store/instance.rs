@@ -13,11 +13,12 @@ use super::certificate::Certificate;
 use super::database::{Access, DataFile, Database, Fork, State};
 use super::files;
 use super::guids::Guids;
-use super::installation::Installation;
+use super::installation::{Installation, Platform};
 use super::log::Log;
 use super::logins::{FIRST, FIXED, Login, Permission, Principals, Role};
 use super::lsn::Lsn;
 use super::machine::Machine;
+use super::paths::Paths;
 use super::sessions::{AppLock, Reason, SessionEntry, Stop};
 use crate::clock::Clock;
 use crate::faults::Faults;
@@ -41,27 +42,39 @@ pub struct Setup {
     pub login: String,
     /// Its password.
     pub password: String,
-    /// What kind of server it plays.
-    pub installation: Installation,
+    /// What kind of server it was started as; [`Setup::installation`] says what it is now.
+    pub start: Installation,
 }
 
 impl Setup {
+    /// What kind of server it plays now, and what surrounds it.
+    #[must_use]
+    pub fn installation(&self) -> Installation {
+        self.start.surrounded(&self.dir)
+    }
+
+    /// How its paths are written, and where they lead.
+    #[must_use]
+    pub fn paths(&self) -> Paths {
+        Paths::of(&self.dir, &self.start)
+    }
+
     /// Where data files lie unless a statement says otherwise.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.join("data")
+        self.paths().data_dir()
     }
 
     /// Where logs lie.
     #[must_use]
     pub fn log_dir(&self) -> PathBuf {
-        self.dir.join("log")
+        self.paths().log_dir()
     }
 
     /// Where relative backup paths lie.
     #[must_use]
     pub fn backup_dir(&self) -> PathBuf {
-        self.dir.join("backup")
+        self.paths().backup_dir()
     }
 }
 
@@ -69,7 +82,8 @@ impl Setup {
     /// A database file's path; a relative one lies in the folder for its kind, never in the process's own.
     #[must_use]
     pub fn file_path(&self, written: &str, is_log: bool) -> PathBuf {
-        if is_log { self.log_dir().join(written) } else { self.data_dir().join(written) }
+        let paths = self.paths();
+        paths.place(written, &if is_log { paths.log_dir() } else { paths.data_dir() })
     }
 }
 
@@ -249,9 +263,9 @@ impl Catalog {
 
     /// The database, other than `except`, that has a file at `path`.
     #[must_use]
-    pub fn owner_of(&self, path: &Path, except: u32) -> Option<&Database> {
+    pub fn owner_of(&self, path: &Path, except: u32, paths: &Paths) -> Option<&Database> {
         let mut others = self.databases.values().filter(|database| database.id != except);
-        others.find(|database| database.files.iter().any(|file| file.path == path))
+        others.find(|database| database.files.iter().any(|file| paths.same(&file.path, path)))
     }
 }
 
@@ -285,7 +299,10 @@ impl Instance {
     /// # Errors
     /// When a file cannot be read, written or understood.
     pub fn open(setup: Setup, seed: u64, clock: Clock, ledger: Ledger, faults: Faults) -> io::Result<Self> {
-        for dir in [setup.data_dir(), setup.log_dir(), setup.backup_dir()] {
+        let paths = setup.paths();
+        let volumes = setup.start.volumes.iter().filter(|_| setup.start.platform == Platform::Windows);
+        let volumes = volumes.map(|volume| paths.place(&volume.mount, &paths.data_dir()));
+        for dir in [paths.data_dir(), paths.log_dir(), paths.backup_dir()].into_iter().chain(volumes) {
             std::fs::create_dir_all(dir)?;
         }
         let saved: Saved = match std::fs::read(setup.dir.join("instance.json")) {
@@ -440,15 +457,16 @@ impl Instance {
         files: Vec<DataFile>,
         model: RecoveryModel,
     ) -> Result<u32, SqlError> {
+        let paths = self.setup.paths();
         let mut catalog = self.catalog();
         if catalog.named(name).is_some() {
             let text = format!("Database '{name}' already exists. Choose a different database name.");
             return Err(SqlError::new(1801, text).state(3));
         }
         for file in &files {
-            let path = file.path.display();
+            let path = paths.shown(&file.path);
             if !file.path.parent().is_some_and(Path::is_dir) {
-                return Err(no_directory(&file.path));
+                return Err(no_directory(&paths, &file.path));
             }
             if file.path.exists() {
                 let text = format!(
@@ -479,7 +497,7 @@ impl Instance {
             chain: None,
             redo: None,
             owner: None,
-            compatibility: Some(self.setup.installation.compatibility()),
+            compatibility: Some(self.setup.installation().compatibility()),
             trustworthy: false,
             broker: family,
             broker_enabled: false,
@@ -544,11 +562,11 @@ fn drop_undecided(logs: &mut BTreeMap<u32, (Log, Lsn)>) -> io::Result<()> {
 
 /// 5133.
 #[must_use]
-pub fn no_directory(path: &Path) -> SqlError {
+pub fn no_directory(paths: &Paths, path: &Path) -> SqlError {
     let text = format!(
-        "Directory lookup for the file \"{}\" failed with the operating system error 2(The system cannot find the file \
-         specified.).",
-        path.display()
+        "Directory lookup for the file \"{}\" failed with the operating system error {}.",
+        paths.shown(path),
+        paths.no_folder(path)
     );
     SqlError::new(5133, text)
 }

@@ -39,6 +39,8 @@ pub struct Entry {
     pub mark: Option<Mark>,
     /// See [`Record::shared`].
     pub shared: Option<(u64, u32)>,
+    /// See [`Record::bulk`].
+    pub bulk: bool,
     /// What it changes.
     pub changes: Vec<Change>,
 }
@@ -111,8 +113,8 @@ impl Log {
     /// # Errors
     /// When the file cannot be written; the log is then as before.
     pub fn append(&mut self, entry: Entry) -> io::Result<Lsn> {
-        let Entry { at, mark, shared, changes } = entry;
-        let mut record = Record { lsn: self.next, next: self.next, at, mark, shared, changes };
+        let Entry { at, mark, shared, bulk, changes } = entry;
+        let mut record = Record { lsn: self.next, next: self.next, at, mark, shared, bulk, changes };
         record.next = self.next.after(serde_json::to_vec(&record)?.len());
         let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');

@@ -144,6 +144,9 @@ pub struct SetHeader {
     /// Whether pages of it were damaged when it was taken.
     #[serde(default)]
     pub is_damaged: bool,
+    /// Whether a log holds bulk-logged changes.
+    #[serde(default)]
+    pub has_bulk: bool,
     /// The server's major version and build.
     #[serde(default = "this_version")]
     pub software: (i64, i64),

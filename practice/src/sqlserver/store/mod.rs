@@ -27,8 +27,9 @@ pub mod sessions;
 pub mod logins;
 
 pub mod machine;
+
 pub mod installation;
 
-pub mod instance;
+pub mod paths;
 
-pub mod surroundings;
+pub mod instance;

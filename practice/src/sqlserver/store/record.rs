@@ -102,6 +102,9 @@ pub struct Record {
     pub mark: Option<Mark>,
     /// Its time in microseconds and the database whose log decides whether it happened, when it changed several.
     pub shared: Option<(u64, u32)>,
+    /// Whether it holds pages of a bulk operation: a log with one can only be restored whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bulk: bool,
     /// What it changed.
     pub changes: Vec<Change>,
 }
