@@ -117,9 +117,15 @@ pub(super) fn leave(
     database.standby = None;
     database.state = State::Restoring;
     if recovers {
+        let before = database.binding;
         recover(session, database)?;
         if restricted {
             database.access = Access::RestrictedUser;
+        }
+        // What is damaged stays so under the new binding.
+        let after = database.binding;
+        for (binding, _) in catalog.damaged.iter_mut().filter(|(binding, _)| *binding == before) {
+            *binding = after;
         }
     }
     instance.save(&catalog)
