@@ -6,7 +6,7 @@ use super::devices::{Opened, devices, open};
 use super::halt::{Done, Halt, sql_error};
 use super::history::{Restored, note_restore};
 use super::output::Output;
-use super::recovery::{claim, has_unsaved_by, has_unsaved_tail, leave, recover_only};
+use super::recovery::{check_damage, claim, has_unsaved_by, has_unsaved_tail, leave, recover_only};
 use super::roll_forward::{Plan, Target, beyond_target, datetime, history, plan};
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
@@ -185,20 +185,6 @@ fn check_set(
         }
     }
     Ok(())
-}
-
-/// 3182 for a set that was written of a damaged database, unless the restore is to go on all the same.
-fn check_damage(set: &SetHeader, options: &Restore, out: &mut Output) -> Result<(), SqlError> {
-    if !set.is_damaged {
-        return Ok(());
-    }
-    if options.continue_after_error {
-        let text = "The backup set was written with damaged data by a BACKUP WITH CONTINUE_AFTER_ERROR.";
-        out.message(&SqlError::new(3188, text).class(10));
-        return Ok(());
-    }
-    let text = "The backup set cannot be restored because the database was damaged when the backup occurred. Salvage attempts may exploit WITH CONTINUE_AFTER_ERROR.";
-    Err(SqlError::new(3182, text))
 }
 
 /// One restore from media.
