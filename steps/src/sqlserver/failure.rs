@@ -116,9 +116,14 @@ const KNOWN: &[(&[u32], Reaction, &str)] = &[
     ),
     (&[4214, 3035], Reaction::Replan, "take a full backup first"),
     (
-        &[3143, 3183, 3186, 3189, 3203, 3208, 3241, 3242, 3254, 3255, 3256, 3182],
+        &[3143, 3183, 3186, 3189, 3203, 3208, 3241, 3242, 3254, 3255, 3256],
         Reaction::BadMedia,
         "the backup file is bad, cut off, or made by a newer server; take another copy of it, or an older chain",
+    ),
+    (
+        &[3182],
+        Reaction::BadMedia,
+        "the database was damaged when this backup was taken, and so is every copy of it; take an older chain",
     ),
     (&[3187], Reaction::BadMedia, "the backup was made without checksums; restore it with `checksum: false`"),
     (

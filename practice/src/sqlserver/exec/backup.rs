@@ -259,6 +259,7 @@ fn header(
     let database = &taken.database;
     let text = |text: &Option<_>| text.as_ref().map(|text| session.text(text)).transpose();
     let (first_fork, fork) = (database.fork_at(taken.first), database.forks.last());
+    let damaged_pages = session.instance.catalog().damaged_pages(database);
     // Media tell of paths as the server writes them.
     let paths = session.instance.setup.paths();
     let written = |file: &DataFile| DataFile { path: paths.shown(&file.path).into(), ..file.clone() };
@@ -311,6 +312,7 @@ fn header(
         algorithm: compressed.then(|| options.algorithm.clone().unwrap_or_else(|| "MS_XPRESS".into())),
         encrypted: taken.encrypted.clone(),
         is_damaged: taken.is_damaged,
+        damaged_pages: if taken.kind == SetKind::Log { Vec::new() } else { damaged_pages },
         has_bulk: taken.has_bulk,
         software: (i64::from(installation.major), installation.build()),
         device_type: target.copies.iter().flat_map(|copy| &copy.devices).next().map_or(2, Device::kind),

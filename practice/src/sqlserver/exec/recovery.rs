@@ -19,6 +19,20 @@ use crate::sqlserver::store::log::Log;
 use crate::sqlserver::store::media::SetHeader;
 use crate::sqlserver::tds::tokens::Command;
 
+/// 3182 for a set that was written of a damaged database, unless the restore is to go on all the same.
+pub(super) fn check_damage(set: &SetHeader, options: &Restore, out: &mut Output) -> Result<(), SqlError> {
+    if !set.is_damaged {
+        return Ok(());
+    }
+    if options.continue_after_error {
+        let text = "The backup set was written with damaged data by a BACKUP WITH CONTINUE_AFTER_ERROR.";
+        out.message(&SqlError::new(3188, text).class(10));
+        return Ok(());
+    }
+    let text = "The backup set cannot be restored because the database was damaged when the backup occurred. Salvage attempts may exploit WITH CONTINUE_AFTER_ERROR.";
+    Err(SqlError::new(3182, text))
+}
+
 /// Whether a database has committed what no log backup holds.
 pub(super) fn has_unsaved_tail(database: &Database) -> bool {
     let (Some(chain), Some(log)) = (&database.chain, &database.log) else { return false };
@@ -119,9 +133,15 @@ pub(super) fn leave(
     database.standby = None;
     database.state = State::Restoring;
     if recovers {
+        let before = database.binding;
         recover(session, database)?;
         if restricted {
             database.access = Access::RestrictedUser;
+        }
+        // What is damaged stays so under the new binding.
+        let after = database.binding;
+        for (binding, _) in catalog.damaged.iter_mut().filter(|(binding, _)| *binding == before) {
+            *binding = after;
         }
     }
     instance.save(&catalog)

@@ -6,7 +6,7 @@ use super::devices::{Opened, devices, open};
 use super::halt::{Done, Halt, sql_error};
 use super::history::{Restored, note_restore};
 use super::output::Output;
-use super::recovery::{claim, has_unsaved_by, has_unsaved_tail, leave, recover_only};
+use super::recovery::{check_damage, claim, has_unsaved_by, has_unsaved_tail, leave, recover_only};
 use super::roll_forward::{Plan, Target, beyond_target, datetime, history, plan};
 use super::session::Session;
 use crate::sqlserver::error::SqlError;
@@ -52,6 +52,7 @@ fn restored(session: &mut Session, options: &Restore, out: &mut Output) -> Done<
     let set = opened.set(position)?.clone();
     let installation = session.instance.setup.installation();
     check_set(&set, &opened, options, target.as_ref(), &installation)?;
+    check_damage(&set, options, out)?;
     if names(&installation.replicas, &name) || names(&installation.mirrored, &name) {
         let text = format!(
             "RESTORE cannot operate on database '{name}' because it is configured for database mirroring or has joined an availability group. If you intend to restore the database, use ALTER DATABASE to remove mirroring or to remove the database from its availability group."
@@ -237,7 +238,19 @@ impl Job<'_> {
                 Some(set.checkpoint).filter(|_| !set.copy_only).or(Some(set.database_backup));
             database.last_checkpoint = set.checkpoint;
         })?;
+        self.bring_damage(session, id)?;
         self.finish(session, id, payload.image.len().div_ceil(8192) as u64, true, out)
+    }
+
+    /// Damaged pages are restored as they were backed up.
+    fn bring_damage(&self, session: &Session, id: u32) -> Result<(), SqlError> {
+        let mut catalog = session.instance.catalog();
+        let Some(binding) = catalog.databases.get(&id).map(|database| database.binding) else {
+            return Ok(());
+        };
+        catalog.damaged.retain(|(own, _)| *own != binding);
+        catalog.damaged.extend(self.set.damaged_pages.iter().map(|page| (binding, *page)));
+        session.instance.save(&catalog)
     }
 
     fn damaged(&self, error: &rusqlite::Error) -> SqlError {
@@ -455,6 +468,7 @@ impl Job<'_> {
             database.forks.clone_from(&set.forks);
             database.last_checkpoint = set.checkpoint;
         })?;
+        self.bring_damage(session, database.id)?;
         self.finish(session, database.id, payload.image.len().div_ceil(8192) as u64, true, out)
     }
 
@@ -541,6 +555,10 @@ impl Job<'_> {
             out.step(&SqlError::new(4035, text).class(10), Command::RestoreDatabase);
         }
         let what = if is_log { "RESTORE LOG" } else { "RESTORE DATABASE" };
+        if self.set.is_damaged {
+            let text = "RESTORE WITH CONTINUE_AFTER_ERROR was successful but some damage was encountered. Inconsistencies in the database are possible.";
+            out.message(&SqlError::new(3184, text).class(10));
+        }
         out.message(&finished(what, total, started, session.instance.clock.now()));
         out.done(0, Command::RestoreDatabase, 0);
         Ok(())

@@ -281,6 +281,7 @@ mod tests {
             algorithm: None,
             encrypted: None,
             is_damaged: false,
+            damaged_pages: Vec::new(),
             has_bulk: false,
             software: (16, 4236),
             device_type: 2,

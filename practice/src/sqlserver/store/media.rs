@@ -144,6 +144,9 @@ pub struct SetHeader {
     /// Whether pages of it were damaged when it was taken.
     #[serde(default)]
     pub is_damaged: bool,
+    /// The pages that were damaged in the database, told or not: they come back as they were.
+    #[serde(default)]
+    pub damaged_pages: Vec<u64>,
     /// Whether a log holds bulk-logged changes.
     #[serde(default)]
     pub has_bulk: bool,
