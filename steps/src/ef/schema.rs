@@ -1,14 +1,68 @@
-//! What a database has been migrated to: [`Schema`].
+//! What a database has been migrated to: [`Schema`], told by its [`HistoryTable`].
 
 use drydock_step::target::Rows;
 use drydock_step::{Connection, StepError};
+use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
 const STATES: &str = "SELECT name, state_desc FROM sys.databases";
-const HISTORY_ID: &str = "SELECT OBJECT_ID(N'[__EFMigrationsHistory]', N'U') AS id";
-const HISTORY: &str = "SELECT MigrationId FROM [__EFMigrationsHistory] ORDER BY MigrationId";
 const TABLES: &str = "SELECT COUNT_BIG(*) AS n FROM sys.tables";
 const NAMES: &str = "SELECT s.name AS [schema], t.name AS [table] FROM sys.tables AS t JOIN sys.schemas AS s ON s.schema_id = t.schema_id";
+
+/// The longest name that the server has, in UTF-16 units.
+const LONGEST: usize = 128;
+
+/// Where EF keeps which migrations were applied: `schema.table`, of `dbo` where no schema is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryTable {
+    schema: String,
+    table: String,
+}
+
+impl HistoryTable {
+    /// Reads `schema.table` or `table`, written without brackets.
+    ///
+    /// # Errors
+    /// Which rule of names it breaks.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (schema, table) = text.split_once('.').unwrap_or(("dbo", text));
+        for name in [schema, table] {
+            if name.is_empty() || name.encode_utf16().count() > LONGEST {
+                return Err(format!(
+                    "a schema and a table have names of 1 to {LONGEST} characters: {text:?}"
+                ));
+            }
+            if name.chars().any(|c| c.is_control() || matches!(c, '[' | ']' | '"')) {
+                return Err(format!("write `schema.table` without brackets or quotes: {text:?}"));
+            }
+        }
+        if table.contains('.') {
+            return Err(format!("write `schema.table`, no database before it: {text:?}"));
+        }
+        Ok(Self { schema: schema.to_owned(), table: table.to_owned() })
+    }
+
+    /// As statements name it: no bracket is in it that would have to be doubled.
+    fn quoted(&self) -> String {
+        format!("[{}].[{}]", self.schema, self.table)
+    }
+
+    /// The query that tells whether it is there.
+    fn id(&self) -> String {
+        format!("SELECT OBJECT_ID(N'{}', N'U') AS id", self.quoted().replace('\'', "''"))
+    }
+
+    /// The query for the ids of migrations in it.
+    fn ids(&self) -> String {
+        format!("SELECT MigrationId FROM {} ORDER BY MigrationId", self.quoted())
+    }
+}
+
+impl<'de> Deserialize<'de> for HistoryTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
 
 /// The rows that a target can be asked for.
 ///
@@ -56,7 +110,11 @@ impl Schema {
     ///
     /// # Errors
     /// `ef.database`, when it is not there or not open: EF would make an empty one, and a restore would then find the name taken.
-    pub(super) async fn ask(rows: &dyn Rows, database: &str) -> Result<Self, StepError> {
+    pub(super) async fn ask(
+        rows: &dyn Rows,
+        database: &str,
+        history: &HistoryTable,
+    ) -> Result<Self, StepError> {
         let states = rows.rows(None, STATES).await?;
         let text = |row: &serde_json::Map<String, Value>, column: &str| {
             row.get(column).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -75,11 +133,11 @@ impl Schema {
                     .help("restore it first; does the step need the restore's step?"));
             }
         }
-        let id = rows.rows(Some(database), HISTORY_ID).await?;
+        let id = rows.rows(Some(database), &history.id()).await?;
         let has_history = id.rows.first().is_some_and(|row| row.get("id").is_some_and(|id| !id.is_null()));
         let migrations = if has_history {
-            let history = rows.rows(Some(database), HISTORY).await?;
-            history.rows.iter().map(|row| text(row, "MigrationId")).collect()
+            let found = rows.rows(Some(database), &history.ids()).await?;
+            found.rows.iter().map(|row| text(row, "MigrationId")).collect()
         } else {
             Vec::new()
         };
@@ -91,5 +149,37 @@ impl Schema {
     /// The migrations that were applied and are not among these.
     pub(super) fn beyond(&self, known: &[String]) -> Vec<&str> {
         self.migrations.iter().filter(|id| !known.contains(id)).map(String::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_migrations_is_named_as_statements_need_it() {
+        for (text, schema, table) in [
+            ("dbo.__EFMigrationsHistory", "dbo", "__EFMigrationsHistory"),
+            ("Migrations", "dbo", "Migrations"),
+            ("it's.my history", "it's", "my history"),
+        ] {
+            let (schema, table) = (schema.to_owned(), table.to_owned());
+            assert_eq!(HistoryTable::parse(text), Ok(HistoryTable { schema, table }));
+        }
+        let odd = HistoryTable::parse("it's.my history").unwrap();
+        assert_eq!(odd.id(), "SELECT OBJECT_ID(N'[it''s].[my history]', N'U') AS id");
+        assert_eq!(odd.ids(), "SELECT MigrationId FROM [it's].[my history] ORDER BY MigrationId");
+        for (text, why) in [
+            ("", "1 to 128 characters"),
+            ("ef.", "1 to 128 characters"),
+            (".x", "1 to 128 characters"),
+            (&"x".repeat(129), "1 to 128 characters"),
+            ("[ef].[x]", "without brackets"),
+            ("ef.x\n", "without brackets"),
+            ("shop.ef.x", "no database before it"),
+        ] {
+            let error = HistoryTable::parse(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::dotnet::{Dotnet, FIELDS as DOTNET, listed};
 use super::release::Release;
-use super::schema::{Schema, missing_tables, rows_of};
+use super::schema::{HistoryTable, Schema, missing_tables, rows_of};
 use super::way::{Way, asked, script_text};
 use crate::described::described;
 use crate::word::{WORD, Word};
@@ -39,6 +39,9 @@ inputs! {
         /// The ids of all migrations that the application knows. A database that has others is refused, and all must be there afterwards. A
         /// script and `dotnet` tell them by themselves; a bundle cannot.
         expected: Option<Vec<String>> = maybe(Shape::List(&Shape::Text)),
+        /// Where the application keeps its migrations, `schema.table`, where it calls `MigrationsHistoryTable`. Only Drydock needs it told: EF
+        /// has it in its code.
+        history_table: HistoryTable = maybe(Shape::Text).or("\"dbo.__EFMigrationsHistory\""),
         /// Tables that must be there afterwards, `Octopus_Agents` or `drydock.marks`.
         tables: Vec<String> = maybe(Shape::List(&Shape::Text)).or("[]"),
     }
@@ -239,9 +242,9 @@ impl StepKind for Update {
             let error = StepError::new("ef.file", format!("there is no file {}", file.display()));
             find(error.help("paths are relative to the plan's folder"), true);
         }
-        if let In::Known(database) = &inputs.database {
+        if let (In::Known(database), In::Known(history)) = (&inputs.database, &inputs.history_table) {
             let connection = ctx.connection().await?;
-            match Schema::ask(rows_of(&*connection)?, database).await {
+            match Schema::ask(rows_of(&*connection)?, database, history).await {
                 Ok(schema) => match inputs.told_release(ctx) {
                     Ok(Some(release)) => {
                         facts = json!({ "pending": release.pending(&schema.migrations) });
@@ -267,12 +270,12 @@ impl StepKind for Update {
         inputs: &UpdateInputs,
         from: Option<&Value>,
     ) -> Result<Ended, StepError> {
-        let database = inputs.database.known()?;
+        let (database, history) = (inputs.database.known()?, inputs.history_table.known()?);
         let way = inputs.way().ok_or_else(|| StepError::internal("an input is not known"))??;
         let release = ctx.or_cancelled(inputs.release(ctx)).await?;
         let connection = ctx.connection().await?;
         let rows = rows_of(&*connection)?;
-        let now = Schema::ask(rows, database).await?;
+        let now = Schema::ask(rows, database, history).await?;
         if let Some(release) = &release {
             release.fits(&now)?;
             ctx.log(format!("pending: {}", list(&release.pending(&now.migrations))));
@@ -281,7 +284,7 @@ impl StepKind for Update {
         let before = from.and_then(applied_before).unwrap_or(now.migrations);
         ctx.note(json!({ "before": before })).await?;
         ctx.or_cancelled(way.run(ctx, &*connection, database)).await?;
-        let after = Schema::ask(rows, database).await?;
+        let after = Schema::ask(rows, database, history).await?;
         if let Some(release) = &release {
             release.fits(&after)?;
             let missing = release.pending(&after.migrations);
@@ -305,7 +308,7 @@ impl StepKind for Update {
         };
         let (connection, database) = (ctx.connection().await?, inputs.database.known()?);
         let rows = rows_of(&*connection)?;
-        let now = Schema::ask(rows, database).await?;
+        let now = Schema::ask(rows, database, inputs.history_table.known()?).await?;
         let done = release.pending(&now.migrations).is_empty()
             && release.fits(&now).is_ok()
             && missing_tables(rows, database, inputs.tables.known()?).await?.is_empty();

@@ -211,6 +211,37 @@ async fn the_projects_own_list_says_what_is_pending() {
     assert_eq!(world.outputs(&Update, bundle).await.unwrap_err().message, "`migration` needs `expected`");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_may_be_kept_in_a_table_of_another_name() {
+    let world = World::new().await;
+    empty(&world).await;
+    world.run("Octopus", "CREATE SCHEMA [ef]").await;
+    let script = MIGRATIONS.replace("[__EFMigrationsHistory]", "[ef].[my history]");
+    std::fs::write(world.dir.path().join("moved.sql"), script).unwrap();
+    let moved = json!({ "database": "Octopus", "script": "./moved.sql", "history_table": "ef.my history" });
+    let pending = async |with: &Value| {
+        let found = Update.preflight(&world.ctx(), given(with.clone())).await.unwrap();
+        (found.facts["pending"].clone(), found.findings.into_iter().map(|f| f.code).collect::<Vec<_>>())
+    };
+    assert_eq!(pending(&moved).await, (json!(ids()), Vec::new()));
+    assert_eq!(world.outputs(&Update, moved.clone()).await.unwrap()["applied"], json!(ids()));
+    assert_eq!(pending(&moved).await, (json!([]), Vec::new()));
+    assert_eq!(world.outputs(&Update, moved.clone()).await.unwrap()["applied"], json!([]));
+    // The table of the usual name would say that nothing was applied, and afterwards that all is still pending.
+    let mut usual = moved.clone();
+    usual.as_object_mut().unwrap().remove("history_table");
+    assert_eq!(pending(&usual).await, (json!(ids()), Vec::new()));
+    assert_eq!(world.outputs(&Update, usual).await.unwrap_err().code, "ef.pending");
+    world.run("Octopus", "INSERT INTO [ef].[my history] VALUES (N'20990101000000_Later', N'12.0.0')").await;
+    let error = world.outputs(&Update, moved.clone()).await.unwrap_err();
+    assert!(error.code == "ef.newer" && error.message.ends_with("20990101000000_Later"), "{error}");
+    assert_eq!(pending(&moved).await.1, ["ef.newer"]);
+    let mut bracketed = moved;
+    bracketed["history_table"] = json!("[ef].[x]");
+    let error = world.outputs(&Update, bracketed).await.unwrap_err();
+    assert!(error.code == "input" && error.message.contains("without brackets"), "{error}");
+}
+
 /// The practice server has no users to grant anything to: that part needs a real one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_grants_script_makes_the_table_of_marks_once() {
