@@ -100,6 +100,9 @@ fn shown(report: &Report) -> String {
         text.push_str(&format!("  {:<10} {name} ({}{tries})\n", step.status, step.uses));
         if let Some(error) = &step.error {
             text.push_str(&format!("             {} [{}]\n", error.message, error.code));
+            for line in error.detail.iter().flat_map(|detail| detail.lines()) {
+                text.push_str(&format!("             | {line}\n"));
+            }
         } else if let Some(why) = &step.why {
             text.push_str(&format!("             {why}\n"));
         }

@@ -20,7 +20,7 @@ impl Lines {
         if !quiet {
             say(&format!("run {run}"));
         }
-        Self { words: Words::default(), quiet, verbose }
+        Self { words: Words::new(verbose), quiet, verbose }
     }
 }
 
@@ -67,9 +67,15 @@ pub(super) enum Weight {
 #[derive(Default)]
 pub(super) struct Words {
     began: HashMap<String, Moment>,
+    with_details: bool,
 }
 
 impl Words {
+    /// With what an error happened to, where people want to know more.
+    pub(super) fn new(verbose: u8) -> Self {
+        Self { with_details: verbose > 0, ..Self::default() }
+    }
+
     pub(super) fn of(&mut self, at: Moment, event: &RunEvent) -> Option<(Weight, String)> {
         let name = |step: &drydock_plan::name::Name, key: &Option<std::sync::Arc<str>>| {
             drydock_machine::attempt::instance_name(step, key.as_deref())
@@ -152,6 +158,10 @@ impl Words {
                     if let Some(help) = &error.help {
                         text.push_str(&format!("\n         help: {help}"));
                     }
+                    let detail = error.detail.iter().filter(|_| self.with_details);
+                    for line in detail.flat_map(|detail| detail.lines()) {
+                        text.push_str(&format!("\n         | {line}"));
+                    }
                 } else if let Some(why) = why {
                     text.push_str(&format!(": {why}"));
                 }
@@ -182,5 +192,34 @@ impl Words {
             _ => return None,
         };
         Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drydock_machine::Failure;
+    use drydock_plan::name::Name;
+
+    use super::*;
+
+    #[test]
+    fn what_failed_is_told_to_who_wants_to_know_more() {
+        let error = Failure {
+            detail: Some("DROP TABLE\nnowhere".into()),
+            ..Failure::new("sqlserver.3701", "it is not there")
+        };
+        let ended = RunEvent::StepEnded {
+            step: Name::parse("tidy").unwrap(),
+            key: None,
+            status: Status::Failed,
+            error: Some(error),
+            why: None,
+        };
+        let said = |verbose: u8| Words::new(verbose).of(Moment(0), &ended).unwrap().1;
+        assert_eq!(said(0), "tidy failed: it is not there [sqlserver.3701]");
+        assert_eq!(
+            said(1),
+            "tidy failed: it is not there [sqlserver.3701]\n         | DROP TABLE\n         | nowhere"
+        );
     }
 }

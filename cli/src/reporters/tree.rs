@@ -24,7 +24,7 @@ impl Tree {
         let bars = MultiProgress::new();
         // A terminal that cannot be written to must not stop a restore.
         let _ = bars.println(format!("run {run}"));
-        Self { bars, running: HashMap::new(), words: Words::default(), verbose }
+        Self { bars, running: HashMap::new(), words: Words::new(verbose), verbose }
     }
 
     fn mark(event: &RunEvent) -> &'static str {

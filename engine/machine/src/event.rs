@@ -87,6 +87,9 @@ pub struct Failure {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// What it happened to, where that is more than a line: the statement that a server refused, up to 2,000 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// Whether the kind says that it may pass by itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub transient: bool,
@@ -95,7 +98,7 @@ pub struct Failure {
 impl Failure {
     /// A failure that will not pass by itself.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), help: None, transient: false }
+        Self { code: code.into(), message: message.into(), help: None, detail: None, transient: false }
     }
 }
 

@@ -190,8 +190,8 @@ impl Executor {
         if error.code == "cancelled" && cancel.is_asked() && !error.unknown {
             return Ended::Cancelled;
         }
-        let StepError { code, message, help, transient, unknown } = self.redacted(error);
-        let failure = Failure { code, message, help, transient };
+        let StepError { code, message, help, detail, transient, unknown } = self.redacted(error);
+        let failure = Failure { code, message, help, detail, transient };
         if unknown { Ended::Unclear(failure) } else { Ended::Failed(failure) }
     }
 
@@ -232,7 +232,8 @@ async fn looked_at(kind: &dyn Kind, ctx: &Ctx, given: &OwnedGiven) -> Result<(),
     let Some(first) = fatal.next() else { return Ok(()) };
     let others: Vec<String> = fatal.map(|other| format!("; {} [{}]", other.message, other.code)).collect();
     let message = format!("nothing was done: {}{}", first.message, others.concat());
-    Err(StepError { code: first.code, message, help: first.help, transient: false, unknown: false })
+    let (code, help) = (first.code, first.help);
+    Err(StepError { code, message, help, detail: None, transient: false, unknown: false })
 }
 
 fn panic_words(panic: &(dyn Any + Send)) -> &str {

@@ -13,6 +13,10 @@ pub struct StepError {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// What it happened to, where that is more than a line: the statement that a server refused. A run masks it and cuts it to 2,000
+    /// characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// Whether the kind says that it may pass by itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub transient: bool,
@@ -24,7 +28,14 @@ pub struct StepError {
 impl StepError {
     /// A failure that will not pass by itself.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), help: None, transient: false, unknown: false }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            help: None,
+            detail: None,
+            transient: false,
+            unknown: false,
+        }
     }
 
     /// A failure that may pass by itself.
@@ -46,6 +57,13 @@ impl StepError {
     /// The attempt was asked to stop, and did.
     pub fn cancelled() -> Self {
         Self::new("cancelled", "it was cancelled")
+    }
+
+    /// With what it happened to. Passwords that no secret of the plan is have to be taken out before.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
     }
 
     /// With what to do about it.

@@ -3,6 +3,8 @@
 use drydock_step::StepError;
 use tiberius::error::{Error, IoErrorKind};
 
+use super::told_statement::told;
+
 /// Whether a lost answer leaves something unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
@@ -352,6 +354,11 @@ impl Failure {
         matches!(self, Self::Refused(refusal) if refusal.class < 20)
     }
 
+    /// The same, with the statement that failed as its detail.
+    pub(super) fn of_statement(self, sql: &str, doing: &str, effect: Effect) -> StepError {
+        self.while_doing(doing, effect).detail(told(sql))
+    }
+
     /// As the failure of what was being done, such as `BACKUP LOG [OctopusDB]`.
     pub(super) fn while_doing(self, doing: &str, effect: Effect) -> StepError {
         let lost = |why: String| match effect {
@@ -443,6 +450,14 @@ mod tests {
         let nested = Refusal { procedure: "p".into(), line: 7, ..refusal };
         let error = Failure::Refused(nested).while_doing("a query", Effect::Reads);
         assert!(error.message.ends_with("state 2, line 7 of p)") && error.help.is_none(), "{error}");
+    }
+
+    #[test]
+    fn a_failed_statement_is_a_detail_of_its_failure() {
+        let sql = "CREATE LOGIN [a] WITH PASSWORD = N'Quay-7'";
+        let error = refusal(15025, 16).of_statement(sql, "making the login a", Effect::Writes);
+        assert_eq!(error.detail.as_deref(), Some("CREATE LOGIN [a] WITH PASSWORD = ***"));
+        assert!(!error.message.contains("PASSWORD"), "{error}");
     }
 
     #[test]

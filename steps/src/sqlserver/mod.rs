@@ -5,6 +5,7 @@ mod sql;
 mod rights;
 mod batches;
 mod paths;
+mod told_statement;
 mod failure;
 mod answer;
 mod login;

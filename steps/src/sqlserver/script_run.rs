@@ -112,7 +112,8 @@ impl ScriptRun<'_> {
         let request = Request { parameters: &batch.values, rows, ..Request::of(&batch.text) };
         let doing = format!("batch {} of the script, which begins on line {}", batch.number, batch.line);
         let answers = self.session.answers(request).await;
-        answers.map_err(|failure| below(failure, batch.line).while_doing(&doing, Effect::Writes))
+        answers
+            .map_err(|failure| below(failure, batch.line).of_statement(&batch.text, &doing, Effect::Writes))
     }
 
     /// Leaves no transaction open and no database entered.

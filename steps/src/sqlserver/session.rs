@@ -124,7 +124,7 @@ impl Session {
     /// What the server says; `sqlserver.lost` (transient) when no answer comes within a minute.
     pub(super) async fn ask(&self, doing: &str, sql: &str) -> Result<Answer, StepError> {
         let request = Request { database: Some("master"), limit: Some(QUESTION), ..Request::of(sql) };
-        self.answer(request).await.map_err(|failure| failure.while_doing(doing, Effect::Reads))
+        self.answer(request).await.map_err(|failure| failure.of_statement(sql, doing, Effect::Reads))
     }
 
     /// The answer to a question that may take as long as reading a whole backup.
@@ -133,7 +133,7 @@ impl Session {
     /// What the server says; `sqlserver.lost` (transient).
     pub(super) async fn ask_long(&self, doing: &str, sql: &str) -> Result<Answer, StepError> {
         let request = Request { database: Some("master"), ..Request::of(sql) };
-        self.answer(request).await.map_err(|failure| failure.while_doing(doing, Effect::Reads))
+        self.answer(request).await.map_err(|failure| failure.of_statement(sql, doing, Effect::Reads))
     }
 
     /// Runs a statement that changes something, in `master`, for as long as it takes.
@@ -143,7 +143,7 @@ impl Session {
     pub(super) async fn work(&self, doing: &str, sql: &str) -> Result<(), StepError> {
         let request = Request { database: Some("master"), ..Request::of(sql) };
         let done = self.answer(request).await;
-        done.map(|_| ()).map_err(|failure| failure.while_doing(doing, Effect::Writes))
+        done.map(|_| ()).map_err(|failure| failure.of_statement(sql, doing, Effect::Writes))
     }
 
     /// Runs a statement that changes something in a database, for as long as it takes.
@@ -153,7 +153,7 @@ impl Session {
     pub(super) async fn work_in(&self, database: &str, doing: &str, sql: &str) -> Result<(), StepError> {
         let request = Request { database: Some(database), ..Request::of(sql) };
         let done = self.answer(request).await;
-        done.map(|_| ()).map_err(|failure| failure.while_doing(doing, Effect::Writes))
+        done.map(|_| ()).map_err(|failure| failure.of_statement(sql, doing, Effect::Writes))
     }
 
     /// The first result set of the answer to a request.

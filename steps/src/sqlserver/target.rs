@@ -134,7 +134,9 @@ impl SqlServerConnection {
             }
             answer
         };
-        let answer = run.await.map_err(|failure: Failure| failure.while_doing("the query", Effect::Reads))?;
+        let answer = run
+            .await
+            .map_err(|failure: Failure| failure.of_statement(&query.text, "the query", Effect::Reads))?;
         answer.row_set()
     }
 }

@@ -106,6 +106,7 @@ async fn a_failed_batch_is_told_with_its_place() {
     let error = world.outputs(&Update, with).await.unwrap_err();
     assert_eq!(error.code, "sqlserver.3701");
     assert!(error.message.starts_with("batch 2 of the script, which begins on line 4: "), "{error}");
+    assert_eq!(error.detail.as_deref().map(str::trim), Some("DROP TABLE nowhere"));
     assert_eq!(world.one("Octopus", "SELECT COUNT_BIG(*) FROM agents").await, json!(2));
     let error =
         world.outputs(&Update, json!({ "database": "Octopus", "script": "no.sql" })).await.unwrap_err();

@@ -25,6 +25,9 @@ const SHORT: usize = 4;
 /// Lines of a value with at least so many bytes are looked for by themselves.
 const LONG_LINE: usize = 8;
 
+/// The most characters of an error's detail that are kept.
+const DETAIL: usize = 2_000;
+
 /// Finds the values of secrets and masks them.
 #[derive(Default)]
 pub struct Redactor {
@@ -111,8 +114,18 @@ impl Redactor {
             code: self.text(&error.code).into_owned(),
             message: self.text(&error.message).into_owned(),
             help: error.help.map(|help| self.text(&help).into_owned()),
+            // Cut after it is masked: half of a secret would not be found.
+            detail: error.detail.map(|detail| cut(&self.text(&detail))),
             ..error
         }
+    }
+}
+
+/// The beginning of a text that is too long.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(DETAIL) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -303,6 +316,17 @@ mod tests {
         let masked = redactor.error(error);
         assert_eq!((masked.message.as_str(), masked.help.as_deref()), ("got ***", Some("not ***")));
         assert!(masked.transient);
+    }
+
+    #[test]
+    fn a_detail_is_masked_and_then_cut() {
+        let redactor = Redactor::new(["s3cret".to_owned()]);
+        let told = |detail: String| redactor.error(StepError::new("x", "y").detail(detail)).detail.unwrap();
+        assert_eq!(told("as s3cret".into()), "as ***");
+        assert_eq!(told("ä".repeat(2_000)), "ä".repeat(2_000));
+        assert_eq!(told("ä".repeat(2_001)), "ä".repeat(2_000) + "…");
+        // A secret over the edge leaves none of its characters.
+        assert_eq!(told("x".repeat(1_997) + "s3cret"), "x".repeat(1_997) + "***");
     }
 
     #[test]
