@@ -7,6 +7,7 @@ mod first;
 mod crashes;
 mod resuming;
 mod exits;
+mod judged;
 mod shapes;
 mod disk;
 mod secrets;

@@ -1,7 +1,11 @@
 //! The kinds and target kinds that exist, as plain data: [`Catalog`]. `check` and `schema` read it; the registry of `step` makes it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use indexmap::IndexMap;
+
+use crate::rendered::Rendered;
 use crate::shape::{Field, Shape};
 
 /// Whether a kind changes anything outside.
@@ -75,6 +79,41 @@ pub struct TargetKindShape {
     pub fields: &'static [Field],
 }
 
+/// What a kind has against its inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// What is wrong: a value that no server takes, or inputs that do not go together. Inputs stand in back-ticks, the culprit first.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// Judges the inputs of a kind, in as far as they are known; what is known only later is [`Rendered::After`]. Pure.
+#[derive(Clone)]
+pub struct Judge(Arc<Judging>);
+
+type Judging = dyn Fn(&IndexMap<String, Rendered>) -> Option<Misfit> + Send + Sync;
+
+impl Judge {
+    /// The judge that judges so.
+    pub fn new(
+        judging: impl Fn(&IndexMap<String, Rendered>) -> Option<Misfit> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(judging))
+    }
+
+    /// The first thing that is wrong with these inputs.
+    pub fn misfit(&self, with: &IndexMap<String, Rendered>) -> Option<Misfit> {
+        (self.0)(with)
+    }
+}
+
+impl std::fmt::Debug for Judge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Judge")
+    }
+}
+
 /// All kinds and target kinds.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
@@ -82,6 +121,8 @@ pub struct Catalog {
     pub kinds: BTreeMap<&'static str, KindShape>,
     /// Target kinds by name.
     pub targets: BTreeMap<&'static str, TargetKindShape>,
+    /// Who judges the inputs of step kinds, by their names; shapes alone count for a kind that has nobody.
+    pub judges: BTreeMap<&'static str, Judge>,
 }
 
 impl Catalog {
@@ -93,6 +134,13 @@ impl Catalog {
         Self {
             kinds: kinds.into_iter().map(|kind| (kind.name, kind)).collect(),
             targets: targets.into_iter().map(|target| (target.name, target)).collect(),
+            judges: BTreeMap::new(),
         }
+    }
+
+    /// The same, with judges for the inputs of these step kinds.
+    #[must_use]
+    pub fn judged_by(self, judges: impl IntoIterator<Item = (&'static str, Judge)>) -> Self {
+        Self { judges: judges.into_iter().collect(), ..self }
     }
 }

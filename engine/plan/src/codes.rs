@@ -239,7 +239,7 @@ codes! {
         "an input that the kind needs is not given",
         "add it under `with`";
     WRONG_INPUT = "DD509", "input of another shape",
-        "an input is not what the kind wants, or an expression gives something else",
+        "an input is not what the kind wants, does not go together with the others, or an expression gives something else",
         "write the value as the message says";
     FILE_UNREADABLE = "DD510", "file cannot be read",
         "an input names a file that cannot be read",

@@ -78,6 +78,14 @@ pub trait StepKind: Send + Sync + 'static {
         false
     }
 
+    /// Whether the inputs go together, in as far as they are known: `check` asks that long before there is a server. Pure.
+    ///
+    /// # Errors
+    /// `input`; it names the inputs in back-ticks, first the one to change.
+    fn judge(&self, _inputs: &Self::Inputs) -> Result<(), StepError> {
+        Ok(())
+    }
+
     /// What it touches. Pure; what is not known counts as the worst.
     fn touches(&self, target: Option<&str>, inputs: &Self::Inputs) -> Vec<Touch>;
 
@@ -131,6 +139,12 @@ pub trait Kind: Send + Sync {
 
     /// Whether it answers out of its inputs alone and at once.
     fn is_immediate(&self) -> bool;
+
+    /// Whether the inputs fit, each and together.
+    ///
+    /// # Errors
+    /// When they do not.
+    fn judge(&self, given: &Given<'_>) -> Result<(), StepError>;
 
     /// What it touches.
     ///
@@ -212,6 +226,10 @@ impl<K: StepKind> Kind for K {
 
     fn is_immediate(&self) -> bool {
         StepKind::is_immediate(self)
+    }
+
+    fn judge(&self, given: &Given<'_>) -> Result<(), StepError> {
+        StepKind::judge(self, &K::Inputs::read(given)?)
     }
 
     fn touches(&self, target: Option<&str>, given: &Given<'_>) -> Result<Vec<Touch>, StepError> {

@@ -1,16 +1,18 @@
 //! All kinds and target kinds that a build of Drydock has: [`Registry`]. The composition root fills it; no magic.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use drydock_plan::catalog::Catalog;
+use drydock_plan::catalog::{Catalog, Judge, Misfit};
 
+use crate::inputs::Given;
 use crate::kind::Kind;
 use crate::target::TargetKind;
 
 /// Step kinds and target kinds by name.
 #[derive(Default)]
 pub struct Registry {
-    kinds: BTreeMap<&'static str, Box<dyn Kind>>,
+    kinds: BTreeMap<&'static str, Arc<dyn Kind>>,
     targets: BTreeMap<&'static str, Box<dyn TargetKind>>,
 }
 
@@ -22,7 +24,7 @@ impl Registry {
 
     /// Add a step kind.
     pub fn kind(&mut self, kind: impl Kind + 'static) {
-        self.kinds.insert(kind.shape().name, Box::new(kind));
+        self.kinds.insert(kind.shape().name, Arc::new(kind));
     }
 
     /// Add a target kind.
@@ -42,9 +44,15 @@ impl Registry {
 
     /// The same as plain data, for `check` and `schema`.
     pub fn catalog(&self) -> Catalog {
-        Catalog::new(
-            self.kinds.values().map(|kind| kind.shape()),
-            self.targets.values().map(|target| target.shape()),
-        )
+        let judges = self.kinds.iter().map(|(name, kind)| (*name, judge(kind.clone())));
+        let kinds = self.kinds.values().map(|kind| kind.shape());
+        Catalog::new(kinds, self.targets.values().map(|target| target.shape())).judged_by(judges)
     }
+}
+
+fn judge(kind: Arc<dyn Kind>) -> Judge {
+    Judge::new(move |with| {
+        let error = kind.judge(&Given { with, fill: None }).err()?;
+        Some(Misfit { message: error.message, help: error.help })
+    })
 }

@@ -179,6 +179,10 @@ impl StepKind for Update {
         }
     }
 
+    fn judge(&self, inputs: &UpdateInputs) -> Result<(), StepError> {
+        inputs.way().map_or(Ok(()), |way| way.map(drop))
+    }
+
     fn touches(&self, target: Option<&str>, inputs: &UpdateInputs) -> Vec<Touch> {
         let resource = inputs.database.value().map_or("?".into(), |name| format!("database {name}"));
         vec![Touch { target: target.map(str::to_owned), resource, access: Access::Writes }]

@@ -105,6 +105,10 @@ impl StepKind for Backup {
         }
     }
 
+    fn judge(&self, inputs: &BackupInputs) -> Result<(), StepError> {
+        inputs.fits_together()
+    }
+
     fn touches(&self, target: Option<&str>, inputs: &BackupInputs) -> Vec<Touch> {
         let touch = |resource, access| Touch { target: target.map(str::to_owned), resource, access };
         let database = inputs.database.value().map_or("?".into(), |name| format!("database {name}"));

@@ -187,7 +187,7 @@ impl BackupInputs {
         }
         if mirrors > MIRRORS {
             return bad(
-                "there are more than 3 mirrors",
+                "`mirror` names more than 3 folders",
                 "a media set has at most 4 copies, the first among them",
             );
         }
@@ -296,7 +296,7 @@ mod tests {
             (json!({ "no_truncate": true }), "`no_truncate` belongs to a `tail`"),
             (json!({ "type": "differential", "copy_only": true }), "only full and log backups"),
             (json!({ "type": "tail", "copy_only": true }), "only full and log backups"),
-            (json!({ "mirror": ["a", "b", "c", "d"] }), "more than 3 mirrors"),
+            (json!({ "mirror": ["a", "b", "c", "d"] }), "more than 3 folders"),
             (json!({ "mirror": ["a"], "format": false }), "needs new media"),
             (json!({ "encryption": { "certificate": "c" }, "format": false }), "cannot be appended"),
             (json!({ "to": "s3://h/b", "format": false }), "to a URL cannot be appended"),

@@ -180,8 +180,13 @@ fn refused(why: &str, help: &str) -> Result<(), StepError> {
     Err(StepError::new("input", why).help(help))
 }
 
-/// Whether the input is given, as far as that is known.
+/// Whether the input is given for certain. One that is known only later may turn out to be none.
 fn is_given<T>(input: &In<Option<T>>) -> bool {
+    matches!(input, In::Known(Some(_)))
+}
+
+/// Whether the input is given, or may be.
+fn may_be_given<T>(input: &In<Option<T>>) -> bool {
     !matches!(input, In::Known(None))
 }
 
@@ -193,7 +198,8 @@ impl RestoreInputs {
     /// Which databases.
     fn checked_subject(&self) -> Result<(), StepError> {
         if !is_given(&self.group) {
-            if is_given(&self.database) && is_given(&self.chain) {
+            let is_one = may_be_given(&self.database) && may_be_given(&self.chain);
+            if is_one || may_be_given(&self.group) {
                 return Ok(());
             }
             return refused(
@@ -266,13 +272,16 @@ impl RestoreInputs {
     pub(super) fn way(&self) -> Option<Strategy> {
         let strategy = *self.strategy.value()?;
         // Without `replace` there is nothing that a restore could go beside of.
-        let in_place = is_given(&self.standby) || self.replace.value() == Some(&false);
+        let in_place = may_be_given(&self.standby) || self.replace.value() == Some(&false);
         Some(if strategy == Strategy::Auto && in_place { Strategy::InPlace } else { strategy })
     }
 
     /// How it ends.
     fn checked_ending(&self) -> Result<(), StepError> {
-        if self.way() == Some(Strategy::InPlace) && is_given(&self.keep_old) {
+        let is_sure = is_given(&self.standby)
+            || !may_be_given(&self.standby)
+            || self.strategy.value() == Some(&Strategy::InPlace);
+        if is_sure && self.way() == Some(Strategy::InPlace) && is_given(&self.keep_old) {
             return refused(
                 "`keep_old` says what becomes of a database that is restored beside, and this restore goes over it",
                 "say `strategy: beside` or `auto`, or leave `keep_old` out",
@@ -318,7 +327,7 @@ impl RestoreInputs {
 
     /// Whether several databases are restored.
     pub(super) fn is_group(&self) -> bool {
-        is_given(&self.group)
+        may_be_given(&self.group)
     }
 
     /// The name that one database gets.
@@ -440,6 +449,27 @@ mod tests {
             assert!(error.help.as_deref().unwrap().contains(help), "{error:?}");
         }
         assert!(read(one(json!({ "max_transfer_size": "4MiB", "buffer_count": 7 }))).is_ok());
+    }
+
+    #[test]
+    fn what_may_turn_out_to_be_none_is_not_against_anything() {
+        let after = json!({ "$after": ["run"] });
+        for with in [
+            one(json!({ "stop_at": after, "stop_at_mark": "m" })),
+            one(json!({ "stop_at_mark": after, "stop_before_mark": after })),
+            one(json!({ "standby": after, "strategy": "beside" })),
+            one(json!({ "standby": after, "keep_old": true, "replace": true })),
+            json!({ "group": after, "database": "X" }),
+            json!({ "group": [{ "database": "A", "chain": chain() }], "stop_at": after, "database": after }),
+        ] {
+            assert!(read(with.clone()).is_ok(), "{with}");
+        }
+        let error =
+            read(one(json!({ "standby": "/u", "strategy": "beside", "stop_at": after }))).unwrap_err();
+        assert!(error.message.starts_with("`strategy` is said when"), "{error}");
+        let error =
+            read(one(json!({ "standby": after, "keep_old": true, "strategy": "in_place" }))).unwrap_err();
+        assert!(error.message.starts_with("`keep_old` says"), "{error}");
     }
 
     #[test]

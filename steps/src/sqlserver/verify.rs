@@ -278,6 +278,10 @@ impl StepKind for Verify {
         }
     }
 
+    fn judge(&self, inputs: &VerifyInputs) -> Result<(), StepError> {
+        inputs.fits_together()
+    }
+
     fn touches(&self, target: Option<&str>, inputs: &VerifyInputs) -> Vec<Touch> {
         let touch = |resource| Touch { target: target.map(str::to_owned), resource, access: Access::Reads };
         let check = match inputs.checkdb.value() {

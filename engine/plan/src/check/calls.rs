@@ -2,13 +2,14 @@
 
 use indexmap::IndexMap;
 
-use crate::catalog::{Catalog, Effect, KindShape};
+use crate::catalog::{Catalog, Effect, KindShape, Misfit};
 use crate::codes;
 use crate::expr::Template;
 use crate::finding::{Finding, Findings};
 use crate::fit::{At, fit, fit_fields};
 use crate::model::Call;
 use crate::name::Name;
+use crate::rendered::Rendered;
 use crate::shape::{Field, Shape};
 use crate::source::Place;
 use crate::suggest::nearest;
@@ -18,6 +19,9 @@ use crate::syntax::tree::{Entry, Value};
 
 use super::inputs::{Compiler, InputParts, NamedFile};
 use super::targets::Targets;
+
+/// What stands for the run itself among the names of steps that something is known after.
+const THE_RUN: &str = "run";
 
 /// What calls are checked against.
 #[derive(Debug, Clone, Copy)]
@@ -78,8 +82,13 @@ impl Calls<'_> {
         let with = fit_fields(&mut parts, written.with, kind.inputs, &owner, uses.place, findings);
         let further_targets = self.target_inputs(&kind, written.with, findings);
         let named = parts.files.iter().skip(files_before).map(|file| file.path.clone());
-        let sound =
-            findings.iter().skip(before).all(|finding| finding.severity != crate::finding::Severity::Error);
+        let is_sound = |findings: &Findings| {
+            findings.iter().skip(before).all(|finding| finding.severity != crate::finding::Severity::Error)
+        };
+        if is_sound(findings) {
+            self.judge(&kind, &with, written.with, uses.place, findings);
+        }
+        let sound = is_sound(findings);
         let own_target = target.clone().flatten();
         let call = target.filter(|_| sound).map(|target| Call {
             kind: kind.name,
@@ -90,6 +99,42 @@ impl Calls<'_> {
             files: named.collect(),
         });
         CheckedCall { kind: Some(kind), target: own_target, call, with }
+    }
+
+    /// What the kind itself has against inputs whose shapes are right. It is asked again without the input that it complained of, so that
+    /// everything is found at once.
+    fn judge(
+        &self,
+        kind: &KindShape,
+        with: &IndexMap<String, Template>,
+        written: &[Entry],
+        uses: Place,
+        findings: &mut Findings,
+    ) {
+        let Some(judge) = self.catalog.judges.get(kind.name) else { return };
+        let later = || Rendered::After(Name::parse(THE_RUN).into_iter().collect());
+        let known = |template: &Template| template.as_literal().cloned().map_or_else(later, Rendered::from);
+        let mut with: IndexMap<String, Rendered> =
+            with.iter().map(|(name, template)| (name.clone(), known(template))).collect();
+        let mut told_before = String::new();
+        while let Some(Misfit { message, help }) =
+            judge.misfit(&with).filter(|one| one.message != told_before)
+        {
+            told_before.clone_from(&message);
+            let told = [Some(&message), help.as_ref()].into_iter().flatten();
+            let culprit = told.flat_map(|text| text.split('`').skip(1).step_by(2)).find_map(|name| {
+                let entry = written.iter().find(|entry| &*entry.key == name)?;
+                with.get(name)?.after().is_empty().then_some(entry)
+            });
+            let place = culprit.map_or(uses, Entry::value_place);
+            let mut finding = Finding::error(codes::WRONG_INPUT, place, message).label("not taken");
+            if let Some(help) = help {
+                finding = finding.help(help);
+            }
+            findings.push(finding);
+            let Some(culprit) = culprit else { return };
+            with.insert(culprit.key.to_string(), later());
+        }
     }
 
     /// The inputs that name further targets; the targets that they name.
