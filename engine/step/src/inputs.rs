@@ -124,7 +124,10 @@ impl Given<'_> {
             },
         };
         serde_json::from_value(value).map(In::Known).map_err(|error| {
-            StepError::new("input", format!("input `{}` is not {}: {error}", field.name, field.shape.words()))
+            StepError::new(
+                "input",
+                format!("input `{}`, {}, does not fit: {error}", field.name, field.shape.words()),
+            )
         })
     }
 }
@@ -250,7 +253,10 @@ mod tests {
         let with = given(json!({"for": "soon"}));
         let error = Sample::read(&Given { with: &with, fill: None }).unwrap_err();
         assert_eq!(error.code, "input");
-        assert!(error.message.starts_with("input `for` is not a duration"), "{error}");
+        assert!(
+            error.message.starts_with("input `for`, a duration such as `90s`, does not fit: "),
+            "{error}"
+        );
         let with = given(json!({"for": "1s", "token": [{"secret": "params.t"}]}));
         let error = Sample::read(&Given { with: &with, fill: Some(&|_| None) }).unwrap_err();
         assert_eq!(

@@ -86,6 +86,6 @@ mod tests {
             "ask a person: (known after point)"
         );
         let error = execute(&Approve, &ctx, json!({})).await.unwrap_err();
-        assert!(error.message.starts_with("input `message` is not text"), "{error}");
+        assert!(error.message.starts_with("input `message`, text, does not fit: "), "{error}");
     }
 }

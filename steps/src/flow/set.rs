@@ -86,6 +86,6 @@ mod tests {
         assert_eq!(actions(&Set, with).unwrap()[0].text, r#"set b = [1,"x"], a = null"#);
         let error = execute(&Set, &ctx, json!({"values": [1]})).await.unwrap_err();
         assert_eq!(error.code, "input");
-        assert!(error.message.starts_with("input `values` is not a mapping"), "{error}");
+        assert!(error.message.starts_with("input `values`, a mapping"), "{error}");
     }
 }

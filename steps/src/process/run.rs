@@ -264,7 +264,7 @@ mod tests {
             (with(sh("echo"), json!({"capture": "json"})), "process.json", "its output is not JSON"),
             (with(sh(":"), json!({"capture": "text", "output_to": "x"})), "input", "not both"),
             (json!({"argv": []}), "process.start", "the command line is empty"),
-            (json!({"argv": "ls -l"}), "input", "input `argv` is not a list"),
+            (json!({"argv": "ls -l"}), "input", "input `argv`, a list"),
         ] {
             let error = run(input.clone()).await.unwrap_err();
             assert_eq!(error.code, code, "{input}: {error}");

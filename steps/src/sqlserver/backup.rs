@@ -60,6 +60,11 @@ const OUTPUTS: &[Field] = &[
     Field::optional("family_guid", Shape::Text, "The database's family."),
     Field::optional("recovery_fork", Shape::Text, "The recovery fork that the set ends on."),
     Field::required("set", Shape::Record(SET), "Everything that msdb knows of the set."),
+    Field::optional(
+        "edition_features",
+        Shape::List(&Shape::Text),
+        "What the database uses that not every edition has, by SQL Server's own names; absent where the login may not ask.",
+    ),
     Field::required("devices", Shape::List(&Shape::Record(DEVICE)), "Every file, those of mirrors too."),
 ];
 
@@ -324,7 +329,17 @@ async fn told(server: &SqlServerConnection, recorded: &Recorded) -> Result<Value
     outputs["recovery_fork"] = json!(recorded.backup.recovery_fork_id);
     outputs["set"] = recorded.set.clone();
     outputs["devices"] = json!(recorded.devices);
+    outputs["edition_features"] = json!(edition_features(server, &recorded.backup.database).await);
     Ok(outputs)
+}
+
+/// What a database uses that not every edition has; nothing where it cannot be asked: the login may not, or a tail has closed it.
+async fn edition_features(server: &SqlServerConnection, database: &str) -> Option<Vec<String>> {
+    let view = format!("{}.sys.dm_db_persisted_sku_features", super::sql::bracketed(database));
+    let sql = format!("SELECT feature_name FROM {view} ORDER BY feature_id");
+    let answer = server.session().ask("asking what only some editions have", &sql).await.ok()?;
+    let names = answer.rows().map(|row| row.text("feature_name").ok().flatten().map(str::to_owned));
+    Some(names.flatten().collect())
 }
 
 /// Where media lie in the artifact store; nothing where not all of them do: a set that lies in the store with some of its stripes alone

@@ -126,6 +126,7 @@ pub(super) mod tests {
             log_path: None,
             is_sysadmin: true,
             is_express,
+            is_standard: false,
             offset_minutes: 0,
             time_zone: None,
         }

@@ -150,7 +150,7 @@ mod tests {
             (
                 json!({ "sql": "SELECT 1", "database": "" }),
                 "input",
-                "input `database` is not text: `` is no name",
+                "input `database`, text, does not fit: `` is no name",
             ),
             (json!({ "sql": "SELECT 1" }), "internal", "the test has no target"),
         ] {

@@ -29,6 +29,8 @@ pub(super) struct Piece {
     pub(super) backup: Backup,
     /// Its files in the store; empty where only a server's own media hold it.
     pub(super) artifacts: Vec<String>,
+    /// What its database used that not every edition has, where that is told.
+    pub(super) edition_features: Vec<String>,
 }
 
 /// The mark to stop at.
@@ -164,9 +166,10 @@ impl GivenChain {
         })?;
         let piece = |set: &Backup| {
             let same = |piece: &&Piece| piece.backup.backup_set_guid == set.backup_set_guid;
-            let artifacts =
-                self.pieces.iter().filter(same).flat_map(|piece| piece.artifacts.clone()).collect();
-            Piece { backup: set.clone(), artifacts }
+            let given = || self.pieces.iter().filter(same);
+            let artifacts = given().flat_map(|piece| piece.artifacts.clone()).collect();
+            let edition_features = given().flat_map(|piece| piece.edition_features.clone()).collect();
+            Piece { backup: set.clone(), artifacts, edition_features }
         };
         let mut pieces: Vec<Piece> = chosen.backups.iter().map(piece).collect();
         if let (Goal::At(at), true) = (goal, chosen.stop_at.is_some()) {
@@ -245,7 +248,8 @@ impl Piece {
             Some(Value::Array(artifacts)) => artifacts.iter().map(path).collect::<Result<_, _>>()?,
             Some(_) => return Err("`artifacts` is no list".into()),
         };
-        Ok(Self { backup, artifacts })
+        let edition_features = of(map, "edition_features")?.unwrap_or_default();
+        Ok(Self { backup, artifacts, edition_features })
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) async fn checked(
         findings.extend(set_findings(server, wanted, piece, media).await?);
     }
     findings.extend(target_findings(wanted, chain, ready.existing.as_ref()));
+    findings.extend(edition_finding(&chain.pieces, facts));
     let intent = Intent {
         database: wanted.database,
         replace: wanted.replace,
@@ -120,6 +121,13 @@ fn header_findings(
         let message = format!("the {label} was made of a damaged database");
         findings.push(fatal("sqlserver.3182", message, "take an older chain"));
     }
+    if recorded.set["has_incomplete_metadata"] == true {
+        findings.push(warning(
+            "restore.metadata",
+            format!("the {label} was taken while the database's files could not be read"),
+            "what became of its files and filegroups since the log before is not in it; restore it as the last one and look at the result before others do",
+        ));
+    }
     if wanted.checksum && !recorded.has_checksums {
         let message = format!("the {label} has no checksums");
         findings.push(fatal("sqlserver.3187", message, "say `checksum: false` to restore it all the same"));
@@ -131,6 +139,36 @@ fn header_findings(
         findings.push(fatal("sqlserver.3169", message, "restore it on that version or a newer one"));
     }
     findings
+}
+
+/// What every edition has since 2016 SP1.
+const EVERYWHERE: [&str; 5] =
+    ["ChangeCapture", "ColumnStoreIndex", "Compression", "InMemoryOLTP", "Partitioning"];
+
+/// What the database used and this edition may not have: it would fail at the end, when the database is recovered.
+fn edition_finding(pieces: &[Piece], server: &ServerFacts) -> Option<PreflightFinding> {
+    if !server.is_express && !server.is_standard {
+        return None;
+    }
+    let is_here = |feature: &&String| {
+        (server.major() >= 13 && EVERYWHERE.contains(&feature.as_str()))
+            || (server.major() >= 15 && server.is_standard && *feature == "TransparentDataEncryption")
+    };
+    let mut missing: Vec<&str> = Vec::new();
+    for feature in pieces.iter().flat_map(|piece| &piece.edition_features).filter(|feature| !is_here(feature))
+    {
+        if !missing.contains(&feature.as_str()) {
+            missing.push(feature);
+        }
+    }
+    let message = format!(
+        "the database uses {}, which this edition of SQL Server {} may not have",
+        missing.join(", "),
+        server.version
+    );
+    (!missing.is_empty()).then(|| {
+        warning("restore.edition", message, "restore it on an Enterprise or Developer edition: elsewhere the restore fails at its end, when the database is recovered")
+    })
 }
 
 /// What is at the place of the database now.
@@ -359,6 +397,44 @@ mod tests {
         assert_eq!(codes(None).len(), 2);
         assert!(codes(None)[0].starts_with(r"E:\ has 90 bytes free"), "{:?}", codes(None));
         assert_eq!(codes(Some(&existing())).len(), 1, "60 bytes of the old file become free");
+    }
+
+    fn server() -> ServerFacts {
+        ServerFacts {
+            name: "sql01".into(),
+            version: "16.0.1".into(),
+            session_id: 51,
+            style: PathStyle::Windows,
+            data_path: None,
+            log_path: None,
+            is_sysadmin: true,
+            is_express: false,
+            is_standard: false,
+            offset_minutes: 0,
+            time_zone: None,
+        }
+    }
+
+    #[test]
+    fn what_only_a_larger_edition_has_is_told() {
+        let mut told = chain();
+        told["backups"][0]["edition_features"] =
+            serde_json::json!(["Compression", "TransparentDataEncryption"]);
+        let given: GivenChain = serde_json::from_value(told).unwrap();
+        let chain = given.needed(None).unwrap();
+        let said = |version: &str, is_express: bool, is_standard: bool| {
+            let facts = ServerFacts { version: version.into(), is_express, is_standard, ..server() };
+            edition_finding(&chain.pieces, &facts).map(|finding| finding.message)
+        };
+        assert_eq!(said("16.0.1", false, false), None, "an Enterprise edition has everything");
+        assert_eq!(said("15.0.1", false, true), None, "Standard encrypts since 2019");
+        let express = said("16.0.1", true, false).unwrap();
+        assert!(
+            express.starts_with("the database uses TransparentDataEncryption, which this edition"),
+            "{express}"
+        );
+        let old = said("12.0.1", false, true).unwrap();
+        assert!(old.starts_with("the database uses Compression, TransparentDataEncryption, which"), "{old}");
     }
 
     #[test]

@@ -194,6 +194,7 @@ mod tests {
             log_path: Some(r"F:\log\".into()),
             is_sysadmin: true,
             is_express: false,
+            is_standard: false,
             offset_minutes: 0,
             time_zone: None,
         }

@@ -172,6 +172,7 @@ mod tests {
             log_path: None,
             is_sysadmin: true,
             is_express: false,
+            is_standard: false,
             offset_minutes: 0,
             time_zone: None,
         }

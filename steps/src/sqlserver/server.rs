@@ -22,6 +22,9 @@ pub(super) const TIME_ZONE: &str = "SELECT CURRENT_TIMEZONE() AS time_zone";
 /// `EngineEdition` of SQL Server Express.
 const EXPRESS: i64 = 4;
 
+/// `EngineEdition` of Standard, Web and Business Intelligence.
+const STANDARD: i64 = 2;
+
 /// What a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ServerFacts {
@@ -41,6 +44,8 @@ pub(super) struct ServerFacts {
     pub(super) is_sysadmin: bool,
     /// Whether it is the edition that cannot compress backups.
     pub(super) is_express: bool,
+    /// Whether it is an edition between that one and the largest.
+    pub(super) is_standard: bool,
     /// Its present offset from UTC, in minutes.
     pub(super) offset_minutes: i16,
     /// Its time zone by its own name.
@@ -63,6 +68,7 @@ impl ServerFacts {
             log_path: text("log_path")?,
             is_sysadmin: row.flag("is_sysadmin")?,
             is_express: row.number("edition")? == Some(EXPRESS),
+            is_standard: row.number("edition")? == Some(STANDARD),
             offset_minutes: present(row.offset("clock")?, "clock")?,
             time_zone: None,
         })

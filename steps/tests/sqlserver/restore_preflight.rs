@@ -11,6 +11,20 @@ use crate::restore_story::{assert_found, found, story, with};
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_only_a_larger_edition_has_is_found_before() {
+    let world = World::practice().await;
+    surround(&world, json!({ "edition_features": ["Compression", "TransparentDataEncryption"] }));
+    let chain = story(&world).await;
+    assert_eq!(chain["backups"][0]["edition_features"], json!(["Compression", "TransparentDataEncryption"]));
+    surround(&world, json!({ "engine": 4 }));
+    let words = "the database uses TransparentDataEncryption, which this edition";
+    assert_found(&found(&world, with(&chain)).await, "restore.edition", false, words);
+    surround(&world, json!({ "engine": 2 }));
+    let here = found(&world, with(&chain)).await;
+    assert!(!here.iter().any(|(code, ..)| code == "restore.edition"), "{here:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_that_asks_shows_what_is_then_sent() {
     use sha2::Digest;
     let world = World::practice().await;

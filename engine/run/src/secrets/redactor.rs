@@ -1,6 +1,6 @@
 //! Takes secrets out of everything that comes back: [`Redactor`].
 //!
-//! A value is found as it is, percent-encoded (any hex, `+` for a space), JSON-escaped, in base64 (standard and URL-safe, wherever in the
+//! A value is found as it is, with its quotes doubled as in SQL, percent-encoded (any hex, `+` for a space), JSON-escaped, in base64 (standard and URL-safe, wherever in the
 //! encoded bytes it lies), and in these within one another as a URL in a JSON text has them. Of a value of several lines each longer line
 //! is found too, of a URL its password. A value of up to three characters is found only where it stands as a word of its own and as it is: it would be found by
 //! chance everywhere else.
@@ -204,6 +204,10 @@ fn patterns(value: &str) -> Vec<Pattern> {
     let mut found = Vec::new();
     for part in parts(value) {
         found.push(Pattern::plain(part.as_bytes()));
+        // As a literal in SQL has it.
+        if part.contains('\'') {
+            found.push(Pattern::plain(part.replace('\'', "''").as_bytes()));
+        }
         for before in 0..3 {
             let standard = Pattern::base64(part.as_bytes(), before, &STANDARD);
             let url_safe = Pattern::base64(part.as_bytes(), before, &URL_SAFE);
@@ -272,6 +276,11 @@ mod tests {
     fn check(values: &[&str], text: &str, expected: &str) {
         let redactor = Redactor::new(values.iter().map(|value| (*value).to_owned()));
         assert_eq!(redactor.text(text), expected, "{values:?} in {text:?}");
+    }
+
+    #[test]
+    fn a_value_in_a_literal_of_sql_is_found() {
+        check(&["it's me"], "SELECT N'it''s me', N'its me'", "SELECT N'***', N'its me'");
     }
 
     #[test]

@@ -185,7 +185,10 @@ const VIEWS: &[View] = &[
     view(
         "sys.dm_db_persisted_sku_features",
         "feature_name sysname; feature_id int",
-        Rows::State(|_| Vec::new()),
+        Rows::State(|session| {
+            let features = session.instance.setup.installation().edition_features;
+            (100..).zip(features).map(|(id, name)| vec![text(&name), Value::Integer(id)]).collect()
+        }),
     ),
     view(
         "sys.backup_devices",

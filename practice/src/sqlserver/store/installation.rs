@@ -89,6 +89,8 @@ pub struct Installation {
     pub published: Vec<String>,
     /// Names of databases that are snapshots of others.
     pub snapshots: Vec<String>,
+    /// What its databases use that not every edition has: `sys.dm_db_persisted_sku_features`.
+    pub edition_features: Vec<String>,
     /// Whether its login is a member of sysadmin.
     pub is_sysadmin: bool,
 }
@@ -109,6 +111,7 @@ impl Default for Installation {
             mirrored: Vec::new(),
             published: Vec::new(),
             snapshots: Vec::new(),
+            edition_features: Vec::new(),
             is_sysadmin: true,
         }
     }
