@@ -44,7 +44,7 @@ fn failed(application: &Application<'_>, database: &Identifier, doing: &str, err
     if error.transient {
         return error;
     }
-    let message = format!("login {} {doing} in database {database}: {}", application.login, error.message);
+    let message = format!("login {} {doing} database {database}: {}", application.login, error.message);
     StepError::new("adopt.application", message).help(
         "is its user mapped to it (`orphans`), has it the right to read, and is the database open to it (`sqlserver.open`)?",
     )
@@ -62,7 +62,7 @@ pub(super) async fn proved(
     let by = application.password.map(|password| (application.login, password));
     // A session of its own, for as long as this takes: who has put on another login is that login until it goes.
     let session = server.another(by, database.as_str()).await;
-    let session = session.map_err(|error| failed(application, database, "is not let in", error))?;
+    let session = session.map_err(|error| failed(application, database, "is not let into", error))?;
     let ask = async |sql: &str, doing: &str| {
         let request = Request { rows: 1, ..Request::of(sql) };
         let answer = session.answer(request).await;
@@ -70,16 +70,16 @@ pub(super) async fn proved(
             .map_err(|failure| failed(application, database, doing, failure.while_doing(sql, Effect::Reads)))
     };
     if application.password.is_none() {
-        ask(&format!("EXECUTE AS LOGIN = {}", quoted(application.login)), "cannot be played").await?;
+        ask(&format!("EXECUTE AS LOGIN = {}", quoted(application.login)), "cannot be played in").await?;
         enter(&session, database)
             .await
             .map_err(|error| failed(application, database, "cannot enter", error))?;
     }
-    let answer = ask("SELECT USER_NAME() AS name", "cannot be asked who it is").await?;
+    let answer = ask("SELECT USER_NAME() AS name", "cannot be asked who it is in").await?;
     let user = answer.first()?.text("name")?.unwrap_or_default().to_owned();
     for table in application.reads {
         let sql = format!("SELECT TOP (1) 1 AS one FROM {}", table_in(database, table));
-        ask(&sql, &format!("cannot read {table}")).await?;
+        ask(&sql, &format!("cannot read {table} in")).await?;
     }
     Ok(
         json!({ "login": application.login, "user": user, "by": application.way(), "reads": application.reads }),
