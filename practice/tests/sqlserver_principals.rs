@@ -110,6 +110,9 @@ async fn a_login_enters_and_does_what_it_may() {
         ("CREATE DATABASE dd_made", 262),
         ("CREATE LOGIN [dd_third] WITH PASSWORD = N'x', CHECK_POLICY = OFF", 15_247),
         ("EXECUTE AS LOGIN = N'sa'", 15_406),
+        ("CREATE CERTIFICATE dd_cert WITH SUBJECT = 'x'", 15_247),
+        ("CREATE CREDENTIAL dd_cred WITH IDENTITY = 'x', SECRET = 'y'", 15_247),
+        ("RESTORE HEADERONLY FROM DISK = N'dd_none.bak'", 262),
     ] {
         assert_eq!(as_app(&mut conn, sql).await, expected, "{sql}");
     }

@@ -357,6 +357,7 @@ pub(super) fn code(right: &str) -> &'static str {
         ("SELECT ALL USER SECURABLES", "SUS "),
         ("ALTER ANY SERVER ROLE", "ALSR"),
         ("CREATE SERVER ROLE", "CRSR"),
+        ("ALTER ANY CREDENTIAL", "ALCD"),
         ("IMPERSONATE", "IM  "),
         ("CONNECT", "CO  "),
         ("CONTROL", "CL  "),
@@ -381,7 +382,8 @@ pub(super) fn code(right: &str) -> &'static str {
 }
 
 /// The rights that hold at the server.
-pub(super) const SERVER_RIGHTS: [&str; 19] = [
+pub(super) const SERVER_RIGHTS: [&str; 20] = [
+    "ALTER ANY CREDENTIAL",
     "CONNECT SQL",
     "VIEW SERVER STATE",
     "VIEW ANY DEFINITION",

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::backup::terminated;
+use super::databases::may_not_create;
 use super::devices::{devices, open};
 use super::halt::Done;
 use super::history::{date, flags};
@@ -26,6 +27,9 @@ pub fn read(session: &mut Session, read: &ReadMedia, out: &mut Output) -> Done<(
 }
 
 fn answer(session: &mut Session, read: &ReadMedia, out: &mut Output) -> Done<()> {
+    if !session.instance.catalog().commands(&session.client.login, None) {
+        return Err(may_not_create().into());
+    }
     let devices = devices(session, &read.options.devices)?;
     let opened = open(devices, read.what == Reading::VerifyOnly)?;
     let Some(media) = opened.media.first() else { return Err(SqlError::internal("no device").into()) };

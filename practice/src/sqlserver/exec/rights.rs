@@ -155,6 +155,15 @@ impl Standing<'_> {
         Ok(!denied && !by_denial && (granted || by_role))
     }
 
+    /// Whether it has a right on a certificate of the database, or in it as a whole.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn allows_certificate(&self, right: &str, certificate: u32) -> Result<bool, SqlError> {
+        let who = self.who()?;
+        Ok(who == Who::Owner || self.holds(who, right, &[(0, 0), (25, i64::from(certificate))])?)
+    }
+
     /// Whether it has a right on a table, as its number and its schema's, or in the database as a whole.
     ///
     /// # Errors

@@ -23,6 +23,30 @@ pub fn execute(session: &mut Session, security: &Security, out: &mut Output) -> 
     if session.current != 1 {
         return Err(SqlError::not_understood("certificates and credentials outside of master").into());
     }
+    session.attach(1)?;
+    let right = match security {
+        Security::CreateCertificate { .. } | Security::CertificateFromFile { .. } => "CREATE CERTIFICATE",
+        // Of those that are named, whoever controls them.
+        Security::BackupCertificate { name, .. } | Security::DropCertificate(name) => {
+            let id = certificate(&session.instance.catalog().secured, name).map(|own| own.id);
+            if !id.map_or(Ok(true), |id| session.allows_certificate(1, "CONTROL", id))? {
+                return Err(missing("certificate", name).into());
+            }
+            ""
+        }
+        Security::CreateMasterKey => "CONTROL",
+        Security::CreateCredential { .. } | Security::DropCredential(_) => {
+            if !session.instance.catalog().allows(&session.client.login, "ALTER ANY CREDENTIAL") {
+                return Err(
+                    SqlError::new(15_247, "User does not have permission to perform this action.").into()
+                );
+            }
+            ""
+        }
+    };
+    if !right.is_empty() && !session.allows(1, right, None)? {
+        return Err(SqlError::new(15_247, "User does not have permission to perform this action.").into());
+    }
     match security {
         Security::CreateMasterKey => {
             let mut catalog = session.instance.catalog();

@@ -305,6 +305,14 @@ impl Session {
         self.standing(database).identities()
     }
 
+    /// Whether its login has a right on a certificate of an attached database.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn allows_certificate(&self, database: u32, right: &str, certificate: u32) -> Result<bool, SqlError> {
+        self.standing(database).allows_certificate(right, certificate)
+    }
+
     /// Whether its login has a right on a table, as its number and its schema's, or in an attached database as a whole.
     ///
     /// # Errors
