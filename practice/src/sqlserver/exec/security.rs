@@ -23,30 +23,7 @@ pub fn execute(session: &mut Session, security: &Security, out: &mut Output) -> 
     if session.current != 1 {
         return Err(SqlError::not_understood("certificates and credentials outside of master").into());
     }
-    session.attach(1)?;
-    let right = match security {
-        Security::CreateCertificate { .. } | Security::CertificateFromFile { .. } => "CREATE CERTIFICATE",
-        // Of those that are named, whoever controls them.
-        Security::BackupCertificate { name, .. } | Security::DropCertificate(name) => {
-            let id = certificate(&session.instance.catalog().secured, name).map(|own| own.id);
-            if !id.map_or(Ok(true), |id| session.allows_certificate(1, "CONTROL", id))? {
-                return Err(missing("certificate", name).into());
-            }
-            ""
-        }
-        Security::CreateMasterKey => "CONTROL",
-        Security::CreateCredential { .. } | Security::DropCredential(_) => {
-            if !session.instance.catalog().allows(&session.client.login, "ALTER ANY CREDENTIAL") {
-                return Err(
-                    SqlError::new(15_247, "User does not have permission to perform this action.").into()
-                );
-            }
-            ""
-        }
-    };
-    if !right.is_empty() && !session.allows(1, right, None)? {
-        return Err(SqlError::new(15_247, "User does not have permission to perform this action.").into());
-    }
+    may(session, security)?;
     match security {
         Security::CreateMasterKey => {
             let mut catalog = session.instance.catalog();
@@ -100,6 +77,33 @@ pub fn execute(session: &mut Session, security: &Security, out: &mut Output) -> 
         }
     }
     out.done(0, Command::None, 0);
+    Ok(())
+}
+
+/// Fails where the login may not do it.
+fn may(session: &mut Session, security: &Security) -> Result<(), SqlError> {
+    session.attach(1)?;
+    let right = match security {
+        Security::CreateCertificate { .. } | Security::CertificateFromFile { .. } => "CREATE CERTIFICATE",
+        // Of those that are named, whoever controls them.
+        Security::BackupCertificate { name, .. } | Security::DropCertificate(name) => {
+            let id = certificate(&session.instance.catalog().secured, name).map(|own| own.id);
+            if !id.map_or(Ok(true), |id| session.allows_certificate(1, "CONTROL", id))? {
+                return Err(missing("certificate", name));
+            }
+            ""
+        }
+        Security::CreateMasterKey => "CONTROL",
+        Security::CreateCredential { .. } | Security::DropCredential(_) => {
+            if !session.instance.catalog().allows(&session.client.login, "ALTER ANY CREDENTIAL") {
+                return Err(SqlError::new(15_247, "User does not have permission to perform this action."));
+            }
+            ""
+        }
+    };
+    if !right.is_empty() && !session.allows(1, right, None)? {
+        return Err(SqlError::new(15_247, "User does not have permission to perform this action."));
+    }
     Ok(())
 }
 
