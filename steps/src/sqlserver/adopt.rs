@@ -216,16 +216,20 @@ impl AdoptInputs {
         changes
     }
 
+    /// What is of an application needs one.
+    fn fits_together(&self) -> Result<(), StepError> {
+        let has_password = self.application_password.value().is_some_and(Option::is_some);
+        let reads = self.reads.value().is_some_and(|reads| !reads.is_empty());
+        if self.application.value() == Some(&None) && (has_password || reads) {
+            let message = "`reads` and `application_password` are of an `application`, and none is named";
+            return Err(StepError::new("input", message));
+        }
+        Ok(())
+    }
+
     fn application(&self) -> Result<Option<Application<'_>>, StepError> {
-        let Some(login) = self.application.known()?.as_deref() else {
-            if self.application_password.known()?.is_some() || !self.reads.known()?.is_empty() {
-                return Err(StepError::new(
-                    "input",
-                    "`application_password` and `reads` are of an `application`, and none is named",
-                ));
-            }
-            return Ok(None);
-        };
+        self.fits_together()?;
+        let Some(login) = self.application.known()?.as_deref() else { return Ok(None) };
         let password = self.application_password.known()?.as_deref();
         Ok(Some(Application { login, password, reads: self.reads.known()? }))
     }
@@ -303,6 +307,10 @@ impl StepKind for Adopt {
                  are set, and the application's login proves that it is let in and can read. What has no login is listed.",
             )
         }
+    }
+
+    fn judge(&self, inputs: &AdoptInputs) -> Result<(), StepError> {
+        inputs.fits_together()
     }
 
     fn touches(&self, target: Option<&str>, inputs: &AdoptInputs) -> Vec<Touch> {
