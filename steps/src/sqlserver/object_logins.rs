@@ -49,6 +49,8 @@ pub(super) async fn items(session: &Session) -> Result<Vec<Item>, StepError> {
     for row in session.ask("asking for the logins", LOGINS).await?.rows() {
         login(row, &mut items)?;
     }
+    let by_hand: Vec<String> =
+        items.iter().filter(|item| item.by_hand.is_some()).map(|item| item.key.name.clone()).collect();
     for row in session.ask("asking for the roles of the server", ROLES).await?.rows() {
         let name = present(row.text("name")?, "name")?;
         let owner = row.text("owner")?.filter(|owner| !is_own(owner));
@@ -66,7 +68,16 @@ pub(super) async fn items(session: &Session) -> Result<Vec<Item>, StepError> {
     for row in session.ask("asking for the permissions on the server", PERMISSIONS).await?.rows() {
         items.extend(permission(row)?);
     }
-    Ok(items)
+    Ok(with_their_logins(items, &by_hand))
+}
+
+/// What is of a login that somebody has to make is made by hand as well: without the login the server refuses it.
+fn with_their_logins(mut items: Vec<Item>, by_hand: &[String]) -> Vec<Item> {
+    let names_one = |item: &Item| by_hand.iter().any(|login| item.batch.contains(&bracketed(login)));
+    for item in items.iter_mut().filter(|item| item.by_hand.is_none() && names_one(item)) {
+        item.by_hand = Some("it is of a login that has to be made by hand before".to_owned());
+    }
+    items
 }
 
 fn absent(name: &str) -> String {
@@ -97,7 +108,7 @@ fn login(row: Row<'_>, items: &mut Vec<Item>) -> Result<(), StepError> {
                 }
                 None => (
                     format!("CREATE LOGIN {quoted_name} WITH PASSWORD = N'?', {checks}"),
-                    Some("the hash of its password is shown to members of sysadmin and securityadmin alone"),
+                    Some("the hash of its password is shown to nobody without CONTROL SERVER"),
                 ),
             }
         }

@@ -201,6 +201,23 @@ async fn one_that_cannot_be_made_keeps_no_other_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_of_a_login_by_hand_is_by_hand() {
+    let (source, target) = (World::practice().await, World::practice().await);
+    let local =
+        source.one("master", "SELECT CAST(SERVERPROPERTY(N'MachineName') AS nvarchar(128)) AS name").await;
+    let local = format!("{}\\dba", local.as_str().unwrap());
+    let made = format!(
+        "CREATE LOGIN [{local}] FROM WINDOWS; ALTER SERVER ROLE sysadmin ADD MEMBER [{local}]; GRANT VIEW SERVER STATE TO [{local}]"
+    );
+    source.run("master", &made).await;
+    let saved = scripted(&source, &target).await;
+    let found = target.outputs(&RestoreObjects, from(&saved, json!({}))).await.unwrap();
+    assert_eq!(names(&found["by_hand"], "login"), [local.as_str()]);
+    assert_eq!(names(&found["by_hand"], "member"), [format!("{local} of sysadmin")]);
+    assert_eq!(names(&found["by_hand"], "permission"), [format!("GRANT VIEW SERVER STATE TO [{local}]")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_default_database_waits_for_its_database() {
     let (source, target) = (World::practice().await, World::practice().await);
     source.run("master", "CREATE DATABASE [Octopus]\nGO\nCREATE LOGIN [app] WITH PASSWORD = N'Pier-22x', DEFAULT_DATABASE = [Octopus]").await;
