@@ -518,7 +518,7 @@ mod tests {
             ]
         );
         let played = texts(json!({ "database": "X", "orphans": "list", "application": "o'app" }));
-        assert_eq!(played, ["EXECUTE AS LOGIN = N'o''app'", "SELECT USER_NAME() AS name"]);
+        assert_eq!(played, ["EXECUTE AS LOGIN = N'o''app'", "USE [X]", "SELECT USER_NAME() AS name"]);
         assert_eq!(touches(&Adopt, json!({ "database": "X" })).unwrap()[0].resource, "database X");
     }
 }

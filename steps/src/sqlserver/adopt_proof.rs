@@ -4,9 +4,12 @@ use drydock_step::StepError;
 use serde_json::{Value, json};
 
 use super::failure::Effect;
-use super::session::{Request, Session};
+use super::session::Request;
 use super::sql::{Identifier, quoted, table_in};
 use super::target::SqlServerConnection;
+
+/// As whom a session is in its database.
+const WHO: &str = "SELECT USER_NAME() AS name";
 
 /// The login of an application.
 pub(super) struct Application<'a> {
@@ -24,19 +27,27 @@ impl Application<'_> {
         if self.password.is_some() { "connection" } else { "impersonation" }
     }
 
-    /// The questions, in order.
-    pub(super) fn statements(&self, database: &Identifier) -> Vec<String> {
+    /// The statements, in order, each with what the login cannot do where it is refused.
+    fn questions(&self, database: &Identifier) -> Vec<(String, String)> {
         let mut all = Vec::new();
         if self.password.is_none() {
-            all.push(format!("EXECUTE AS LOGIN = {}", quoted(self.login)));
+            all.push((
+                format!("EXECUTE AS LOGIN = {}", quoted(self.login)),
+                "cannot be played in".to_owned(),
+            ));
+            all.push((format!("USE {}", database.bracketed()), "cannot enter".to_owned()));
         }
-        all.push("SELECT USER_NAME() AS name".to_owned());
-        all.extend(
-            self.reads
-                .iter()
-                .map(|table| format!("SELECT TOP (1) 1 AS one FROM {}", table_in(database, table))),
-        );
+        all.push((WHO.to_owned(), "cannot be asked who it is in".to_owned()));
+        all.extend(self.reads.iter().map(|table| {
+            let sql = format!("SELECT TOP (1) 1 AS one FROM {}", table_in(database, table));
+            (sql, format!("cannot read {table} in"))
+        }));
         all
+    }
+
+    /// The statements, in order.
+    pub(super) fn statements(&self, database: &Identifier) -> Vec<String> {
+        self.questions(database).into_iter().map(|(sql, _)| sql).collect()
     }
 }
 
@@ -63,31 +74,16 @@ pub(super) async fn proved(
     // A session of its own, for as long as this takes: who has put on another login is that login until it goes.
     let session = server.another(by, database.as_str()).await;
     let session = session.map_err(|error| failed(application, database, "is not let into", error))?;
-    let ask = async |sql: &str, doing: &str| {
-        let request = Request { rows: 1, ..Request::of(sql) };
-        let answer = session.answer(request).await;
-        answer
-            .map_err(|failure| failed(application, database, doing, failure.while_doing(sql, Effect::Reads)))
-    };
-    if application.password.is_none() {
-        ask(&format!("EXECUTE AS LOGIN = {}", quoted(application.login)), "cannot be played in").await?;
-        enter(&session, database)
-            .await
-            .map_err(|error| failed(application, database, "cannot enter", error))?;
+    let mut user = String::new();
+    for (sql, cannot) in application.questions(database) {
+        let answer = session.answer(Request { rows: 1, ..Request::of(&sql) }).await;
+        let answer = answer.map_err(|failure| {
+            failed(application, database, &cannot, failure.while_doing(&sql, Effect::Reads))
+        })?;
+        if sql == WHO {
+            user = answer.first()?.text("name")?.unwrap_or_default().to_owned();
+        }
     }
-    let answer = ask("SELECT USER_NAME() AS name", "cannot be asked who it is in").await?;
-    let user = answer.first()?.text("name")?.unwrap_or_default().to_owned();
-    for table in application.reads {
-        let sql = format!("SELECT TOP (1) 1 AS one FROM {}", table_in(database, table));
-        ask(&sql, &format!("cannot read {table} in")).await?;
-    }
-    Ok(
-        json!({ "login": application.login, "user": user, "by": application.way(), "reads": application.reads }),
-    )
-}
-
-async fn enter(session: &Session, database: &Identifier) -> Result<(), StepError> {
-    let sql = format!("USE {}", database.bracketed());
-    let entered = session.answer(Request::of(&sql)).await;
-    entered.map(|_| ()).map_err(|failure| failure.while_doing(&sql, Effect::Reads))
+    let (by, reads) = (application.way(), application.reads);
+    Ok(json!({ "login": application.login, "user": user, "by": by, "reads": reads }))
 }
