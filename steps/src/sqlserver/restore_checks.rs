@@ -356,6 +356,7 @@ mod tests {
     use crate::sqlserver::paths::PathStyle;
     use crate::sqlserver::restore_chain::GivenChain;
     use crate::sqlserver::restore_chain::tests::chain;
+    use crate::sqlserver::server::tests::on_windows;
 
     fn path(text: &str) -> ServerPath {
         ServerPath::parse(PathStyle::Windows, text).unwrap()
@@ -399,22 +400,6 @@ mod tests {
         assert_eq!(codes(Some(&existing())).len(), 1, "60 bytes of the old file become free");
     }
 
-    fn server() -> ServerFacts {
-        ServerFacts {
-            name: "sql01".into(),
-            version: "16.0.1".into(),
-            session_id: 51,
-            style: PathStyle::Windows,
-            data_path: None,
-            log_path: None,
-            is_sysadmin: true,
-            is_express: false,
-            is_standard: false,
-            offset_minutes: 0,
-            time_zone: None,
-        }
-    }
-
     #[test]
     fn what_only_a_larger_edition_has_is_told() {
         let mut told = chain();
@@ -423,7 +408,8 @@ mod tests {
         let given: GivenChain = serde_json::from_value(told).unwrap();
         let chain = given.needed(None).unwrap();
         let said = |version: &str, is_express: bool, is_standard: bool| {
-            let facts = ServerFacts { version: version.into(), is_express, is_standard, ..server() };
+            let facts =
+                ServerFacts { version: version.into(), is_express, is_standard, ..on_windows("sql01") };
             edition_finding(&chain.pieces, &facts).map(|finding| finding.message)
         };
         assert_eq!(said("16.0.1", false, false), None, "an Enterprise edition has everything");

@@ -161,22 +161,7 @@ mod tests {
     use crate::sqlserver::paths::PathStyle;
     use crate::sqlserver::restore_chain::GivenChain;
     use crate::sqlserver::restore_chain::tests::chain;
-
-    fn server(name: &str) -> ServerFacts {
-        ServerFacts {
-            name: name.into(),
-            version: "16.0.1".into(),
-            session_id: 51,
-            style: PathStyle::Windows,
-            data_path: None,
-            log_path: None,
-            is_sysadmin: true,
-            is_express: false,
-            is_standard: false,
-            offset_minutes: 0,
-            time_zone: None,
-        }
-    }
+    use crate::sqlserver::server::tests::on_windows;
 
     #[test]
     fn media_are_where_this_server_sees_them() {
@@ -184,7 +169,7 @@ mod tests {
         let mut piece = given.needed(None).unwrap().pieces.remove(0);
         let sees = Sees::parse(PathStyle::Windows, [("sql/", r"N:\sql")].into_iter()).unwrap();
         let found = |piece: &Piece, name: &str| -> Result<Vec<String>, String> {
-            let found = media_of(piece, &server(name), &sees).map_err(|error| error.code)?;
+            let found = media_of(piece, &on_windows(name), &sees).map_err(|error| error.code)?;
             Ok(found.iter().map(ToString::to_string).collect())
         };
         assert_eq!(found(&piece, "DRILL"), Ok(vec![r"N:\sql\a.bak".into()]));

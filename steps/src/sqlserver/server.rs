@@ -101,7 +101,7 @@ impl ServerFacts {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::borrow::Cow;
 
     use tiberius::ColumnData;
@@ -109,6 +109,23 @@ mod tests {
 
     use super::*;
     use crate::sqlserver::answer::{Answer, Column};
+
+    /// A server of 2022 on Windows.
+    pub(in crate::sqlserver) fn on_windows(name: &str) -> ServerFacts {
+        ServerFacts {
+            name: name.into(),
+            version: "16.0.1".into(),
+            session_id: 51,
+            style: PathStyle::Windows,
+            data_path: None,
+            log_path: None,
+            is_sysadmin: true,
+            is_express: false,
+            is_standard: false,
+            offset_minutes: 0,
+            time_zone: None,
+        }
+    }
 
     fn text(text: &'static str) -> ColumnData<'static> {
         ColumnData::String(Some(Cow::Borrowed(text)))

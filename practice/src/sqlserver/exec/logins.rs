@@ -231,48 +231,19 @@ fn shown(session: &Session, catalog: &Catalog) -> Vec<Login> {
 /// `sys.server_principals`.
 pub(super) fn principals(session: &Session) -> Vec<Row> {
     let catalog = session.instance.catalog();
-    let mut rows: Vec<Row> = FIXED
-        .iter()
-        .map(|(id, name)| {
-            let id_of = Value::Integer(*id);
-            let sid = blob(&[u8::try_from(*id).unwrap_or_default()]);
-            let at = date(session.now);
-            vec![
-                text(name),
-                id_of,
-                sid,
-                text("R"),
-                text("SERVER_ROLE"),
-                bit(false),
-                at.clone(),
-                at,
-                Value::Null,
-                Value::Null,
-                Value::Null,
-                Value::Integer(1),
-                bit(*name != "public"),
-            ]
-        })
-        .collect();
-    for role in &catalog.principals.roles {
-        let owner = catalog.principal_id(&role.owner).map_or(Value::Null, Value::Integer);
-        let sid = blob(&role.id.to_le_bytes());
-        let at = date(role.made);
-        rows.push(vec![
-            text(&role.name),
-            Value::Integer(role.id),
-            sid,
-            text("R"),
-            text("SERVER_ROLE"),
-            bit(false),
-            at.clone(),
-            at,
-            Value::Null,
-            Value::Null,
-            Value::Null,
-            owner,
-            bit(false),
-        ]);
+    let role = |(id, name): (i64, &str), sid: &[u8], made: Value, owner: Value, is_fixed: bool| {
+        let head = [text(name), Value::Integer(id), blob(sid), text("R"), text("SERVER_ROLE"), bit(false)];
+        let tail = [made.clone(), made, Value::Null, Value::Null, Value::Null, owner, bit(is_fixed)];
+        [&head[..], &tail[..]].concat()
+    };
+    let fixed = |(id, name): &(i64, &str)| {
+        let sid = [u8::try_from(*id).unwrap_or_default()];
+        role((*id, name), &sid, date(session.now), Value::Integer(1), *name != "public")
+    };
+    let mut rows: Vec<Row> = FIXED.iter().map(fixed).collect();
+    for own in &catalog.principals.roles {
+        let owner = catalog.principal_id(&own.owner).map_or(Value::Null, Value::Integer);
+        rows.push(role((own.id, &own.name), &own.id.to_le_bytes(), date(own.made), owner, false));
     }
     for login in shown(session, &catalog) {
         let (kind, kind_name) =
