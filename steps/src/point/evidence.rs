@@ -149,6 +149,7 @@ fn collection(
         points: given.points,
         snapshots,
         params: given.params.clone(),
+        config: given.config.clone(),
         payload_indexes: given.payload_indexes.clone(),
         aliases: given.aliases.clone(),
     }
@@ -169,6 +170,8 @@ fn fetched(given: &CollectionGiven, file: &SnapshotFile, all: &QdrantGiven) -> R
         node: file.node.clone(),
         peer_id: file.peer_id,
         shards: file.shards.clone(),
+        shard: file.shard,
+        shard_key: file.shard_key.clone(),
         name: file.name.clone(),
         artifact: artifact.clone(),
         started_at: file.started_at,

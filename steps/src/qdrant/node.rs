@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::answers::{About, Activity, Description, Envelope, Telemetry};
 use super::refusal::{lost, refused, unanswered};
-use super::requests::{self, Ask};
+use super::requests::{self, Ask, Whose};
 use crate::http_client::causes;
 
 /// The most of a JSON answer that is read, in bytes.
@@ -52,16 +52,16 @@ impl Node {
     }
 
     /// Removes a snapshot from the node; that it is not there is as good.
-    pub(super) async fn delete_snapshot(&self, collection: &str, snapshot: &str) -> Result<(), StepError> {
-        match self.ask::<bool>(&requests::delete_snapshot(collection, snapshot)).await {
+    pub(super) async fn delete_snapshot(&self, whose: Whose<'_>, snapshot: &str) -> Result<(), StepError> {
+        match self.ask::<bool>(&requests::delete_snapshot(whose, snapshot)).await {
             Err(error) if error.code == "qdrant.absent" => Ok(()),
             answer => answer.map(drop),
         }
     }
 
-    /// The collection's snapshots on this node; none where there is no such collection.
-    pub(super) async fn snapshots(&self, collection: &str) -> Result<Vec<Description>, StepError> {
-        match self.ask(&requests::snapshots(collection)).await {
+    /// The snapshots on this node; none where there is no such collection or shard.
+    pub(super) async fn snapshots(&self, whose: Whose<'_>) -> Result<Vec<Description>, StepError> {
+        match self.ask(&requests::snapshots(whose)).await {
             Err(error) if error.code == "qdrant.absent" => Ok(Vec::new()),
             answer => answer,
         }
@@ -81,7 +81,8 @@ impl Node {
     pub(super) async fn upload(&self, ask: &Ask, form: Form) -> Result<(), StepError> {
         let response = self.judged(ask, self.request(ask).multipart(form)).await?;
         let body = self.body(ask, response).await?;
-        self.read::<Envelope<bool>>(ask, &body).map(drop)
+        // `true`, or of a shard `null`.
+        self.read::<Envelope<Option<bool>>>(ask, &body).map(drop)
     }
 
     /// An answer whose body is still to be read.

@@ -114,6 +114,8 @@ impl World {
             node: node_name,
             peer_id: Some(node),
             shards,
+            shard: None,
+            shard_key: None,
             name,
             artifact,
             started_at,
@@ -129,6 +131,7 @@ impl World {
             points: Band::of(2000, 2003),
             snapshots: vec![self.snapshot(name, 0), self.snapshot(name, 1)],
             params: json!({"vectors": {"size": 128, "distance": "Cosine"}, "shard_number": 2}),
+            config: serde_json::Value::Null,
             payload_indexes: json!({"document": {"data_type": "keyword", "points": 2000}}),
             aliases: vec![format!("{name}_current")],
         }
