@@ -103,6 +103,7 @@ pages![
     "qdrant.absent",
     "qdrant.alias",
     "qdrant.answer",
+    "qdrant.archive",
     "qdrant.broken",
     "qdrant.busy",
     "qdrant.changed",

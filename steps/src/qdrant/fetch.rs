@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::archive::inspected;
 use super::download::download;
 use super::entry::{CollectionEntry, ENTRY, SnapshotEntry};
 use super::members::Member;
@@ -123,6 +124,9 @@ impl StepKind for Fetch {
         let (mut stored, mut left) = (Vec::new(), false);
         for snapshot in &mut entry.snapshots {
             snapshot.artifact = fetching.in_store(snapshot).await?;
+            if let Some(artifact) = &snapshot.artifact {
+                fetching.inspected(snapshot, artifact).await?;
+            }
             stored.extend(snapshot.artifact.as_ref().map(|artifact| artifact.path.clone()));
             let listed = fetching.member(snapshot)?.node.snapshots(whose(fetching.entry, snapshot)).await?;
             left |= listed.iter().any(|one| one.name == snapshot.name);
@@ -199,6 +203,7 @@ impl<'a> Fetching<'a> {
                 artifact
             }
         };
+        self.inspected(snapshot, &artifact).await?;
         let mut fetched = SnapshotEntry { artifact: Some(artifact), ..snapshot.clone() };
         if !self.keep {
             let node = &self.member(snapshot)?.node;
@@ -246,6 +251,17 @@ impl<'a> Fetching<'a> {
             }
             _ => Ok(artifact),
         }
+    }
+
+    /// Nothing, when the file holds what the node had. One that does not is taken out of the store again.
+    async fn inspected(&self, snapshot: &SnapshotEntry, artifact: &Artifact) -> Result<(), StepError> {
+        let found = inspected(self.store, artifact, snapshot, &self.entry.params).await;
+        if let Err(error) = &found
+            && error.code == "qdrant.archive"
+        {
+            self.store.delete(&artifact.path).await?;
+        }
+        found
     }
 
     /// The snapshot as it lies in the store, whole, where it does. What this step noted was hashed when it was written.

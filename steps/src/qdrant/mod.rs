@@ -19,6 +19,7 @@ mod notes;
 mod making;
 pub mod snapshot;
 mod download;
+mod archive;
 pub mod fetch;
 mod settle;
 mod frame;

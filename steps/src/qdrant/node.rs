@@ -25,6 +25,8 @@ const PAUSES: [Duration; 3] =
 pub(super) struct Node {
     /// As the environment gives it, without a slash at its end.
     pub(super) url: String,
+    /// What requests are sent to, where that is another name of the same.
+    base: String,
     client: Client,
     /// How long a request may take that is not [`Ask::long`], and how long a download may bring nothing.
     pub(super) timeout: Duration,
@@ -32,7 +34,14 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(url: &str, client: Client, timeout: Duration) -> Self {
-        Self { url: url.trim_end_matches('/').to_owned(), client, timeout }
+        let url = url.trim_end_matches('/').to_owned();
+        Self { base: url.clone(), url, client, timeout }
+    }
+
+    /// The same node, asked under another name that its client knows the address of.
+    #[must_use]
+    pub(super) fn asked_as(self, base: &str) -> Self {
+        Self { base: base.trim_end_matches('/').to_owned(), ..self }
     }
 
     /// The result that a request is answered with.
@@ -126,7 +135,7 @@ impl Node {
     }
 
     fn request(&self, ask: &Ask) -> RequestBuilder {
-        self.client.request(ask.method.clone(), format!("{}{}", self.url, ask.path))
+        self.client.request(ask.method.clone(), format!("{}{}", self.base, ask.path))
     }
 
     async fn judged(&self, ask: &Ask, request: RequestBuilder) -> Result<Response, StepError> {
