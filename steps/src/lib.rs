@@ -58,5 +58,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(qdrant::recover::Recover);
     registry.kind(qdrant::count::Count);
     registry.kind(qdrant::query::Query);
+    registry.kind(qdrant::sample::Sample);
+    registry.kind(qdrant::recall::Recall);
     registry.target(qdrant::target::QdrantTarget);
 }

@@ -100,6 +100,9 @@ pub(super) struct LocalShard {
     /// About so many.
     pub(super) points_count: u64,
     pub(super) state: String,
+    /// Where the collection has shard keys of its own.
+    #[serde(default)]
+    pub(super) shard_key: Option<Value>,
 }
 
 /// A shard on another node.
@@ -138,6 +141,9 @@ pub(super) struct Record {
     pub(super) id: Value,
     #[serde(default)]
     pub(super) payload: Option<Map<String, Value>>,
+    /// Its vector, or by their names its vectors, where they were asked for.
+    #[serde(default)]
+    pub(super) vector: Option<Value>,
 }
 
 /// `POST …/points/query`.

@@ -10,3 +10,4 @@ mod fetch;
 mod recover;
 mod resume;
 mod reads;
+mod recall;
