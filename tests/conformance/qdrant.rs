@@ -9,6 +9,7 @@ cases! {
     recover_under_a_new_name
     recover_over_a_collection
     recover_in_place
+    sample
 }
 
 fn snapshots_of_two_collections() -> Case {
@@ -58,6 +59,19 @@ steps:
     foreach: steps.made.outputs.collections
     key: item.collection
     with: { snapshot: \"{{ item }}\", to: backups }
+",
+    )
+}
+
+fn sample() -> Case {
+    Case::on_servers(
+        "qdrant.sample",
+        Seen::Store("qdrant/agent_aa", ".sample.json"),
+        Acting::Held(&[("POST */points/scroll", 1), ("POST */points/query", 3)]),
+        "
+targets: { vectors: qdrant, backups: artifacts }
+steps:
+  step: { uses: qdrant.sample, target: vectors, with: { collection: agent_aa, to: backups } }
 ",
     )
 }

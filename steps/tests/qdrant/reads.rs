@@ -84,16 +84,16 @@ async fn what_was_to_be_found_is_found_or_the_step_fails() {
     let error = refused(
         found(json!({ "expect": [30, 7] })).await,
         "qdrant.unexpected",
-        "the search in q4 did not find what was expected: 7 is not among the hits. It found 30 (30.0), 29 (29.0), 28 (28.0)",
+        "the search in q4 did not find what was expected: 7 is not among the hits. It found 30 (30), 29 (29), 28 (28)",
     );
     assert!(error.help.unwrap().starts_with("`exact: true` shows whether the data or the index is at fault"));
     let error = refused(
         found(json!({ "expect": [28], "min_score": 29, "exact": true })).await,
         "qdrant.unexpected",
-        "28 has a score of 28.0, which was to be at least 29",
+        "28 has a score of 28, which was to be at least 29",
     );
     assert!(error.help.unwrap().starts_with("the search was exact"));
-    let words = "the best, 30 has a score of 30.0, which was to be at least 30.5";
+    let words = "the best, 30 has a score of 30, which was to be at least 30.5";
     refused(found(json!({ "min_score": 30.5 })).await, "qdrant.unexpected", words);
     let nothing = json!({ "must": [{ "key": "n", "range": { "gt": 100 } }] });
     let words = "nothing was found. It found nothing";
@@ -124,7 +124,7 @@ async fn where_a_score_is_a_distance_less_is_nearer() {
     let searching =
         |score: f64| json!({ "collection": "q5", "vector": [4, 0], "limit": 2, "min_score": score });
     run(&Query, &host, &searching(1.0)).await.unwrap();
-    let words = "4 has a score of 1.0, which was to be at most 0.5";
+    let words = "4 has a score of 1, which was to be at most 0.5";
     refused(run(&Query, &host, &searching(0.5)).await, "qdrant.unexpected", words);
 }
 

@@ -131,6 +131,7 @@ impl World {
             params: json!({"vectors": {"size": 128, "distance": "Cosine"}, "shard_number": 2}),
             payload_indexes: json!({"document": {"data_type": "keyword", "points": 2000}}),
             aliases: vec![format!("{name}_current")],
+            samples: Vec::new(),
         }
     }
 
