@@ -10,6 +10,7 @@ cases! {
     recover_over_a_collection
     recover_in_place
     sample
+    prune
 }
 
 fn snapshots_of_two_collections() -> Case {
@@ -72,6 +73,24 @@ fn sample() -> Case {
 targets: { vectors: qdrant, backups: artifacts }
 steps:
   step: { uses: qdrant.sample, target: vectors, with: { collection: agent_aa, to: backups } }
+",
+    )
+}
+
+fn prune() -> Case {
+    Case::on_servers(
+        "qdrant.prune",
+        Seen::Ledger,
+        Acting::Held(&[("DELETE */agent_aa/snapshots/*", 1), ("DELETE */agent_bb/snapshots/*", 1)]),
+        "
+targets: { vectors: qdrant, backups: artifacts }
+steps:
+  made: { uses: qdrant.snapshot, target: vectors }
+  step:
+    uses: qdrant.prune
+    target: vectors
+    needs: [made]
+    with: { from: backups, keep_for: 0s, keep_last: 0, unknown: remove }
 ",
     )
 }

@@ -121,6 +121,16 @@ pub(super) struct Description {
     pub(super) checksum: Option<String>,
 }
 
+/// The same with its age.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct DatedDescription {
+    #[serde(flatten)]
+    pub(super) description: Description,
+    /// UTC without a zone, `2026-11-22T06:46:31`.
+    #[serde(default)]
+    pub(super) creation_time: Option<String>,
+}
+
 /// `POST …/points/count`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Count {

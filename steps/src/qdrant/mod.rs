@@ -31,3 +31,7 @@ mod sample_nearest;
 mod sample_choice;
 pub mod sample;
 pub mod recall;
+mod prune_listing;
+mod prune_points;
+mod prune_verdict;
+pub mod prune;

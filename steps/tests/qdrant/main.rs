@@ -11,3 +11,4 @@ mod recover;
 mod resume;
 mod reads;
 mod recall;
+mod prune;
