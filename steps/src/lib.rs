@@ -6,6 +6,7 @@ pub mod word;
 pub mod said_effect;
 pub mod size;
 pub mod rehash;
+pub mod points_layout;
 pub mod http_client;
 pub mod flow;
 pub mod process;
@@ -58,5 +59,8 @@ pub fn register(registry: &mut Registry) {
     registry.kind(qdrant::recover::Recover);
     registry.kind(qdrant::count::Count);
     registry.kind(qdrant::query::Query);
+    registry.kind(qdrant::sample::Sample);
+    registry.kind(qdrant::recall::Recall);
+    registry.kind(qdrant::prune::Prune);
     registry.target(qdrant::target::QdrantTarget);
 }

@@ -9,6 +9,8 @@ cases! {
     recover_under_a_new_name
     recover_over_a_collection
     recover_in_place
+    sample
+    prune
 }
 
 fn snapshots_of_two_collections() -> Case {
@@ -58,6 +60,37 @@ steps:
     foreach: steps.made.outputs.collections
     key: item.collection
     with: { snapshot: \"{{ item }}\", to: backups }
+",
+    )
+}
+
+fn sample() -> Case {
+    Case::on_servers(
+        "qdrant.sample",
+        Seen::Store("qdrant/agent_aa", ".sample.json"),
+        Acting::Held(&[("POST */points/scroll", 1), ("POST */points/query", 3)]),
+        "
+targets: { vectors: qdrant, backups: artifacts }
+steps:
+  step: { uses: qdrant.sample, target: vectors, with: { collection: agent_aa, to: backups } }
+",
+    )
+}
+
+fn prune() -> Case {
+    Case::on_servers(
+        "qdrant.prune",
+        Seen::Ledger,
+        Acting::Held(&[("DELETE */agent_aa/snapshots/*", 1), ("DELETE */agent_bb/snapshots/*", 1)]),
+        "
+targets: { vectors: qdrant, backups: artifacts }
+steps:
+  made: { uses: qdrant.snapshot, target: vectors }
+  step:
+    uses: qdrant.prune
+    target: vectors
+    needs: [made]
+    with: { from: backups, keep_for: 0s, keep_last: 0, unknown: remove }
 ",
     )
 }

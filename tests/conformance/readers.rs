@@ -35,7 +35,9 @@ steps:
   point_select: { uses: point.select, target: backups, needs: [artifact_verify, seal], with: { to: "{{ steps.seal.outputs.id }}" } }
   qdrant_count: { uses: qdrant.count, target: vectors, needs: [point_select], with: { collection: agent_aa } }
   qdrant_query: { uses: qdrant.query, target: vectors, needs: [qdrant_count], with: { collection: agent_aa, point: 1, limit: 1 } }
-  flow_fail: { uses: flow.fail, needs: [qdrant_query], on_failure: ignore, with: { message: as planned } }
+  sampled: { uses: qdrant.sample, target: vectors, with: { collection: agent_aa, to: backups } }
+  qdrant_recall: { uses: qdrant.recall, target: vectors, needs: [qdrant_query, sampled], with: { collection: agent_aa, from: backups, samples: ["{{ steps.sampled.outputs }}"] } }
+  flow_fail: { uses: flow.fail, needs: [qdrant_recall], on_failure: ignore, with: { message: as planned } }
 "#;
 
 /// The steps of kinds that read, in their order, each with its kind.

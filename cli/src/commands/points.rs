@@ -345,6 +345,16 @@ fn collection_page(part: &CollectionPart, claims: &[ProvedClaim]) -> String {
             artifact.sha256
         ));
     }
+    for sample in &part.samples {
+        let using = sample.using.as_ref().map_or(String::new(), |name| format!(" by {name}"));
+        text.push_str(&format!(
+            "      {}  {}  {} searches{using}, recall {}\n",
+            sample.artifact.path,
+            bytes(sample.artifact.size),
+            sample.sampled,
+            sample.recall
+        ));
+    }
     text + &proofs(&part.collection, claims)
 }
 

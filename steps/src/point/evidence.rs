@@ -30,8 +30,12 @@ impl Given<'_> {
                 .flat_map(|one| one.snapshots.iter().map(move |file| (one, file)));
             files.filter_map(|(one, file)| Some(given.fetched(&one.collection, file)?.path.as_str()))
         });
+        let samples = self.qdrant.iter().flat_map(|given| {
+            let collections = given.snapshot.collections.iter();
+            collections.flat_map(|one| given.sampled(&one.collection)).map(|part| part.artifact.path.as_str())
+        });
         let certificates = self.certificates.iter().flat_map(|given| &given.artifacts);
-        backups.chain(certificates).map(String::as_str).chain(snapshots).collect()
+        backups.chain(certificates).map(String::as_str).chain(snapshots).chain(samples).collect()
     }
 
     /// The point once marked.
@@ -152,6 +156,7 @@ fn collection(
         config: given.config.clone(),
         payload_indexes: given.payload_indexes.clone(),
         aliases: given.aliases.clone(),
+        samples: all.sampled(&given.collection).cloned().collect(),
     }
 }
 

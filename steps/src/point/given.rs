@@ -5,7 +5,7 @@ use drydock_recovery::Time;
 use drydock_recovery::backup::Backup;
 use drydock_recovery::guid::Guid;
 use drydock_recovery::lsn::Lsn;
-use drydock_recovery::manifest::{Artifact, Band, MarkName, PointId, RowCount, ServerPart};
+use drydock_recovery::manifest::{Artifact, Band, MarkName, PointId, RowCount, SamplePart, ServerPart};
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value;
@@ -71,6 +71,9 @@ pub struct QdrantGiven {
     pub(super) snapshot: SnapshotGiven,
     /// The outputs of the `foreach` of `qdrant.fetch`.
     pub(super) fetched: Vec<Fetched>,
+    /// The outputs of `qdrant.sample`, of each instance of a `foreach` or of a step.
+    #[serde(default)]
+    pub(super) samples: Vec<SampledGiven>,
 }
 
 /// The outputs of `qdrant.snapshot`.
@@ -136,6 +139,29 @@ pub(super) struct FetchedCollection {
     pub(super) snapshots: Vec<SnapshotFile>,
 }
 
+/// What one `qdrant.sample` gave: in a `foreach`, or by itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "the outputs of `qdrant.sample`, or an instance of its `foreach`")]
+pub(super) enum SampledGiven {
+    /// The outputs.
+    Step(SampledCollection),
+    /// An instance; without outputs where it failed.
+    Instance {
+        #[serde(rename = "key")]
+        _key: Value,
+        #[serde(default)]
+        outputs: Option<SampledCollection>,
+    },
+}
+
+/// The outputs of `qdrant.sample`, as far as a manifest has them.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct SampledCollection {
+    pub(super) collection: String,
+    #[serde(flatten)]
+    pub(super) part: SamplePart,
+}
+
 impl CollectionGiven {
     /// Ids of all its shards.
     pub(super) fn shard_ids(&self) -> Vec<u32> {
@@ -145,6 +171,15 @@ impl CollectionGiven {
 }
 
 impl QdrantGiven {
+    /// What was sampled of a collection.
+    pub(super) fn sampled(&self, collection: &str) -> impl Iterator<Item = &SamplePart> {
+        let outputs = self.samples.iter().filter_map(|given| match given {
+            SampledGiven::Step(outputs) => Some(outputs),
+            SampledGiven::Instance { outputs, .. } => outputs.as_ref(),
+        });
+        outputs.filter(move |one| one.collection == collection).map(|one| &one.part)
+    }
+
     /// What was fetched of a snapshot, where it was.
     pub(super) fn fetched(&self, collection: &str, snapshot: &SnapshotFile) -> Option<&Artifact> {
         let outputs = self.fetched.iter().filter_map(|one| one.outputs.as_ref());

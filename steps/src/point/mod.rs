@@ -1,7 +1,8 @@
 //! Recovery points: opened, sealed with everything proved, chosen for a restore, and what was restored brought into agreement. The
 //! catalogue of a store is read from its files alone.
 
-pub mod layout;
+pub use crate::points_layout as layout;
+
 pub mod catalogue;
 mod moment;
 pub mod open;

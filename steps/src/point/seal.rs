@@ -32,7 +32,7 @@ inputs! {
         sqlserver: IndexMap<String, Vec<BackupGiven>> = known(Shape::Map(&Shape::List(&Shape::Map(&Shape::Any)))),
         /// The outputs of the `sqlserver.certificate` steps that saved what encrypts these backups.
         certificates: Vec<CertificateGiven> = maybe(Shape::List(&Shape::Map(&Shape::Any))).or("[]"),
-        /// The outputs of `qdrant.snapshot`, and of the `foreach` of `qdrant.fetch`.
+        /// The outputs of `qdrant.snapshot`, and of the `foreach` of `qdrant.fetch` and `qdrant.sample`.
         qdrant: Option<QdrantGiven> = maybe(Shape::Record(QDRANT)),
         /// The target that holds the truth: it is asked to read every backup.
         truth: String = known(Shape::Text),
@@ -48,6 +48,11 @@ inputs! {
 const QDRANT: &[Field] = &[
     Field::required("snapshot", Shape::Map(&Shape::Any), "The outputs of `qdrant.snapshot`."),
     Field::required("fetched", Shape::List(&Shape::Any), "The outputs of the `foreach` of `qdrant.fetch`."),
+    Field::optional(
+        "samples",
+        Shape::List(&Shape::Any),
+        "The outputs of the `foreach` of `qdrant.sample`, or a list with the outputs of such steps.",
+    ),
 ];
 
 const OUTPUTS: Shape = Shape::Record(&[
@@ -332,12 +337,12 @@ impl StepKind for Seal {
 const EXAMPLE: &str = r#"seal:
   uses: point.seal
   target: backups
-  needs: [full, open, snapshot, mark, log, fetch]
+  needs: [full, open, snapshot, mark, log, fetch, sample]
   with:
     point: "{{ steps.open.outputs }}"
     mark: "{{ steps.mark.outputs }}"
     sqlserver: { octopus: ["{{ steps.full.outputs }}", "{{ steps.log.outputs }}"] }
-    qdrant: { snapshot: "{{ steps.snapshot.outputs }}", fetched: "{{ steps.fetch.outputs }}" }
+    qdrant: { snapshot: "{{ steps.snapshot.outputs }}", fetched: "{{ steps.fetch.outputs }}", samples: "{{ steps.sample.outputs }}" }
     truth: sql
     derived: vectors
     skew: 2m

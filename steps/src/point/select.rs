@@ -24,6 +24,20 @@ inputs! {
     }
 }
 
+const SAMPLE: Shape = Shape::Record(&[
+    Field::optional("using", Shape::Text, "The name of the vector that was searched by, where it has one."),
+    Field::required("sampled", Shape::Integer, "How many points were searched around."),
+    Field::required("k", Shape::Integer, "How many others were looked for around each."),
+    Field::required("recall", Shape::Number, "The share of the true neighbours that the index found then."),
+    Field::required("artifact", ARTIFACT, "Where the sample lies in the store."),
+]);
+
+const ARTIFACT: Shape = Shape::Record(&[
+    Field::required("path", Shape::Text, "Its path in the store."),
+    Field::required("size", Shape::Integer, "Its length in bytes."),
+    Field::required("sha256", Shape::Text, "The SHA-256 of its bytes."),
+]);
+
 const COLLECTION: Shape = Shape::Record(&[
     Field::required("collection", Shape::Text, "Its name."),
     Field::required("points", Shape::Band, "How many points it had."),
@@ -35,6 +49,11 @@ const COLLECTION: Shape = Shape::Record(&[
     Field::required("params", Shape::Any, "The collection's parameters."),
     Field::required("payload_indexes", Shape::Any, "Its payload indexes."),
     Field::required("aliases", Shape::List(&Shape::Text), "Its aliases."),
+    Field::required(
+        "samples",
+        Shape::List(&SAMPLE),
+        "What was sampled of it, as `qdrant.recall` takes it; none where the backup took none.",
+    ),
 ]);
 
 const CHAIN: Shape = Shape::Record(&[
@@ -112,6 +131,8 @@ fn outputs(selection: &Selection) -> Value {
     let collections = outputs.pointer_mut("/qdrant/collections").and_then(Value::as_array_mut);
     for collection in collections.into_iter().flatten().filter_map(Value::as_object_mut) {
         collection.shift_remove("skew_s");
+        // A manifest leaves it out where there is none, and a plan may name it in any case.
+        collection.entry("samples").or_insert_with(|| Value::Array(Vec::new()));
     }
     let skews = selection.qdrant.collections.iter().map(|part| part.skew_s);
     outputs["skew_s"] = skews.max_by(f64::total_cmp).into();

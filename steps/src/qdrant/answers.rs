@@ -95,6 +95,7 @@ pub(super) struct LocalShard {
     /// About so many.
     pub(super) points_count: u64,
     pub(super) state: String,
+    /// Where the collection has shard keys of its own.
     #[serde(default)]
     pub(super) shard_key: Option<Value>,
 }
@@ -117,6 +118,16 @@ pub(super) struct Description {
     pub(super) checksum: Option<String>,
 }
 
+/// The same with its age.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct DatedDescription {
+    #[serde(flatten)]
+    pub(super) description: Description,
+    /// UTC without a zone, `2026-11-22T06:46:31`.
+    #[serde(default)]
+    pub(super) creation_time: Option<String>,
+}
+
 /// `POST …/points/count`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Count {
@@ -137,6 +148,9 @@ pub(super) struct Record {
     pub(super) id: Value,
     #[serde(default)]
     pub(super) payload: Option<Map<String, Value>>,
+    /// Its vector, or by their names its vectors, where they were asked for.
+    #[serde(default)]
+    pub(super) vector: Option<Value>,
 }
 
 /// `POST …/points/query`.

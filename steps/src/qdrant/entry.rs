@@ -107,6 +107,11 @@ pub(super) const ENTRY_FIELDS: &[Field] = &[
     Field::optional("shards", Shape::List(&Shape::Integer), "Ids of all its shards."),
     Field::optional("transfers", Shape::Integer, "How many shards were being moved; always 0."),
     Field::required("snapshots", Shape::List(&SNAPSHOT), "A snapshot of each node, or of each shard."),
+    Field::optional(
+        "samples",
+        Shape::List(&Shape::Any),
+        "What `qdrant.sample` stored of it, where it comes from a point.",
+    ),
 ];
 
 /// The shape of a [`CollectionEntry`].

@@ -60,7 +60,7 @@ impl Ask {
 }
 
 /// A name as a part of a path.
-fn part(name: &str) -> String {
+pub(super) fn part(name: &str) -> String {
     utf8_percent_encode(name, PART).to_string()
 }
 
@@ -213,16 +213,64 @@ pub(super) fn scroll(collection: &str, fields: &[String], offset: Option<&Value>
     reading_post(collection, "scroll", body)
 }
 
-pub(super) fn query(collection: &str, query: &Value, limit: u64, filter: Option<&Value>) -> Ask {
-    let mut body = json!({ "query": query, "limit": limit, "with_payload": true });
-    if let Some(filter) = filter {
+/// A search for what is nearest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Search<'a> {
+    /// A vector, or the id of a point.
+    pub(super) near: &'a Value,
+    pub(super) limit: u64,
+    pub(super) filter: Option<&'a Value>,
+    /// The vector's name, where the collection's have names.
+    pub(super) using: Option<&'a str>,
+    /// Compare every point, without an index and without quantized vectors.
+    pub(super) exact: bool,
+    pub(super) with_payload: bool,
+}
+
+pub(super) fn search(collection: &str, search: &Search<'_>) -> Ask {
+    let mut body =
+        json!({ "query": search.near, "limit": search.limit, "with_payload": search.with_payload });
+    if let Some(filter) = search.filter {
         body["filter"] = filter.clone();
     }
-    reading_post(collection, "query", body)
+    if let Some(using) = search.using {
+        body["using"] = json!(using);
+    }
+    if search.exact {
+        body["params"] = json!({ "exact": true });
+    }
+    let ask = reading_post(collection, "query", body);
+    // To compare every point takes as long as there are many.
+    if search.exact { ask.long() } else { ask }
 }
 
 fn reading_post(collection: &str, what: &str, body: Value) -> Ask {
     Ask::new(Method::POST, of(collection, &format!("/points/{what}")), Twice::Reads).with(body)
+}
+
+/// The number of points under one shard key.
+pub(super) fn count_of_key(collection: &str, key: &Value) -> Ask {
+    reading_post(collection, "count", json!({ "exact": true, "shard_key": key })).long()
+}
+
+/// Ids alone, from `offset` on; only of points with this vector, where one is named.
+pub(super) fn ids(collection: &str, with: Option<&str>, offset: Option<&Value>, limit: usize) -> Ask {
+    let mut ask = scroll(collection, &[], offset, limit);
+    if let (Some(body), Some(name)) = (&mut ask.body, with) {
+        body["filter"] = json!({ "must": [{ "has_vector": name }] });
+    }
+    ask
+}
+
+/// These points, with the vector of this name or the one without, or without any.
+pub(super) fn points(collection: &str, ids: &[Value], vector: Option<Option<&str>>) -> Ask {
+    let vector = match vector {
+        Some(Some(name)) => json!([name]),
+        Some(None) => json!(true),
+        None => json!(false),
+    };
+    let body = json!({ "ids": ids, "with_payload": false, "with_vector": vector });
+    Ask::new(Method::POST, of(collection, "/points"), Twice::Reads).with(body)
 }
 
 pub(super) fn delete_points(collection: &str, ids: &[Value]) -> Ask {

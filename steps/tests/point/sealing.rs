@@ -28,6 +28,31 @@ async fn a_good_night_is_sealed_with_every_proof() {
     assert_eq!((&*manifest.versions["sql"], &*manifest.versions["vectors"]), ("16.0.4135.4", "1.17.1"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_sampled_belongs_to_the_point() {
+    let world = World::new().await;
+    let mut night = world.with_sample(world.night().await).await;
+    let outputs = world.outputs(&Seal, night.clone()).await;
+    let manifest = Manifest::parse(&world.read(outputs["manifest"].as_str().unwrap()).await).unwrap();
+    let paths: Vec<&str> = manifest.artifacts().map(|(_, artifact)| artifact.path.as_str()).collect();
+    assert!(paths.iter().any(|path| path.ends_with("/qdrant/agent_a.sample.json")), "{paths:?}");
+    let qdrant = manifest.qdrant.unwrap();
+    let sample = &qdrant.collections[0].samples[0];
+    assert_eq!((sample.sampled, sample.k, sample.recall), (2, 10, 1.0));
+    assert!(qdrant.collections[1].samples.is_empty());
+
+    // The outputs of a step are taken as well as those of an instance; anything else is refused and not passed over.
+    let world = World::new().await;
+    night = world.with_sample(world.night().await).await;
+    night["qdrant"]["samples"] = json!([night["qdrant"]["samples"][0]["outputs"]]);
+    let outputs = world.outputs(&Seal, night.clone()).await;
+    let manifest = Manifest::parse(&world.read(outputs["manifest"].as_str().unwrap()).await).unwrap();
+    assert_eq!(manifest.qdrant.unwrap().collections[0].samples.len(), 1);
+    night["qdrant"]["samples"] = json!([{"collection": "agent_a"}]);
+    let error = world.error(&Seal, night).await;
+    assert!(error.code == "input" && error.message.contains("the outputs of `qdrant.sample`"), "{error}");
+}
+
 /// What is said when something about a night is wrong.
 async fn refused(spoil: impl AsyncFnOnce(&World, &mut Value)) -> StepError {
     let world = World::new().await;
@@ -175,6 +200,12 @@ async fn every_file_is_read_back() {
     unproved("artifacts_rehashed", "agent_b-1.snapshot was not read back", async |world, night| {
         let path = night["qdrant"]["fetched"][1]["outputs"]["snapshots"][0]["artifact"]["path"].clone();
         assert!(world.files().delete(path.as_str().unwrap()).await.unwrap());
+    })
+    .await;
+    unproved("artifacts_rehashed", "agent_a.sample.json was stored as 17 bytes", async |world, night| {
+        *night = world.with_sample(night.clone()).await;
+        let path = night["qdrant"]["samples"][0]["outputs"]["artifact"]["path"].clone();
+        world.put(path.as_str().unwrap(), "what was looked for").await;
     })
     .await;
     unproved("artifacts_rehashed", "of http://qdrant-0:6333 was not fetched", async |_, night| {

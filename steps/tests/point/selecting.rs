@@ -37,6 +37,22 @@ async fn a_restore_is_given_chains_and_snapshots() {
     assert_eq!(world.asked(&Select, json!({"to": "end"})).await, Reconciled::NotDone);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_restore_is_given_what_was_sampled() {
+    let world = World::new().await;
+    let night = world.with_sample(world.night().await).await;
+    world.outputs(&Seal, night.clone()).await;
+    let chosen = world.outputs(&Select, json!({"to": "end"})).await;
+    let collections = chosen["qdrant"]["collections"].as_array().unwrap();
+    let artifact = &night["qdrant"]["samples"][0]["outputs"]["artifact"];
+    assert_eq!(&collections[0]["samples"][0]["artifact"], artifact);
+    assert_eq!(collections[1]["samples"], json!([]), "none was taken, and a plan may name it");
+    // A restore needs none of it: a point without it is no worse.
+    assert!(world.files().delete(artifact["path"].as_str().unwrap()).await.unwrap());
+    let again = world.outputs(&Select, json!({"to": "end"})).await;
+    assert_eq!(again["id"], chosen["id"]);
+}
+
 /// With one sealed point in the store, what is said to `to`.
 async fn check(to: &str, code: &str, words: &str) {
     let world = World::new().await;

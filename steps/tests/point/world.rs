@@ -154,6 +154,18 @@ impl World {
         })
     }
 
+    /// A night with a sample of the first collection, as the instance of a `foreach`.
+    pub(crate) async fn with_sample(&self, mut night: Value) -> Value {
+        let path = format!("{}/qdrant/agent_a.sample.json", night["point"]["prefix"].as_str().unwrap());
+        let artifact = self.put(&path, "what was searched").await;
+        let outputs = json!({
+            "collection": "agent_a", "points": 2, "sampled": 2, "k": 10, "recall": 1.0, "artifact": artifact,
+        });
+        let instance = json!({"key": "agent_a", "item": {}, "status": "succeeded", "outputs": outputs});
+        night["qdrant"]["samples"] = json!([instance, {"key": "agent_b", "item": {}, "status": "failed"}]);
+        night
+    }
+
     /// A sealed point; the seal's outputs.
     pub(crate) async fn point(&self) -> Value {
         let night = self.night().await;

@@ -20,7 +20,7 @@ pub(crate) fn fetching(snapshot: &Value) -> Value {
     json!({ "snapshot": snapshot, "to": "backups", "prefix": "points/p1/qdrant" })
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

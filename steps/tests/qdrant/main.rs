@@ -10,3 +10,5 @@ mod fetch;
 mod recover;
 mod resume;
 mod reads;
+mod recall;
+mod prune;

@@ -58,6 +58,126 @@ async fn the_nearest_points_are_found() {
 }
 
 #[tokio::test]
+async fn what_was_to_be_found_is_found_or_the_step_fails() {
+    let Some(world) = World::start(1).await else { return };
+    world.fill("q4", 30, 1).await;
+    let host = world.host().await;
+    let searching = |more: Value| {
+        let mut with = json!({ "collection": "q4", "vector": [1, 0], "limit": 3 });
+        with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        with
+    };
+    let found = |more: Value| {
+        let with = searching(more);
+        let host = &host;
+        async move { run(&Query, host, &with).await }
+    };
+    for more in [
+        json!({ "expect": [28, 30] }),
+        json!({ "expect": [30], "min_score": 30 }),
+        json!({ "min_score": 29.5 }),
+        json!({ "expect": [29], "exact": true }),
+    ] {
+        let hits = found(more.clone()).await.unwrap();
+        assert_eq!(hits["hits"].as_array().unwrap().len(), 3, "{more}");
+    }
+    let error = refused(
+        found(json!({ "expect": [30, 7] })).await,
+        "qdrant.unexpected",
+        "the search in q4 did not find what was expected: 7 is not among the hits. It found 30 (30), 29 (29), 28 (28)",
+    );
+    assert!(error.help.unwrap().starts_with("`exact: true` shows whether the data or the index is at fault"));
+    let error = refused(
+        found(json!({ "expect": [28], "min_score": 29, "exact": true })).await,
+        "qdrant.unexpected",
+        "28 has a score of 28, which was to be at least 29",
+    );
+    assert!(error.help.unwrap().starts_with("the search was exact"));
+    let words = "the best, 30 has a score of 30, which was to be at least 30.5";
+    refused(found(json!({ "min_score": 30.5 })).await, "qdrant.unexpected", words);
+    let nothing = json!({ "must": [{ "key": "n", "range": { "gt": 100 } }] });
+    let words = "nothing was found. It found nothing";
+    refused(found(json!({ "min_score": 1, "filter": nothing })).await, "qdrant.unexpected", words);
+    let shown =
+        actions(&Query, searching(json!({ "min_score": 1, "exact": true, "using": "text" }))).unwrap();
+    let lines: Vec<_> = shown.iter().map(|action| action.text.as_str()).collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /collections/q4",
+            concat!(
+                r#"POST /collections/q4/points/query {"query":[1.0,0.0],"limit":3,"with_payload":true,"#,
+                r#""using":"text","params":{"exact":true}}"#
+            ),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn where_a_score_is_a_distance_less_is_nearer() {
+    let Some(world) = World::start(1).await else { return };
+    world.done("DELETE /collections/q5", None).await;
+    let config = json!({ "vectors": { "size": 2, "distance": "Euclid" } });
+    world.done("PUT /collections/q5", Some(config)).await;
+    world.upsert("q5", 1..=10).await;
+    let host = world.host().await;
+    let searching =
+        |score: f64| json!({ "collection": "q5", "vector": [4, 0], "limit": 2, "min_score": score });
+    run(&Query, &host, &searching(1.0)).await.unwrap();
+    let words = "4 has a score of 1, which was to be at most 0.5";
+    refused(run(&Query, &host, &searching(0.5)).await, "qdrant.unexpected", words);
+}
+
+#[tokio::test]
+async fn each_node_tells_what_it_holds() {
+    let Some(world) = World::start(2).await else { return };
+    world.fill("q6", 100, 2).await;
+    let host = world.host().await;
+    let counted = run(&Count, &host, &json!({ "collection": "q6", "per_node": true })).await.unwrap();
+    let nodes = counted["nodes"].as_array().unwrap();
+    assert_eq!((&counted["points"], nodes.len(), &counted["shard_keys"]), (&json!(100), 2, &Value::Null));
+    let mut shards = Vec::new();
+    let mut points = 0;
+    for (node, url) in nodes.iter().zip(&world.urls) {
+        assert_eq!(node["node"], json!(url));
+        assert!(node["peer_id"].is_u64());
+        points += node["points"].as_u64().unwrap();
+        for shard in node["shards"].as_array().unwrap() {
+            assert_eq!(shard["state"], "Active");
+            shards.push(shard["id"].as_u64().unwrap());
+        }
+    }
+    shards.sort_unstable();
+    assert_eq!((shards, points), (vec![0, 1], 100));
+    let both = json!({ "collection": "q6", "per_node": true, "filter": {} });
+    let shown = actions(&Count, json!({ "collection": "q6", "per_node": true })).unwrap();
+    assert_eq!(shown[1].text, "GET /collections/q6/cluster on every node");
+    refused(
+        run(&Count, &host, &both).await,
+        "input",
+        "`per_node` counts all that a node holds, without a `filter`",
+    );
+}
+
+#[tokio::test]
+async fn shard_keys_are_counted_one_by_one() {
+    let Some(world) = World::start(2).await else { return };
+    world.done("DELETE /collections/q7", None).await;
+    let config = json!({ "vectors": { "size": 2, "distance": "Dot" }, "sharding_method": "custom" });
+    let (status, _) = world.ask(0, "PUT /collections/q7", Some(config)).await;
+    let key = json!({ "shard_key": "north" });
+    if status != 200 || world.ask(0, "PUT /collections/q7/shards", Some(key)).await.0 != 200 {
+        eprintln!("skipped: this server has no shard keys");
+        return;
+    }
+    let points = json!({ "points": [{ "id": 1, "vector": [1, 0] }, { "id": 2, "vector": [1, 0] }], "shard_key": "north" });
+    world.done("PUT /collections/q7/points?wait=true", Some(points)).await;
+    let with = json!({ "collection": "q7", "per_node": true });
+    let counted = run(&Count, &world.host().await, &with).await.unwrap();
+    assert_eq!(counted["shard_keys"], json!([{ "key": "north", "points": 2 }]));
+}
+
+#[tokio::test]
 async fn other_folders_see_collections() {
     let Some(world) = World::start(1).await else { return };
     world.fill("q3", 25, 1).await;

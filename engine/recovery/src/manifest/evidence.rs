@@ -9,7 +9,7 @@ use crate::guid::Guid;
 use crate::manifest::artifact::Artifact;
 use crate::manifest::band::Band;
 use crate::manifest::point::Neighbours;
-use crate::manifest::qdrant::SnapshotPart;
+use crate::manifest::qdrant::{SamplePart, SnapshotPart};
 use crate::manifest::sqlserver::{Certificate, RowCount, ServerPart, StoredBackup};
 
 /// What was found out about one database.
@@ -58,6 +58,9 @@ pub struct CollectionEvidence {
     /// Its aliases.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// What was sampled of it.
+    #[serde(default)]
+    pub samples: Vec<SamplePart>,
 }
 
 /// What was found out about a Qdrant cluster.

@@ -29,6 +29,6 @@ pub use id::{IdError, MarkName, PointId};
 pub use log_point::{LogPoint, LogPointKind};
 pub use point::{Manifest, Neighbours, PointState};
 pub use point_mark::{PointMark, PointMarkKind};
-pub use qdrant::{CollectionPart, QdrantPart, SnapshotPart};
+pub use qdrant::{CollectionPart, QdrantPart, SamplePart, SnapshotPart};
 pub use seal::{SealRefusal, SealTerms, Sealed, SkewMissed, seal, seal_log_point};
 pub use sqlserver::{BackupProof, Certificate, DatabasePart, MarkPlace, RowCount, ServerPart, StoredBackup};

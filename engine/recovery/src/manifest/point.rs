@@ -108,10 +108,12 @@ impl Manifest {
                 .flat_map(move |stored| stored.artifacts.iter().map(move |one| (name.as_str(), one)))
         });
         let collections = self.qdrant.iter().flat_map(|part| &part.collections);
-        let snapshots = collections.flat_map(|part| {
-            part.snapshots.iter().map(|snapshot| (part.collection.as_str(), &snapshot.artifact))
+        let of_collections = collections.flat_map(|part| {
+            let snapshots = part.snapshots.iter().map(|snapshot| &snapshot.artifact);
+            let samples = part.samples.iter().map(|sample| &sample.artifact);
+            snapshots.chain(samples).map(|artifact| (part.collection.as_str(), artifact))
         });
-        backups.chain(snapshots)
+        backups.chain(of_collections)
     }
 
     /// The greatest skew of its collections, in seconds.

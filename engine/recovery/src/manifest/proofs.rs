@@ -115,7 +115,9 @@ impl<'e> Proofs<'e> {
         self.record(Claim::NoTransfers, name, none_moved);
         self.record(Claim::SnapshotsBeforeMark, name, snapshots_before(found, marked));
         self.record(Claim::SnapshotsDistinct, name, snapshots_distinct(found));
-        let artifacts: Vec<&Artifact> = found.snapshots.iter().map(|snapshot| &snapshot.artifact).collect();
+        let snapshots = found.snapshots.iter().map(|snapshot| &snapshot.artifact);
+        let samples = found.samples.iter().map(|sample| &sample.artifact);
+        let artifacts: Vec<&Artifact> = snapshots.chain(samples).collect();
         let rehashed = self.rehashed(&artifacts);
         self.record(Claim::ArtifactsRehashed, name, rehashed);
     }

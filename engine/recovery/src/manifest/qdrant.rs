@@ -32,6 +32,22 @@ pub struct SnapshotPart {
     pub answered_at: Time,
 }
 
+/// Searches of a collection that were stored when the point was made, to ask the same after a restore.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SamplePart {
+    /// The name of the vector that was searched by; nothing where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub using: Option<String>,
+    /// How many points were searched around.
+    pub sampled: u64,
+    /// How many others were looked for around each.
+    pub k: u64,
+    /// The share of the true neighbours that the index found then, 0 to 1.
+    pub recall: f64,
+    /// Where they lie.
+    pub artifact: Artifact,
+}
+
 /// One collection of a point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CollectionPart {
@@ -52,6 +68,9 @@ pub struct CollectionPart {
     pub aliases: Vec<String>,
     /// Seconds from the start of its first snapshot to the mark.
     pub skew_s: f64,
+    /// What was sampled of it, a vector each. A restore needs none of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<SamplePart>,
 }
 
 /// The collections of a point.

@@ -241,6 +241,7 @@ fn collection_part(found: &CollectionEvidence, mark: Time) -> CollectionPart {
         payload_indexes: found.payload_indexes.clone(),
         aliases: found.aliases.clone(),
         skew_s: (mark - first).as_seconds_f64(),
+        samples: found.samples.clone(),
     }
 }
 

@@ -134,6 +134,7 @@ impl World {
             config: serde_json::Value::Null,
             payload_indexes: json!({"document": {"data_type": "keyword", "points": 2000}}),
             aliases: vec![format!("{name}_current")],
+            samples: Vec::new(),
         }
     }
 
