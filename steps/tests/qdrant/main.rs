@@ -8,6 +8,8 @@ mod cutting;
 mod snapshot;
 mod fetch;
 mod recover;
+mod ways;
+mod shards;
 mod resume;
 mod reads;
 mod recall;

@@ -205,7 +205,7 @@ impl World {
     }
 }
 
-async fn connection(kind: &str, settings: Value, world: &World) -> Arc<dyn Connection> {
+pub(crate) async fn connection(kind: &str, settings: Value, world: &World) -> Arc<dyn Connection> {
     let mut registry = Registry::new();
     drydock_steps::register(&mut registry);
     let values = settings.as_object().unwrap().clone();
