@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::making::time;
 use super::members::Member;
-use super::notes::{ended, open_notes};
+use super::notes::{ended, goes_on, open_notes};
 use super::prune_listing::{Listed, Shelf, listing};
 use super::prune_points::{Copy, Known};
 use super::prune_verdict::{Terms, Unknown, Verdict, verdicts};
@@ -194,13 +194,15 @@ impl StepKind for Prune {
         &self,
         ctx: &Ctx,
         inputs: &PruneInputs,
-        _from: Option<&Value>,
+        from: Option<&Value>,
     ) -> Result<Ended, StepError> {
-        let (connection, from) = (ctx.connection().await?, ctx.host.connect(inputs.from.known()?).await?);
-        let (qdrant, store) = (QdrantConnection::of(&*connection)?, store_of(&*from)?);
+        let (connection, store) = (ctx.connection().await?, ctx.host.connect(inputs.from.known()?).await?);
+        let (qdrant, store) = (QdrantConnection::of(&*connection)?, store_of(&*store)?);
+        goes_on(ctx, from).await?;
+        let begun = from.map_or_else(|| doomed(ctx), removing);
         let work = async {
             let members = qdrant.members().await?;
-            Pruning::of(ctx, inputs, qdrant, &members, store).await?.pruned().await
+            Pruning::of(ctx, inputs, qdrant, &members, store).await?.pruned(begun).await
         };
         let outputs = ctx.or_cancelled(work).await?;
         ended(ctx).await?;
@@ -224,9 +226,13 @@ fn store_of(connection: &dyn Connection) -> Result<&dyn ArtifactStore, StepError
 
 /// What attempts that are not over have noted before they removed it.
 fn doomed(ctx: &Ctx) -> Vec<Told> {
-    let noted =
-        open_notes(ctx).iter().filter_map(|note| Vec::<Told>::deserialize(note.get("removing")?).ok());
-    noted.flatten().collect()
+    let notes = open_notes(ctx).iter().map(|note| note.get("from").unwrap_or(note));
+    notes.flat_map(removing).collect()
+}
+
+/// What a note says, or the progress that is made of notes.
+fn removing(note: &Value) -> Vec<Told> {
+    note.get("removing").and_then(|told| Vec::deserialize(told).ok()).unwrap_or_default()
 }
 
 /// One attempt's work.
@@ -260,9 +266,9 @@ impl<'a> Pruning<'a> {
         Ok(Self { ctx, store, shelves, known, terms })
     }
 
-    async fn pruned(&self) -> Result<Value, StepError> {
-        let mut removed: BTreeMap<Place, Told> =
-            doomed(self.ctx).into_iter().map(|told| (told.place(), told)).collect();
+    /// `begun` is what earlier attempts were about to remove.
+    async fn pruned(&self, begun: Vec<Told>) -> Result<Value, StepError> {
+        let mut removed: BTreeMap<Place, Told> = begun.into_iter().map(|told| (told.place(), told)).collect();
         let mut kept: BTreeMap<Place, Told> = BTreeMap::new();
         let total = self.shelves.iter().map(|shelf| shelf.snapshots.len() as u64).sum();
         for shelf in &self.shelves {

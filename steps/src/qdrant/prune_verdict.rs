@@ -204,7 +204,7 @@ mod tests {
         let young = "it was made 2026-01-01T23:00:00Z, less than 2h ago";
         check(&all, &none, &long, &["-no point", "-no point", young]);
         let ahead = Listed { created: Some(time("2026-02-01T00:00:00Z")), ..made(1) };
-        check(&[ahead.clone()], &none, &terms(), &["it was made 2026-02-01"]);
+        check(std::slice::from_ref(&ahead), &none, &terms(), &["it was made 2026-02-01"]);
         check(&[ahead], &none, &Terms { keep_for: Millis(0), ..terms() }, &["-no point"]);
         let ageless = Listed { created: None, ..made(1) };
         check(&[ageless], &none, &terms(), &["the server does not tell how old it is"]);

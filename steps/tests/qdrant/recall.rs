@@ -190,7 +190,7 @@ async fn vectors_with_names_are_sampled_by_name() {
         return;
     }
     let point = |id: u64| {
-        let vectors = if id % 2 == 0 {
+        let vectors = if id.is_multiple_of(2) {
             json!({ "text": [id, 1], "image": [id, 0, 1] })
         } else {
             json!({ "text": [id, 1] })
