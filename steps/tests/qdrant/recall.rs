@@ -270,6 +270,23 @@ async fn a_run_chooses_its_own_points() {
     assert_ne!(chosen(&world, &other), first);
 }
 
+/// Every version that was ever written is read.
+#[tokio::test]
+async fn an_old_sample_is_asked_still() {
+    let Some(world) = World::start(1).await else { return };
+    world.fill("n11", 4, 1).await;
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/formats/sample-v1.json");
+    let text = std::fs::read(golden).unwrap();
+    std::fs::create_dir_all(world.stored("q")).unwrap();
+    std::fs::write(world.stored("q/old.sample.json"), &text).unwrap();
+    let artifact =
+        json!({ "path": "q/old.sample.json", "size": text.len(), "sha256": super::fetch::sha256(&text) });
+    let sample = json!({ "sampled": 2, "k": 2, "recall": 0.75, "artifact": artifact });
+    let found = run(&Recall, &world.host().await, &recalling("n11", &sample)).await.unwrap();
+    let told = json!([found["recall"], found["recall_then"], found["agreement"], found["queries"]]);
+    assert_eq!(told, json!([1.0, 0.75, 1.0, 2]));
+}
+
 #[tokio::test]
 async fn a_sample_that_is_not_what_was_stored_is_refused() {
     let Some(world) = World::start(1).await else { return };
