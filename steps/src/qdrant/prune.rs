@@ -26,8 +26,8 @@ use crate::described::described;
 use crate::points_layout::POINTS;
 use crate::rehash::rehashed;
 
-/// How many snapshots the outputs name of those that went, and of those that stayed.
-const NAMED: usize = 1000;
+/// How many snapshots the outputs name of those that went, and of those that stayed, and a note of those that go.
+const NAMED: usize = 500;
 
 inputs! {
     /// Inputs of `qdrant.prune`.
@@ -54,12 +54,8 @@ const TOLD: Shape = Shape::Record(&[
 ]);
 
 const OUTPUTS: Shape = Shape::Record(&[
-    Field::required(
-        "removed",
-        Shape::List(&TOLD),
-        "What went, by collection, node and name; the first 1000.",
-    ),
-    Field::required("kept", Shape::List(&TOLD), "What stays, in the same order; the first 1000."),
+    Field::required("removed", Shape::List(&TOLD), "What went, by collection, node and name; the first 500."),
+    Field::required("kept", Shape::List(&TOLD), "What stays, in the same order; the first 500."),
     Field::required("removed_count", Shape::Integer, "How many went."),
     Field::required("kept_count", Shape::Integer, "How many stay."),
     Field::required("freed_bytes", Shape::Integer, "How long those were together that went."),
@@ -290,13 +286,13 @@ impl<'a> Pruning<'a> {
                     }
                 }
             }
-            if !goes.is_empty() {
-                self.ctx.note(json!({ "removing": goes })).await?;
-            }
-            for told in goes {
-                shelf.member.node.delete_snapshot(&shelf.collection, &told.name).await?;
-                removed.insert(told.place(), told);
-                self.ctx.progress(removed.len() as u64, Some(total), "snapshots", "removed");
+            for some in goes.chunks(NAMED) {
+                self.ctx.note(json!({ "removing": some })).await?;
+                for told in some {
+                    shelf.member.node.delete_snapshot(&shelf.collection, &told.name).await?;
+                    removed.insert(told.place(), told.clone());
+                    self.ctx.progress(removed.len() as u64, Some(total), "snapshots", "removed");
+                }
             }
         }
         let (removed, kept): (Vec<Told>, Vec<Told>) =

@@ -14,8 +14,9 @@ use super::sample_nearest::{Nearest, matched, others};
 use super::target::QdrantConnection;
 use crate::described::described;
 
-/// How many of the worst queries are named.
+/// How many of the worst queries the outputs name, and how many of them an error.
 const NAMED: usize = 5;
+const IN_WORDS: usize = 3;
 
 inputs! {
     /// Inputs of `qdrant.recall`.
@@ -300,7 +301,7 @@ impl Compared {
                 lost.point, lost.found, lost.of, lost.agree, lost.stored
             )
         };
-        let worst: Vec<String> = self.worst.iter().map(words).collect();
+        let worst: Vec<String> = self.worst.iter().take(IN_WORDS).map(words).collect();
         let message = format!(
             "of the neighbours that were stored of {collection}, a search finds {} (then {}), and {} are there with the scores that they \
              had; at least {min} is wanted. The worst: {}",
