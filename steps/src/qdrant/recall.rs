@@ -310,7 +310,13 @@ impl Compared {
             self.agreement,
             worst.join("; ")
         );
-        StepError::new("qdrant.recall", message).help(if self.agreement < min {
+        let explained = |lost: &Lost| {
+            lost.agree + lost.absent >= lost.stored && lost.found + lost.absent >= lost.of && lost.absent > 0
+        };
+        StepError::new("qdrant.recall", message).help(if self.worst.iter().all(explained) {
+            "what is there is as it was, and some points are not there: they were lost, or they were written after the snapshot and before \
+             the sample; the collection's count and the band of the point's snapshot tell which"
+        } else if self.agreement < min {
             "the data are others than those that were sampled: see whether it was recovered from the right snapshot, whole, and whether \
              somebody has written to it since"
         } else if self.recall_then < min {

@@ -111,6 +111,7 @@ async fn what_is_missing_is_counted_and_the_bound_decides() {
         error.message.contains("finds 4 of 5, and 5 of 6 have the scores that they had, and 1 are not there"),
         "{error}"
     );
+    assert!(error.help.unwrap().starts_with("what is there is as it was, and some points are not there"));
     with["min_recall"] = json!(0.75);
     let found = run(&Recall, &host, &with).await.unwrap();
     let recall = found["recall"].as_f64().unwrap();
