@@ -75,6 +75,11 @@ pub trait ArtifactStore: Send + Sync {
     /// `artifact.io` when the store does not answer.
     async fn delete(&self, path: &str) -> Result<bool, StepError>;
 
+    /// An address that other machines can fetch the artifact from, where there is one.
+    fn url(&self, _path: &str) -> Option<String> {
+        None
+    }
+
     /// Where the artifact lies as a path on the runner, for stores that are a folder.
     fn local_path(&self, path: &str) -> Option<std::path::PathBuf>;
 }

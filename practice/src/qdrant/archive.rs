@@ -1,5 +1,5 @@
 //! The file of a snapshot: a tar with the layout of a real one, whose segments hold our own data files.
-//! Main functions: [`write_collection`], [`unpack`].
+//! Main functions: [`write_collection`], [`unpack`]; for a shard alone [`write_shard`], [`unpack_shard`].
 
 mod read;
 
@@ -14,8 +14,9 @@ use serde_json::{Map, Value};
 
 use super::config::Config;
 use super::point::{Point, PointId};
+use super::replica::{ReplicaState, ShardKey};
 
-pub(super) use read::{Unpacked, unpack};
+pub(super) use read::{UnpackedShard, unpack, unpack_shard};
 pub(super) use write::{write_collection, write_full, write_shard};
 
 /// The version that a real snapshot carries, whatever the server's.
@@ -30,6 +31,9 @@ const POINTS_FILE: &str = "practice.points.jsonl";
 /// Our own file of a segment: the vectors, little-endian 32-bit floats, in the order of the points.
 const VECTORS_FILE: &str = "practice.vectors.f32";
 
+/// The points of a shard and the number of its last operation.
+pub(super) type Loaded = (BTreeMap<PointId, Arc<Point>>, u64);
+
 /// What a collection snapshot of one node holds.
 #[derive(Debug)]
 pub(super) struct CollectionImage {
@@ -38,25 +42,45 @@ pub(super) struct CollectionImage {
     pub(super) indexes: IndexMap<String, Value>,
     /// The node that takes the snapshot.
     pub(super) this_peer: u64,
-    /// Which snapshot of the collection this is, counted from 1: two of them never have the same bytes.
-    pub(super) number: u64,
+    /// Which snapshot of the collection this is, counted from 1: two of them never have the same bytes. None
+    /// where no write-ahead log goes with it, as with a shard alone.
+    pub(super) number: Option<u64>,
     pub(super) shards: Vec<ShardImage>,
 }
 
-/// One shard in it; only those that the node holds have data.
+/// One shard in it.
 #[derive(Debug)]
 pub(super) struct ShardImage {
-    pub(super) owner: u64,
-    pub(super) points: BTreeMap<PointId, Arc<Point>>,
-    pub(super) operations: u64,
+    pub(super) id: u32,
+    pub(super) key: Option<ShardKey>,
+    /// The state of each replica, by the peer id of its node.
+    pub(super) peers: BTreeMap<u64, ReplicaState>,
+    /// Points and the number of the last operation; only of a shard that the node holds.
+    pub(super) data: Option<Loaded>,
+}
+
+/// The form of a shard's snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Each segment is a tar in the tar.
+    Stored,
+    /// Each segment is a folder, so that it can be sent while it is read.
+    Streamed,
 }
 
 /// `replica_state.json`.
 #[derive(Debug, Serialize, Deserialize)]
-struct ReplicaState {
+struct ReplicaSetState {
     is_local: bool,
     this_peer_id: u64,
-    peers: Map<String, Value>,
+    peers: BTreeMap<String, ReplicaState>,
+}
+
+/// An entry of `shard_key_mapping.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeyMapping {
+    key: ShardKey,
+    shard_ids: Vec<u32>,
 }
 
 /// `payload_index.json`.

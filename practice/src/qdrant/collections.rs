@@ -10,7 +10,7 @@ use super::config::CreateCollection;
 use super::extract::{Answer, Body, Done, Query, WriteQuery};
 use super::node::Node;
 use super::refusal::Refusal;
-use super::store::{Collection, State as Store};
+use super::store::{State as Store, View};
 
 /// The longest name of a collection.
 const MAX_NAME: usize = 255;
@@ -32,7 +32,7 @@ pub(super) async fn create(
     check_name(&name)?;
     let nodes = node.store.peers.len();
     let config = asked.config(u32::try_from(nodes).unwrap_or(1))?;
-    node.store.write().create(&name, config, nodes)?;
+    node.store.write().create(&name, config, &node.store.peers)?;
     Ok(Done(true))
 }
 
@@ -53,23 +53,24 @@ pub(super) async fn exists(State(node): State<Arc<Node>>, Path(name): Path<Strin
 /// `GET /collections/{name}`.
 pub(super) async fn info(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<Value> {
     let state = node.store.read();
-    let collection = state.collection(&name)?.usable()?;
+    let collection = state.collection(&name)?;
+    let view = collection.view(node.index, None)?;
     let running = node.activity().get(state.resolve(&name)).is_some_and(|now| now.snapshots_running > 0);
     Ok(Done(json!({
         "status": if running { "yellow" } else { "green" },
         "optimizer_status": "ok",
         "indexed_vectors_count": 0,
-        "points_count": collection.points().count(),
+        "points_count": view.points().count(),
         "segments_count": 2 * collection.shards.len(),
         "config": collection.config,
-        "payload_schema": schema(collection),
+        "payload_schema": schema(&view),
         "update_queue": { "length": collection.waiting() },
     })))
 }
 
-fn schema(collection: &Collection) -> Value {
-    let indexes = collection.indexes.iter().map(|(field, kind)| {
-        let points = collection.points().filter(|(_, point)| point.payload.contains_key(field)).count();
+fn schema(view: &View<'_>) -> Value {
+    let indexes = view.collection.indexes.iter().map(|(field, kind)| {
+        let points = view.points().filter(|(_, point)| point.payload.contains_key(field)).count();
         (field.clone(), json!({ "data_type": kind, "points": points }))
     });
     Value::Object(indexes.collect())
@@ -106,7 +107,7 @@ pub(super) async fn create_index(
 ) -> Answer<Value> {
     let mut state = node.store.write();
     let collection = state.collection_mut(&name)?;
-    collection.usable()?;
+    collection.view(node.index, None)?;
     collection.indexes.insert(asked.field_name, json!(asked.field_schema));
     let operation = collection.count_operation();
     Ok(Done(updated(operation, query.wait)))
@@ -120,7 +121,7 @@ pub(super) async fn delete_index(
 ) -> Answer<Value> {
     let mut state = node.store.write();
     let collection = state.collection_mut(&name)?;
-    collection.usable()?;
+    collection.view(node.index, None)?;
     collection.indexes.shift_remove(&field);
     let operation = collection.count_operation();
     Ok(Done(updated(operation, query.wait)))

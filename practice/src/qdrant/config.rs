@@ -25,9 +25,19 @@ pub(super) struct Config {
 pub(super) struct Params {
     pub(super) vectors: VectorParams,
     pub(super) shard_number: u32,
-    replication_factor: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sharding_method: Option<ShardingMethod>,
+    pub(super) replication_factor: u32,
     write_consistency_factor: u32,
     on_disk_payload: bool,
+}
+
+/// Who decides which shard a point lies in: its id, or the key that comes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ShardingMethod {
+    Auto,
+    Custom,
 }
 
 /// The one, unnamed vector of a collection's points.
@@ -46,6 +56,7 @@ pub(super) struct VectorParams {
 pub(super) struct CreateCollection {
     vectors: VectorsConfig,
     shard_number: Option<u32>,
+    sharding_method: Option<ShardingMethod>,
     replication_factor: Option<u32>,
     write_consistency_factor: Option<u32>,
     on_disk_payload: Option<bool>,
@@ -75,21 +86,29 @@ impl CreateCollection {
                 vectors.size
             )));
         }
-        let shard_number = self.shard_number.unwrap_or(shards);
-        if shard_number == 0 {
-            return Err(Refusal::Invalid(
-                "JSON body: [shard_number: value 0 invalid, must be 1 or larger]".into(),
-            ));
-        }
-        if self.replication_factor.is_some_and(|factor| factor != 1) {
-            return Err(Refusal::NotDone("replication_factor other than 1".into()));
+        // With keys, this is the number of shards of each key.
+        let custom = self.sharding_method == Some(ShardingMethod::Custom);
+        let shard_number = self.shard_number.unwrap_or(if custom { 1 } else { shards });
+        let replication_factor = self.replication_factor.unwrap_or(1);
+        let write_consistency_factor = self.write_consistency_factor.unwrap_or(1);
+        for (what, value) in [
+            ("shard_number", shard_number),
+            ("replication_factor", replication_factor),
+            ("write_consistency_factor", write_consistency_factor),
+        ] {
+            if value == 0 {
+                return Err(Refusal::Invalid(format!(
+                    "JSON body: [{what}: value 0 invalid, must be 1 or larger]"
+                )));
+            }
         }
         Ok(Config {
             params: Params {
                 vectors,
                 shard_number,
-                replication_factor: 1,
-                write_consistency_factor: self.write_consistency_factor.unwrap_or(1),
+                sharding_method: self.sharding_method,
+                replication_factor,
+                write_consistency_factor,
                 on_disk_payload: self.on_disk_payload.unwrap_or(true),
             },
             hnsw_config: over(hnsw_defaults(), self.hnsw_config, "hnsw_config")?,
@@ -97,6 +116,13 @@ impl CreateCollection {
             wal_config: over(wal_defaults(), self.wal_config, "wal_config")?,
             quantization_config: None,
         })
+    }
+}
+
+impl Params {
+    /// Whether shards have keys.
+    pub(super) fn custom_sharding(&self) -> bool {
+        self.sharding_method == Some(ShardingMethod::Custom)
     }
 }
 
@@ -193,8 +219,8 @@ mod tests {
         refused(r#"{"vectors": {"a": {"size": 4, "distance": "Dot"}}}"#, "untagged enum VectorsConfig");
         refused(r#"{"vectors": {"size": 0, "distance": "Dot"}}"#, "vectors.size: value 0 invalid");
         refused(
-            r#"{"vectors": {"size": 4, "distance": "Dot"}, "replication_factor": 2}"#,
-            "replication_factor",
+            r#"{"vectors": {"size": 4, "distance": "Dot"}, "replication_factor": 0}"#,
+            "replication_factor: value 0",
         );
         refused(r#"{"vectors": {"size": 4, "distance": "Dot"}, "sparse_vectors": {}}"#, "unknown field");
         refused(

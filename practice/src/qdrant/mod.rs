@@ -2,8 +2,10 @@
 //! real tar files, on one node or several. Main type: [`Qdrant`].
 //!
 //! What it answers was recorded from a real server; `tests/qdrant/replay.rs` asks it the same again. What it
-//! does not do it refuses in words, with 501 or as an unknown field: named and sparse vectors, replicas,
-//! shard keys, tokens, recovery of single shards, and the segments of a real server's snapshots.
+//! does not do it refuses in words, with 501 or as an unknown field: named and sparse vectors, tokens,
+//! resharding, partial snapshots, and the segments of a real server's snapshots.
+
+mod deployment;
 
 mod point;
 
@@ -14,6 +16,10 @@ mod filter;
 mod refusal;
 
 mod config;
+
+mod replica;
+
+mod transfer;
 
 mod store;
 
@@ -33,14 +39,21 @@ mod download;
 
 mod extract;
 
+mod receive;
+
 mod service;
 
 mod collections;
 
 mod points;
 
+mod shard_snapshots;
+
 mod snapshots;
+
+mod moves;
 
 mod routes;
 
+pub use deployment::Deployment;
 pub use routes::{Qdrant, QdrantOptions};

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::clock::Clock;
 use crate::seed::Seed;
 
+use super::deployment::Deployment;
 use super::store::Store;
 
 /// A node. Points and collections are the cluster's, in the [`Store`]; snapshots are its own.
@@ -20,6 +21,8 @@ pub(super) struct Node {
     pub(super) clock: Clock,
     pub(super) seed: Seed,
     pub(super) http: reqwest::Client,
+    /// See [`Deployment::transfer_looks`].
+    pub(super) patience: u32,
     dir: PathBuf,
     scratch: AtomicU64,
     activity: Mutex<BTreeMap<String, Activity>>,
@@ -49,6 +52,7 @@ impl Node {
         dir: &Path,
         clock: Clock,
         seed: Seed,
+        deployment: &Deployment,
     ) -> io::Result<Self> {
         let dir = std::path::absolute(dir)?;
         for folder in ["snapshots", "storage/tmp"] {
@@ -62,7 +66,8 @@ impl Node {
             .build()
             .map_err(io::Error::other)?;
         let activity = Mutex::default();
-        Ok(Self { store, index, clock, seed, http, dir, scratch: AtomicU64::new(0), activity })
+        let patience = deployment.transfer_looks;
+        Ok(Self { store, index, clock, seed, http, patience, dir, scratch: AtomicU64::new(0), activity })
     }
 
     /// The node's peer id.
@@ -102,7 +107,7 @@ impl Node {
         self.doing(collection, |now| now.recoveries_running += 1, |now| now.recoveries_running -= 1)
     }
 
-    /// Notes a finished snapshot.
+    /// Counts a snapshot that was begun; also one that fails counts, or one of a collection that is not there.
     pub(super) fn count_snapshot(&self, collection: &str) {
         self.change(collection, |now| now.snapshots_created += 1);
     }

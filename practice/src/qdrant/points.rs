@@ -13,8 +13,9 @@ use super::filter::Filter;
 use super::node::Node;
 use super::point::PointId;
 use super::refusal::Refusal;
+use super::replica::ShardKeySelector;
 use super::select::{Record, Scored, Shown, Wanted, WithPayload, by_ids, count, nearest, page, unranked};
-use super::store::{Collection, NewPoint, Selector, Update};
+use super::store::{Change, NewPoint, Selector, Update, View};
 
 /// How long an update that nobody waits for stays in the queue.
 const QUEUED: Duration = Duration::from_millis(20);
@@ -27,6 +28,7 @@ const LIMIT: usize = 10;
 #[serde(deny_unknown_fields)]
 pub(super) struct Upsert {
     points: Vec<NewPoint>,
+    shard_key: Option<ShardKeySelector>,
 }
 
 /// Points by id or by filter.
@@ -35,6 +37,7 @@ pub(super) struct Upsert {
 pub(super) struct Chosen {
     points: Option<Vec<PointId>>,
     filter: Option<Filter>,
+    shard_key: Option<ShardKeySelector>,
 }
 
 /// The body of `POST .../points/payload`.
@@ -44,6 +47,7 @@ pub(super) struct SetPayload {
     payload: Map<String, Value>,
     points: Option<Vec<PointId>>,
     filter: Option<Filter>,
+    shard_key: Option<ShardKeySelector>,
 }
 
 /// The body of `POST .../points`.
@@ -51,6 +55,7 @@ pub(super) struct SetPayload {
 #[serde(deny_unknown_fields)]
 pub(super) struct Retrieve {
     ids: Vec<PointId>,
+    shard_key: Option<ShardKeySelector>,
     with_payload: Option<WithPayload>,
     #[serde(default)]
     with_vector: bool,
@@ -61,6 +66,7 @@ pub(super) struct Retrieve {
 #[serde(deny_unknown_fields)]
 pub(super) struct Count {
     filter: Option<Filter>,
+    shard_key: Option<ShardKeySelector>,
     /// All counts here are exact.
     #[serde(rename = "exact")]
     _exact: Option<bool>,
@@ -73,6 +79,7 @@ pub(super) struct Scroll {
     offset: Option<PointId>,
     limit: Option<usize>,
     filter: Option<Filter>,
+    shard_key: Option<ShardKeySelector>,
     with_payload: Option<WithPayload>,
     #[serde(default)]
     with_vector: bool,
@@ -85,6 +92,7 @@ pub(super) struct Nearest {
     #[serde(alias = "vector")]
     query: Option<Sought>,
     filter: Option<Filter>,
+    shard_key: Option<ShardKeySelector>,
     limit: Option<usize>,
     offset: Option<usize>,
     with_payload: Option<WithPayload>,
@@ -111,7 +119,7 @@ pub(super) async fn upsert(
     Query(query): Query<WriteQuery>,
     Body(asked): Body<Upsert>,
 ) -> Answer<Value> {
-    update(&node, &name, query.wait, Update::Upsert(asked.points))
+    update(&node, &name, query.wait, asked.shard_key, Change::Upsert(asked.points))
 }
 
 /// `POST /collections/{name}/points/delete`.
@@ -119,9 +127,9 @@ pub(super) async fn delete(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
     Query(query): Query<WriteQuery>,
-    Body(Chosen { points, filter }): Body<Chosen>,
+    Body(Chosen { points, filter, shard_key }): Body<Chosen>,
 ) -> Answer<Value> {
-    update(&node, &name, query.wait, Update::Delete(selector(points, filter)?))
+    update(&node, &name, query.wait, shard_key, Change::Delete(selector(points, filter)?))
 }
 
 /// `POST /collections/{name}/points/payload`: sets these keys, leaves the others.
@@ -129,9 +137,9 @@ pub(super) async fn set_payload(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
     Query(query): Query<WriteQuery>,
-    Body(SetPayload { payload, points, filter }): Body<SetPayload>,
+    Body(SetPayload { payload, points, filter, shard_key }): Body<SetPayload>,
 ) -> Answer<Value> {
-    update(&node, &name, query.wait, Update::SetPayload(selector(points, filter)?, payload))
+    update(&node, &name, query.wait, shard_key, Change::SetPayload(selector(points, filter)?, payload))
 }
 
 fn selector(points: Option<Vec<PointId>>, filter: Option<Filter>) -> Result<Selector, Refusal> {
@@ -142,12 +150,19 @@ fn selector(points: Option<Vec<PointId>>, filter: Option<Filter>) -> Result<Sele
     }
 }
 
-fn update(node: &Arc<Node>, name: &str, wait: Option<bool>, update: Update) -> Answer<Value> {
+fn update(
+    node: &Arc<Node>,
+    name: &str,
+    wait: Option<bool>,
+    keys: Option<ShardKeySelector>,
+    change: Change,
+) -> Answer<Value> {
+    let update = Update { keys: keys.map(|keys| keys.keys().to_vec()), change };
     let mut state = node.store.write();
     let collection = state.collection_mut(name)?;
-    collection.check(&update)?;
+    collection.check(&update, node.index)?;
     if wait == Some(true) {
-        return Ok(Done(updated(collection.apply(update), wait)));
+        return Ok(Done(updated(collection.apply(&update), wait)));
     }
     let operation = collection.enqueue(update);
     let (node, name) = (Arc::clone(node), name.to_owned());
@@ -168,7 +183,7 @@ pub(super) async fn retrieve(
     Body(asked): Body<Retrieve>,
 ) -> Answer<Vec<Record>> {
     let shown = shown(asked.with_payload, true, asked.with_vector);
-    read(&node, &name, |collection| Ok(by_ids(collection, &asked.ids, &shown)))
+    read(&node, &name, asked.shard_key.as_ref(), |view| Ok(by_ids(view, &asked.ids, &shown)))
 }
 
 /// `GET /collections/{name}/points/{id}`.
@@ -179,8 +194,8 @@ pub(super) async fn one(
 ) -> Answer<Record> {
     let id = PointId::parse(&id)
         .ok_or_else(|| Refusal::BadInput(format!("Can not recognize \"{id}\" as point id")))?;
-    read(&node, &name, |collection| {
-        let found = by_ids(collection, std::slice::from_ref(&id), &shown(None, true, true)).pop();
+    read(&node, &name, None, |view| {
+        let found = by_ids(view, std::slice::from_ref(&id), &shown(None, true, true)).pop();
         found.ok_or_else(|| Refusal::NotFound(format!("Point with id {id} does not exists!")))
     })
 }
@@ -192,7 +207,8 @@ pub(super) async fn count_points(
     Query(_): Query<ReadQuery>,
     Body(asked): Body<Count>,
 ) -> Answer<Value> {
-    read(&node, &name, |collection| Ok(json!({ "count": count(collection, asked.filter.as_ref()) })))
+    let keys = asked.shard_key.as_ref();
+    read(&node, &name, keys, |view| Ok(json!({ "count": count(view, asked.filter.as_ref()) })))
 }
 
 /// `POST /collections/{name}/points/scroll`.
@@ -207,8 +223,8 @@ pub(super) async fn scroll(
     if limit == 0 {
         return Err(Refusal::Invalid("JSON body: [limit: value 0 invalid, must be 1 or larger]".into()));
     }
-    read(&node, &name, |collection| {
-        let (points, next) = page(collection, asked.filter.as_ref(), asked.offset.as_ref(), limit, &shown);
+    read(&node, &name, asked.shard_key.as_ref(), |view| {
+        let (points, next) = page(view, asked.filter.as_ref(), asked.offset.as_ref(), limit, &shown);
         Ok(json!({ "points": points, "next_page_offset": next }))
     })
 }
@@ -220,7 +236,8 @@ pub(super) async fn query(
     Query(_): Query<ReadQuery>,
     Body(asked): Body<Nearest>,
 ) -> Answer<Value> {
-    read(&node, &name, |collection| Ok(json!({ "points": found(collection, asked)? })))
+    let keys = asked.shard_key.clone();
+    read(&node, &name, keys.as_ref(), |view| Ok(json!({ "points": found(view, asked)? })))
 }
 
 /// `POST /collections/{name}/points/search`.
@@ -230,16 +247,17 @@ pub(super) async fn search(
     Query(_): Query<ReadQuery>,
     Body(asked): Body<Nearest>,
 ) -> Answer<Vec<Scored>> {
-    read(&node, &name, |collection| found(collection, asked))
+    let keys = asked.shard_key.clone();
+    read(&node, &name, keys.as_ref(), |view| found(view, asked))
 }
 
-fn found(collection: &Collection, asked: Nearest) -> Result<Vec<Scored>, Refusal> {
+fn found(view: &View<'_>, asked: Nearest) -> Result<Vec<Scored>, Refusal> {
     let shown = shown(asked.with_payload, false, asked.with_vector);
     let vector = match asked.query {
         None => None,
         Some(Sought::Vector(vector) | Sought::Nearest { nearest: vector }) => Some(vector),
         Some(Sought::Point(id)) => {
-            let point = collection.point(&id);
+            let point = view.point(&id);
             Some(
                 point
                     .map(|point| point.vector.clone())
@@ -247,7 +265,7 @@ fn found(collection: &Collection, asked: Nearest) -> Result<Vec<Scored>, Refusal
             )
         }
     };
-    let size = collection.config.params.vectors.size;
+    let size = view.collection.config.params.vectors.size;
     if let Some(vector) = &vector
         && vector.len() != size
     {
@@ -264,14 +282,20 @@ fn found(collection: &Collection, asked: Nearest) -> Result<Vec<Scored>, Refusal
         offset: asked.offset.unwrap_or(0),
         score_threshold: asked.score_threshold,
     };
-    Ok(if ranked { nearest(collection, wanted, &shown) } else { unranked(collection, &wanted, &shown) })
+    Ok(if ranked { nearest(view, wanted, &shown) } else { unranked(view, &wanted, &shown) })
 }
 
 fn shown(payload: Option<WithPayload>, by_default: bool, vector: bool) -> Shown {
     Shown { payload: payload.unwrap_or(WithPayload::All(by_default)), vector }
 }
 
-fn read<T>(node: &Node, name: &str, act: impl FnOnce(&Collection) -> Result<T, Refusal>) -> Answer<T> {
+fn read<T>(
+    node: &Node,
+    name: &str,
+    keys: Option<&ShardKeySelector>,
+    act: impl FnOnce(&View<'_>) -> Result<T, Refusal>,
+) -> Answer<T> {
     let state = node.store.read();
-    Ok(Done(act(state.collection(name)?.usable()?)?))
+    let view = state.collection(name)?.view(node.index, keys.map(ShardKeySelector::keys))?;
+    act(&view).map(Done)
 }

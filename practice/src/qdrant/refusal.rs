@@ -10,6 +10,9 @@ pub(super) enum Refusal {
     /// 400: the request makes no sense here.
     #[error("Wrong input: {0}")]
     BadInput(String),
+    /// 400: the server is not in a state, or not set up, to do it.
+    #[error("Bad request: {0}")]
+    BadRequest(String),
     /// 400: the body is not what the endpoint reads.
     #[error("Format error in JSON body: {0}")]
     Body(String),
@@ -58,9 +61,11 @@ impl Refusal {
     /// The HTTP status.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::BadInput(_) | Self::Body(_) | Self::Query(_) | Self::UploadChecksum { .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BadInput(_)
+            | Self::BadRequest(_)
+            | Self::Body(_)
+            | Self::Query(_)
+            | Self::UploadChecksum { .. } => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Exists(_) => StatusCode::CONFLICT,

@@ -8,25 +8,33 @@ use super::point::PointId;
 /// How many places a shard has on the ring.
 const PLACES: u32 = 100;
 
-/// The ring for a number of shards: places in order, each with its shard.
+/// The ring for some shards: places in order, each with its shard.
 #[derive(Debug, Clone)]
-pub(super) struct Ring(Vec<(u64, u32)>);
+pub(super) struct Ring {
+    shards: Vec<u32>,
+    places: Vec<(u64, u32)>,
+}
 
 impl Ring {
-    /// The ring of the shards `0..shards`.
-    pub(super) fn new(shards: u32) -> Self {
-        let mut places: Vec<_> = (0..shards)
-            .flat_map(|shard| (0..PLACES).map(move |place| (hash(&(shard, place)), shard)))
-            .collect();
+    /// The ring of these shards.
+    pub(super) fn new(shards: impl IntoIterator<Item = u32>) -> Self {
+        let shards: Vec<u32> = shards.into_iter().collect();
+        let places = shards.iter().flat_map(|shard| (0..PLACES).map(move |place| (*shard, place)));
+        let mut places: Vec<_> = places.map(|(shard, place)| (hash(&(shard, place)), shard)).collect();
         places.sort_unstable();
-        Self(places)
+        Self { shards, places }
+    }
+
+    /// The shards on the ring.
+    pub(super) fn shards(&self) -> &[u32] {
+        &self.shards
     }
 
     /// The shard that `id` belongs to.
     pub(super) fn shard_of(&self, id: &PointId) -> u32 {
         let wanted = hash(id);
-        let at = self.0.partition_point(|(place, _)| *place < wanted);
-        self.0.get(at).or_else(|| self.0.first()).map_or(0, |(_, shard)| *shard)
+        let at = self.places.partition_point(|(place, _)| *place < wanted);
+        self.places.get(at).or_else(|| self.places.first()).map_or(0, |(_, shard)| *shard)
     }
 }
 
@@ -45,7 +53,7 @@ mod tests {
 
     #[test]
     fn points_spread_as_in_the_recorded_cluster() {
-        let ring = Ring::new(3);
+        let ring = Ring::new(0..3);
         let mut counts = [0; 3];
         for id in 1..=60 {
             counts[ring.shard_of(&PointId::Number(id)) as usize] += 1;

@@ -18,11 +18,12 @@ use crate::http::{Frame, Serving, empty, serve};
 use crate::ledger::Ledger;
 use crate::seed::Seed;
 
+use super::deployment::Deployment;
 use super::keys::{Keys, authorize, changes};
 use super::node::Node;
 use super::refusal::{Refusal, worded};
 use super::store::Store;
-use super::{collections, points, service, snapshots};
+use super::{collections, moves, points, service, shard_snapshots, snapshots};
 
 /// How much a JSON body may have: the default of the real server. An upload has no limit.
 const MAX_BODY: usize = 32 * 1024 * 1024;
@@ -60,14 +61,23 @@ impl Qdrant {
     /// # Errors
     /// When a folder cannot be made or a port not be bound.
     pub async fn start(options: QdrantOptions) -> io::Result<Self> {
+        Self::start_as(options, Deployment::default()).await
+    }
+
+    /// The same, set up in another way.
+    ///
+    /// # Errors
+    /// When a folder cannot be made or a port not be bound.
+    pub async fn start_as(options: QdrantOptions, deployment: Deployment) -> io::Result<Self> {
         let count = options.nodes.max(1);
         let peers = (0..count).map(|index| peer_id(options.seed, index)).collect();
-        let store = Arc::new(Store::new(peers));
+        let store = Arc::new(Store::new(peers, deployment.cluster));
         let keys = Keys { full: options.api_key, read_only: options.read_only_key };
         let mut nodes = Vec::new();
         for index in 0..count {
             let dir = options.dir.join(format!("qdrant-{index}"));
-            let node = Node::new(Arc::clone(&store), index, &dir, options.clock.clone(), options.seed)?;
+            let (clock, seed) = (options.clock.clone(), options.seed);
+            let node = Node::new(Arc::clone(&store), index, &dir, clock, seed, &deployment)?;
             let frame = Frame {
                 server: if count == 1 { "qdrant".to_owned() } else { format!("qdrant-{index}") },
                 ledger: options.ledger.clone(),
@@ -100,10 +110,21 @@ fn peer_id(seed: Seed, index: usize) -> u64 {
 }
 
 fn routes(node: Arc<Node>, keys: Keys) -> Router {
+    let shard = Router::new()
+        .route("/snapshot", get(shard_snapshots::stream))
+        .route("/snapshots", get(shard_snapshots::list_all).post(shard_snapshots::create))
+        .route(
+            "/snapshots/{file}",
+            get(shard_snapshots::download)
+                .delete(shard_snapshots::delete_one)
+                .put(shard_snapshots::recover)
+                .post(shard_snapshots::upload)
+                .layer(DefaultBodyLimit::disable()),
+        );
     let collection = Router::new()
         .route("/", get(collections::info).put(collections::create).delete(collections::delete))
         .route("/exists", get(collections::exists))
-        .route("/cluster", get(service::collection_cluster))
+        .route("/cluster", get(service::collection_cluster).post(moves::change))
         .route("/aliases", get(collections::collection_aliases))
         .route("/index", put(collections::create_index))
         .route("/index/{field}", delete(collections::delete_index))
@@ -124,7 +145,7 @@ fn routes(node: Arc<Node>, keys: Keys) -> Router {
                 .post(snapshots::upload)
                 .layer(DefaultBodyLimit::disable()),
         )
-        .route("/shards/{shard}/snapshots", get(snapshots::of_shard).post(snapshots::create_of_shard));
+        .nest("/shards/{shard}", shard);
     Router::new()
         .route("/", get(service::about))
         .route("/healthz", get(service::healthy))

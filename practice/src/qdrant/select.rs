@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::filter::Filter;
 use super::point::{Point, PointId};
-use super::store::Collection;
+use super::store::View;
 
 /// Which part of the payload is wanted.
 #[derive(Debug, Clone, Deserialize)]
@@ -74,24 +74,24 @@ impl Shown {
 }
 
 /// The points with these ids, in this order; absent ones are left out.
-pub(super) fn by_ids(collection: &Collection, ids: &[PointId], shown: &Shown) -> Vec<Record> {
-    ids.iter().filter_map(|id| Some(shown.record(id, collection.point(id)?))).collect()
+pub(super) fn by_ids(view: &View<'_>, ids: &[PointId], shown: &Shown) -> Vec<Record> {
+    ids.iter().filter_map(|id| Some(shown.record(id, view.point(id)?))).collect()
 }
 
 /// How many points pass.
-pub(super) fn count(collection: &Collection, filter: Option<&Filter>) -> usize {
-    collection.points().filter(|(id, point)| passes(filter, id, point)).count()
+pub(super) fn count(view: &View<'_>, filter: Option<&Filter>) -> usize {
+    view.points().filter(|(id, point)| passes(filter, id, point)).count()
 }
 
 /// Up to `limit` points in the order of their ids, from `offset` on, and the id that the next page begins with.
 pub(super) fn page(
-    collection: &Collection,
+    view: &View<'_>,
     filter: Option<&Filter>,
     offset: Option<&PointId>,
     limit: usize,
     shown: &Shown,
 ) -> (Vec<Record>, Option<PointId>) {
-    let mut found: Vec<_> = collection
+    let mut found: Vec<_> = view
         .points()
         .filter(|(id, point)| offset.is_none_or(|offset| *id >= offset) && passes(filter, id, point))
         .collect();
@@ -101,10 +101,10 @@ pub(super) fn page(
 }
 
 /// The points nearest to a vector, best first; equal scores in the order of their ids.
-pub(super) fn nearest(collection: &Collection, wanted: Wanted, shown: &Shown) -> Vec<Scored> {
-    let distance = collection.config.params.vectors.distance;
+pub(super) fn nearest(view: &View<'_>, wanted: Wanted, shown: &Shown) -> Vec<Scored> {
+    let distance = view.collection.config.params.vectors.distance;
     let query = distance.stored(wanted.vector);
-    let mut found: Vec<_> = collection
+    let mut found: Vec<_> = view
         .points()
         .filter(|(id, point)| passes(wanted.filter.as_ref(), id, point))
         .map(|(id, point)| (distance.score(&query, &point.vector), id, point))
@@ -119,9 +119,9 @@ pub(super) fn nearest(collection: &Collection, wanted: Wanted, shown: &Shown) ->
 }
 
 /// Up to `limit` points in the order of their ids, without a score to speak of: a query without a vector.
-pub(super) fn unranked(collection: &Collection, wanted: &Wanted, shown: &Shown) -> Vec<Scored> {
+pub(super) fn unranked(view: &View<'_>, wanted: &Wanted, shown: &Shown) -> Vec<Scored> {
     let mut found: Vec<_> =
-        collection.points().filter(|(id, point)| passes(wanted.filter.as_ref(), id, point)).collect();
+        view.points().filter(|(id, point)| passes(wanted.filter.as_ref(), id, point)).collect();
     found.sort_unstable_by_key(|(id, _)| *id);
     let some = found.into_iter().skip(wanted.offset).take(wanted.limit);
     some.map(|(id, point)| scored(0.0, id, point, shown)).collect()

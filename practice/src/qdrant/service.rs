@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::extract::{Answer, Done};
 use super::node::Node;
+use super::store::Collection;
+use super::transfer::Way;
 
 /// The version that is imitated.
 const VERSION: &str = "1.17.1";
@@ -78,25 +80,55 @@ pub(super) async fn collection_cluster(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
 ) -> Answer<Value> {
-    let state = node.store.read();
-    let collection = state.collection(&name)?;
+    let mut state = node.store.write();
+    let collection = state.collection_mut(&name)?;
     let (mut local, mut remote) = (Vec::new(), Vec::new());
-    for (id, shard) in collection.shards.iter().enumerate() {
-        // A shard that could not be restored still calls itself active, as the real server's does.
-        if shard.owner == node.index {
-            local.push(json!({ "shard_id": id, "points_count": shard.points.len(), "state": "Active" }));
-        } else {
-            let peer = node.store.peers.get(shard.owner);
-            remote.push(json!({ "shard_id": id, "peer_id": peer, "state": "Active" }));
+    for (id, shard) in &collection.shards {
+        for (at, replica) in &shard.replicas {
+            let (peer_id, points) = (collection.peer(*at), replica.points.len());
+            let mut shown = Map::from_iter([("shard_id".to_owned(), json!(id))]);
+            shown.extend(shard.key.as_ref().map(|key| ("shard_key".to_owned(), json!(key))));
+            // The last replica still calls itself active when it could not be restored, as the real one does.
+            let is_local = *at == node.index;
+            shown.extend([if is_local {
+                ("points_count".to_owned(), json!(points))
+            } else {
+                ("peer_id".to_owned(), json!(peer_id))
+            }]);
+            shown.insert("state".to_owned(), json!(replica.state));
+            if is_local { local.push(shown) } else { remote.push(shown) }
         }
     }
-    Ok(Done(json!({
+    let answer = json!({
         "peer_id": node.peer(),
         "shard_count": collection.shards.len(),
         "local_shards": local,
         "remote_shards": remote,
-        "shard_transfers": [],
-    })))
+        "shard_transfers": shown_transfers(collection, node.index),
+    });
+    collection.looked_at(node.index, node.patience);
+    Ok(Done(answer))
+}
+
+/// What is being transferred; how far it is says only the node that has the shard.
+fn shown_transfers(collection: &Collection, node: usize) -> Vec<Value> {
+    let shown = collection.transfers.iter().map(|transfer| {
+        let Way { shard, from, to } = transfer.way;
+        let mut shown = json!({
+            "shard_id": shard,
+            "from": collection.peer(from),
+            "to": collection.peer(to),
+            "sync": transfer.sync,
+            "method": transfer.method,
+        });
+        if let Some(shown) = shown.as_object_mut().filter(|_| from == node) {
+            shown.insert("comment".to_owned(), json!(transfer.comment()));
+        }
+        shown
+    });
+    let mut shown: Vec<Value> = shown.collect();
+    shown.sort_by_key(|transfer| transfer.get("shard_id").and_then(Value::as_u64));
+    shown
 }
 
 /// `GET /metrics`, in the text format of Prometheus.

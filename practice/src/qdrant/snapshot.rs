@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 
 use crate::seed::hex;
 
-use super::archive::{CollectionImage, ShardImage, write_collection, write_full, write_shard};
+use super::archive::{CollectionImage, Form, ShardImage, write_collection, write_full, write_shard};
 use super::node::Node;
 use super::refusal::Refusal;
+use super::store::Collection;
 
 /// A snapshot as lists show it.
 #[derive(Debug, Serialize)]
@@ -32,29 +33,63 @@ impl Node {
     /// Makes a snapshot of a collection (or alias): what this node holds of it. A snapshot of the same
     /// second is replaced, since its name is the same.
     pub(super) fn create_snapshot(&self, name: &str) -> Result<Description, Refusal> {
-        let image = self.image(name)?;
-        let _doing = self.snapshotting(&image.name);
+        let _doing = self.snapshotting(self.store.read().resolve(name));
+        self.count_snapshot(self.store.read().resolve(name));
+        let image = self.image(name, |collection| {
+            collection.snapshots += 1;
+            (collection.sound_on(self.index), Some(collection.snapshots))
+        })?;
         let at = self.clock.now();
         let file = format!("{}-{}-{}.snapshot", image.name, self.peer(), stamp(at));
         let target = self.snapshots_of(&image.name).join(file);
-        let made = self.save(&target, at, |out| write_collection(out, &image, self.seed))?;
-        self.count_snapshot(&image.name);
-        Ok(made)
+        self.save(&target, at, |out| write_collection(out, &image, self.seed))
     }
 
     /// Makes a snapshot of one shard that this node holds.
     pub(super) fn create_shard_snapshot(&self, name: &str, shard: u32) -> Result<Description, Refusal> {
-        let image = self.image(name)?;
-        let id = shard as usize;
-        let held = image.shards.get(id).ok_or_else(|| no_shard(shard))?.owner == self.peer();
-        if !held {
-            return Err(Refusal::BadInput(format!("Shard {shard} is not a local or queue proxy shard")));
-        }
+        let _doing = self.snapshotting(self.store.read().resolve(name));
+        let image = self.shard_image(name, shard)?;
         let at = self.clock.now();
-        let file = format!("{}-shard-{shard}-{}.snapshot", image.name, stamp(at));
+        let file = shard_file(&image.name, shard, at);
         self.save(&self.shard_snapshots(&image.name, shard).join(file), at, |out| {
-            write_shard(out, &image, id, self.seed)
+            write_shard(out, &image, shard, Form::Stored, self.seed)
         })
+    }
+
+    /// A snapshot of one shard that this node holds, which is sent and not kept: its name and bytes.
+    pub(super) fn streamed_shard_snapshot(
+        &self,
+        name: &str,
+        shard: u32,
+    ) -> Result<(String, Vec<u8>), Refusal> {
+        let _doing = self.snapshotting(self.store.read().resolve(name));
+        let image = self.shard_image(name, shard)?;
+        let mut bytes = Vec::new();
+        let written = write_shard(&mut bytes, &image, shard, Form::Streamed, self.seed);
+        written.map_err(|error| Refusal::io(&error))?;
+        Ok((shard_file(&image.name, shard, self.clock.now()), bytes))
+    }
+
+    fn shard_image(&self, name: &str, shard: u32) -> Result<CollectionImage, Refusal> {
+        self.image(name, |collection| {
+            let replica = collection.shards.get(&shard).and_then(|shard| shard.replicas.get(&self.index));
+            (replica.is_none_or(|replica| !replica.broken), None)
+        })
+        .and_then(|image| {
+            self.check_local(name, shard, "local or queue proxy")?;
+            Ok(image)
+        })
+    }
+
+    /// Refuses a shard that the collection has not, or that has no replica on this node; `what` it should be is
+    /// told in the real server's words.
+    pub(super) fn check_local(&self, name: &str, shard: u32, what: &str) -> Result<(), Refusal> {
+        let state = self.store.read();
+        let held = state.collection(name)?.shards.get(&shard).ok_or_else(|| no_shard(shard))?;
+        if held.replicas.contains_key(&self.index) {
+            return Ok(());
+        }
+        Err(Refusal::BadInput(format!("Shard {shard} is not a {what} shard")))
     }
 
     /// Makes a snapshot of all that this node holds: a collection snapshot each, in one file.
@@ -91,30 +126,35 @@ impl Node {
         Ok(self.snapshots_of(state.resolve(name)))
     }
 
-    fn image(&self, name: &str) -> Result<CollectionImage, Refusal> {
+    /// What this node holds of a collection now; `begin` says whether that is sound, and the snapshot's number.
+    fn image(
+        &self,
+        name: &str,
+        begin: impl FnOnce(&mut Collection) -> (bool, Option<u64>),
+    ) -> Result<CollectionImage, Refusal> {
         let mut state = self.store.write();
         let own = state.resolve(name).to_owned();
         let collection = state.collection_mut(name)?;
-        if collection.usable().is_err() {
+        let (sound, number) = begin(collection);
+        if !sound {
             return Err(Refusal::Service(
                 "Failed to get_snapshot_creator,  Failed to restore local replica".into(),
             ));
         }
         // The write-ahead log is part of a snapshot, so what was accepted is in it, applied or not.
         collection.settle();
-        collection.snapshots += 1;
-        let peer = |index: usize| self.store.peers.get(index).copied().unwrap_or(0);
-        let shards = collection.shards.iter().map(|shard| ShardImage {
-            owner: peer(shard.owner),
-            points: shard.points.clone(),
-            operations: shard.operations,
+        let shards = collection.shards.iter().map(|(id, shard)| ShardImage {
+            id: *id,
+            key: shard.key.clone(),
+            peers: shard.replicas.iter().map(|(node, own)| (collection.peer(*node), own.state)).collect(),
+            data: shard.replicas.get(&self.index).map(|own| (own.points.clone(), own.operations)),
         });
         Ok(CollectionImage {
             name: own,
             config: collection.config.clone(),
             indexes: collection.indexes.clone(),
             this_peer: self.peer(),
-            number: collection.snapshots,
+            number,
             shards: shards.collect(),
         })
     }
@@ -184,7 +224,11 @@ pub(super) fn existing(folder: &Path, name: &str) -> Result<PathBuf, Refusal> {
 
 /// 404 for a shard.
 pub(super) fn no_shard(shard: u32) -> Refusal {
-    Refusal::NotFound(format!("Shard {shard} not found"))
+    Refusal::NotFound(format!("shard {shard} not found"))
+}
+
+fn shard_file(collection: &str, shard: u32, at: DateTime<Utc>) -> String {
+    format!("{collection}-shard-{shard}-{}.snapshot", stamp(at))
 }
 
 fn describe(path: &Path) -> io::Result<Description> {

@@ -3,35 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, Multipart, Path, Request, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use tokio::io::AsyncWriteExt;
+use axum::response::Response;
 
 use super::download::file_response;
-use super::extract::{Answer, Body, Done, Query, accepted, query_of};
+use super::extract::{Answer, Body, Done, Query, query_of};
 use super::node::Node;
-use super::recover::{Priority, Recovery, blocking, check_checksum, sum};
+use super::receive::{Upload, UploadQuery, WaitQuery, compare, finish, received};
+use super::recover::{Recovery, blocking, check_checksum};
 use super::refusal::Refusal;
-use super::snapshot::{Description, delete, existing, list, no_shard};
-
-/// `?wait=`, which snapshots have true by default.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WaitQuery {
-    wait: Option<bool>,
-}
-
-/// The query of an upload.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UploadQuery {
-    wait: Option<bool>,
-    #[serde(rename = "priority")]
-    _priority: Option<Priority>,
-    checksum: Option<String>,
-}
+use super::snapshot::{Description, delete, existing, list};
 
 /// `POST /collections/{name}/snapshots`.
 pub(super) async fn create(
@@ -39,18 +21,7 @@ pub(super) async fn create(
     Path(name): Path<String>,
     Query(query): Query<WaitQuery>,
 ) -> Result<Response, Refusal> {
-    node.folder_of(&name)?;
-    make(query, move || node.create_snapshot(&name)).await
-}
-
-/// `POST /collections/{name}/shards/{shard}/snapshots`.
-pub(super) async fn create_of_shard(
-    State(node): State<Arc<Node>>,
-    Path((name, shard)): Path<(String, u32)>,
-    Query(query): Query<WaitQuery>,
-) -> Result<Response, Refusal> {
-    node.folder_of(&name)?;
-    make(query, move || node.create_shard_snapshot(&name, shard)).await
+    finish(query, blocking(move || node.create_snapshot(&name))).await
 }
 
 /// `POST /snapshots`.
@@ -58,23 +29,7 @@ pub(super) async fn create_full(
     State(node): State<Arc<Node>>,
     Query(query): Query<WaitQuery>,
 ) -> Result<Response, Refusal> {
-    make(query, move || node.create_full_snapshot()).await
-}
-
-async fn make(
-    query: WaitQuery,
-    work: impl FnOnce() -> Result<Description, Refusal> + Send + 'static,
-) -> Result<Response, Refusal> {
-    if query.wait == Some(false) {
-        tokio::spawn(async move {
-            // Nobody hears of a failure here but the log: a client has to look at the list.
-            if let Err(refusal) = blocking(work).await {
-                tracing::warn!(%refusal, "a snapshot failed that nobody waited for");
-            }
-        });
-        return Ok(accepted());
-    }
-    Ok(Done(blocking(work).await?).into_response())
+    finish(query, blocking(move || node.create_full_snapshot())).await
 }
 
 /// `GET /collections/{name}/snapshots`.
@@ -83,18 +38,6 @@ pub(super) async fn of_collection(
     Path(name): Path<String>,
 ) -> Answer<Vec<Description>> {
     list(&node.folder_of(&name)?).map(Done)
-}
-
-/// `GET /collections/{name}/shards/{shard}/snapshots`.
-pub(super) async fn of_shard(
-    State(node): State<Arc<Node>>,
-    Path((name, shard)): Path<(String, u32)>,
-) -> Answer<Vec<Description>> {
-    let state = node.store.read();
-    if state.collection(&name)?.shards.len() <= shard as usize {
-        return Err(no_shard(shard));
-    }
-    list(&node.shard_snapshots(state.resolve(&name), shard)).map(Done)
 }
 
 /// `GET /snapshots`.
@@ -130,20 +73,19 @@ pub(super) async fn download_full(
 pub(super) async fn delete_one(
     State(node): State<Arc<Node>>,
     Path((name, file)): Path<(String, String)>,
-    Query(_): Query<WaitQuery>,
-) -> Answer<bool> {
-    delete(&node.folder_of(&name)?, &file)?;
-    Ok(Done(true))
+    Query(query): Query<WaitQuery>,
+) -> Result<Response, Refusal> {
+    let work = async move { delete(&node.folder_of(&name)?, &file).map(|()| true) };
+    finish(query, work).await
 }
 
 /// `DELETE /snapshots/{file}`.
 pub(super) async fn delete_full(
     State(node): State<Arc<Node>>,
     Path(file): Path<String>,
-    Query(_): Query<WaitQuery>,
-) -> Answer<bool> {
-    delete(&node.snapshots(), &file)?;
-    Ok(Done(true))
+    Query(query): Query<WaitQuery>,
+) -> Result<Response, Refusal> {
+    finish(query, async move { delete(&node.snapshots(), &file).map(|()| true) }).await
 }
 
 /// `PUT /collections/{name}/snapshots/recover`; a `PUT` on any other snapshot does not exist.
@@ -158,23 +100,7 @@ pub(super) async fn recover(
     let query = query_of(request.uri())?;
     let Body(asked): Body<Recovery> = Body::from_request(request, &()).await?;
     asked.check()?;
-    finish(query, asked.run(node, name)).await
-}
-
-async fn finish(
-    query: WaitQuery,
-    work: impl Future<Output = Result<(), Refusal>> + Send + 'static,
-) -> Result<Response, Refusal> {
-    if query.wait == Some(false) {
-        tokio::spawn(async move {
-            if let Err(refusal) = work.await {
-                tracing::warn!(%refusal, "a recovery failed that nobody waited for");
-            }
-        });
-        return Ok(accepted());
-    }
-    work.await?;
-    Ok(Done(true).into_response())
+    finish(query, async move { asked.run(node, name).await.map(|()| true) }).await
 }
 
 /// `POST /collections/{name}/snapshots/upload`; a `POST` on any other snapshot does not exist.
@@ -191,52 +117,17 @@ pub(super) async fn upload(
     if let Some(checksum) = &query.checksum {
         check_checksum(checksum, "query parameters")?;
     }
-    let (label, unfinished) = match received(&node, request).await? {
-        Ok(received) => received,
+    let Upload { label, source } = match received(&node, request).await? {
+        Ok(upload) => upload,
         Err(refused) => return Ok(refused),
     };
-    if let Some(given) = query.checksum {
-        let found = sum(unfinished.clone()).await?;
-        if !found.eq_ignore_ascii_case(&given) {
-            tokio::fs::remove_file(&unfinished).await.map_err(|error| Refusal::io(&error))?;
-            return Err(Refusal::UploadChecksum { found, given });
-        }
-    }
-    let kept = keep(&node, &name, &label, &unfinished)?;
-    let work = blocking(move || node.recover(&name, &kept));
-    finish(WaitQuery { wait: query.wait }, work).await
-}
-
-/// The uploaded file, with the name that the client gave it, or a refusal in plain text.
-async fn received(node: &Node, request: Request) -> Result<Result<(String, PathBuf), Response>, Refusal> {
-    let refused = |text: String| Ok(Err((StatusCode::BAD_REQUEST, text).into_response()));
-    let mut form = match Multipart::from_request(request, &()).await {
-        Ok(form) => form,
-        Err(rejection) => return refused(rejection.body_text()),
+    let (wait, priority) = (query.wait(), query.priority.unwrap_or_default());
+    let work = async move {
+        compare(&source, query.checksum).await?;
+        let kept = keep(&node, &name, &label, source.path())?;
+        blocking(move || node.recover(&name, &kept, priority)).await.map(|()| true)
     };
-    loop {
-        let mut field = match form.next_field().await {
-            Ok(Some(field)) => field,
-            Ok(None) => return refused("Required field is missing: snapshot".into()),
-            Err(error) => return refused(error.body_text()),
-        };
-        if field.name() != Some("snapshot") {
-            continue;
-        }
-        let label = field.file_name().map(str::to_owned);
-        let path = node.scratch("upload");
-        let mut out = tokio::fs::File::create(&path).await.map_err(|error| Refusal::io(&error))?;
-        loop {
-            match field.chunk().await {
-                Ok(Some(bytes)) => out.write_all(&bytes).await.map_err(|error| Refusal::io(&error))?,
-                Ok(None) => break,
-                Err(error) => return refused(error.body_text()),
-            }
-        }
-        out.flush().await.map_err(|error| Refusal::io(&error))?;
-        let unnamed = || format!("{}.snapshot", node.seed.uuid(&path.to_string_lossy()));
-        return Ok(Ok((label.unwrap_or_else(unnamed), path)));
-    }
+    finish(wait, work).await
 }
 
 /// Puts an uploaded file among the snapshots of its collection, where it stays, also when it does not load.

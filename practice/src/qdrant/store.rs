@@ -1,4 +1,4 @@
-//! The collections of a cluster, held once for all its nodes: shards with their owners, aliases, updates
+//! The collections of a cluster, held once for all its nodes: shards with their replicas, aliases, updates
 //! that wait to be applied. Main types: [`Store`], [`Collection`].
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,13 +12,16 @@ use super::config::Config;
 use super::filter::Filter;
 use super::point::{Point, PointId};
 use super::refusal::Refusal;
+use super::replica::{Replica, Shard, ShardKey};
 use super::ring::Ring;
+use super::transfer::Transfer;
 
 /// What the nodes of one cluster share.
 #[derive(Debug)]
 pub(super) struct Store {
     /// The peer id of each node, by its index.
-    pub(super) peers: Vec<u64>,
+    pub(super) peers: Arc<[u64]>,
+    clustered: bool,
     state: RwLock<State>,
 }
 
@@ -34,25 +37,26 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Collection {
     pub(super) config: Config,
-    pub(super) shards: Vec<Shard>,
+    /// By their ids: from 0 without gaps, or from 1 on where shards have keys.
+    pub(super) shards: BTreeMap<u32, Shard>,
+    /// What is being moved between the nodes.
+    pub(super) transfers: Vec<Transfer>,
     /// Payload indexes: field to schema.
     pub(super) indexes: IndexMap<String, Value>,
     /// Snapshots made so far, which tells two of the same data apart.
     pub(super) snapshots: u64,
-    ring: Ring,
+    /// The peer id of each node.
+    peers: Arc<[u64]>,
+    /// Of each key; of none where shards have no keys.
+    rings: BTreeMap<Option<ShardKey>, Ring>,
     queue: VecDeque<Update>,
 }
 
-/// One shard of a collection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Shard {
-    /// Index of the node that holds it.
-    pub(super) owner: usize,
-    pub(super) points: BTreeMap<PointId, Arc<Point>>,
-    /// The number of the last operation.
-    pub(super) operations: u64,
-    /// A recovery destroyed the old data and could not load the new.
-    pub(super) broken: bool,
+/// What a node reads of a collection: a sound replica of each shard.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    pub(super) collection: &'a Collection,
+    replicas: BTreeMap<u32, &'a Replica>,
 }
 
 /// A point as it is sent.
@@ -71,18 +75,25 @@ pub(super) enum Selector {
     Filter(Filter),
 }
 
-/// A change of points.
+/// A change of points, in the parts of the collection with these keys.
 #[derive(Debug, Clone)]
-pub(super) enum Update {
+pub(super) struct Update {
+    pub(super) keys: Option<Vec<ShardKey>>,
+    pub(super) change: Change,
+}
+
+/// What is done to points.
+#[derive(Debug, Clone)]
+pub(super) enum Change {
     Upsert(Vec<NewPoint>),
     Delete(Selector),
     SetPayload(Selector, Map<String, Value>),
 }
 
 impl Store {
-    /// No collections yet, on nodes with these peer ids.
-    pub(super) fn new(peers: Vec<u64>) -> Self {
-        Self { peers, state: RwLock::default() }
+    /// No collections yet, on nodes with these peer ids. One node alone may be a cluster as well.
+    pub(super) fn new(peers: Vec<u64>, clustered: bool) -> Self {
+        Self { clustered: clustered || peers.len() > 1, peers: peers.into(), state: RwLock::default() }
     }
 
     /// The state, to read. A panic of another holder cannot leave it half-changed in a way that matters to
@@ -96,9 +107,14 @@ impl Store {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is more than one node.
+    /// Whether the nodes are a cluster.
     pub(super) fn clustered(&self) -> bool {
-        self.peers.len() > 1
+        self.clustered
+    }
+
+    /// The index of the node with this peer id.
+    pub(super) fn node_of(&self, peer: u64) -> Option<usize> {
+        self.peers.iter().position(|known| *known == peer)
     }
 }
 
@@ -119,38 +135,38 @@ impl State {
         self.collections.get_mut(&own).ok_or_else(|| Refusal::no_collection(name))
     }
 
-    /// Creates a collection, its shards spread over `nodes` nodes, the least loaded first.
-    pub(super) fn create(&mut self, name: &str, config: Config, nodes: usize) -> Result<(), Refusal> {
+    /// Creates a collection. Its shards lie on the nodes in turn, beginning with the one that has the fewest; a
+    /// real cluster begins anywhere. Where shards have keys, none is made yet.
+    pub(super) fn create(&mut self, name: &str, config: Config, peers: &Arc<[u64]>) -> Result<(), Refusal> {
         if self.collections.contains_key(name) || self.aliases.contains_key(name) {
             return Err(Refusal::Exists(format!("Collection `{name}` already exists!")));
         }
-        let mut load = vec![0usize; nodes.max(1)];
-        let held = self.collections.values().flat_map(|collection| &collection.shards);
-        for shard in held {
-            if let Some(load) = load.get_mut(shard.owner) {
-                *load += 1;
-            }
-        }
-        let mut shards = Vec::new();
-        for _ in 0..config.params.shard_number {
-            let least = load.iter_mut().enumerate().min_by_key(|(_, load)| **load);
-            let owner = least.map_or(0, |(owner, load)| {
-                *load += 1;
-                owner
-            });
-            shards.push(Shard { owner, ..Shard::default() });
-        }
-        let ring = Ring::new(config.params.shard_number);
-        let collection = Collection {
+        let number = if config.params.custom_sharding() { 0 } else { config.params.shard_number };
+        let pool = self.emptiest(peers.len());
+        let shards = in_turn(&pool, config.params.replication_factor, number);
+        let shards = (0..).zip(shards.into_iter().map(|nodes| Shard::on(nodes, None))).collect();
+        let mut collection = Collection {
             config,
             shards,
+            transfers: Vec::new(),
             indexes: IndexMap::new(),
             snapshots: 0,
-            ring,
+            peers: Arc::clone(peers),
+            rings: BTreeMap::new(),
             queue: VecDeque::new(),
         };
+        collection.lay_rings();
         self.collections.insert(name.to_owned(), collection);
         Ok(())
+    }
+
+    /// The nodes, those with the fewest replicas first.
+    pub(super) fn emptiest(&self, nodes: usize) -> Vec<usize> {
+        let shards = || self.collections.values().flat_map(|collection| collection.shards.values());
+        let load = |node: &usize| shards().filter(|shard| shard.replicas.contains_key(node)).count();
+        let mut pool: Vec<usize> = (0..nodes.max(1)).collect();
+        pool.sort_by_key(load);
+        pool
     }
 
     /// Deletes a collection with its aliases; false when there is none.
@@ -161,30 +177,68 @@ impl State {
     }
 }
 
+/// The nodes of each of `number` shards with `factor` replicas: one after another of the pool. No node has two
+/// of one shard.
+pub(super) fn in_turn(pool: &[usize], factor: u32, number: u32) -> Vec<Vec<usize>> {
+    let factor = pool.len().min(factor as usize);
+    let mut turn = pool.iter().copied().cycle();
+    (0..number).map(|_| turn.by_ref().take(factor).collect()).collect()
+}
+
 impl Collection {
-    /// Refuses when a shard could not be restored: then neither reads nor writes are served.
-    pub(super) fn usable(&self) -> Result<&Self, Refusal> {
-        if self.shards.iter().any(|shard| shard.broken) {
-            return Err(Refusal::Service("Failed to restore local replica".into()));
+    /// What `node` reads of the parts with these keys, of everything without.
+    ///
+    /// # Errors
+    /// For an unknown key, and where a shard has no sound replica: then nothing is answered.
+    pub(super) fn view(&self, node: usize, keys: Option<&[ShardKey]>) -> Result<View<'_>, Refusal> {
+        let mut ids: Vec<u32> = Vec::new();
+        for key in keys.unwrap_or_default() {
+            let unknown = || Refusal::BadRequest(format!("Shard key {key} not found"));
+            ids.extend(self.rings.get(&Some(key.clone())).ok_or_else(unknown)?.shards());
         }
-        Ok(self)
+        let wanted = |id: &u32| keys.is_none() || ids.contains(id);
+        let mut replicas = BTreeMap::new();
+        for (id, shard) in self.shards.iter().filter(|(id, _)| wanted(id)) {
+            let replica = shard.read_by(node).ok_or_else(|| self.unreadable(*id, node))?;
+            replicas.insert(*id, replica);
+        }
+        Ok(View { collection: self, replicas })
     }
 
-    /// All points, shard by shard.
-    pub(super) fn points(&self) -> impl Iterator<Item = (&PointId, &Arc<Point>)> {
-        self.shards.iter().flat_map(|shard| &shard.points)
+    fn unreadable(&self, id: u32, node: usize) -> Refusal {
+        let broken =
+            self.shards.get(&id).is_some_and(|shard| shard.replicas.values().any(|replica| replica.broken));
+        Refusal::Service(if broken {
+            "Failed to restore local replica".into()
+        } else {
+            format!(
+                "The replica set for shard {id} on peer {} does not have enough active replicas",
+                self.peer(node)
+            )
+        })
     }
 
-    /// The point with this id.
-    pub(super) fn point(&self, id: &PointId) -> Option<&Arc<Point>> {
-        self.shards.get(self.home(id))?.points.get(id)
+    /// The peer id of a node.
+    pub(super) fn peer(&self, node: usize) -> u64 {
+        self.peers.get(node).copied().unwrap_or(0)
+    }
+
+    /// Whether the data that `node` has can be read: a recovery may have destroyed them.
+    pub(super) fn sound_on(&self, node: usize) -> bool {
+        !self.shards.values().any(|shard| shard.replicas.get(&node).is_some_and(|replica| replica.broken))
     }
 
     /// Refuses an update that could not be applied.
-    pub(super) fn check(&self, update: &Update) -> Result<(), Refusal> {
-        self.usable()?;
+    pub(super) fn check(&self, update: &Update, node: usize) -> Result<(), Refusal> {
+        for id in self.rings_of(update.keys.as_deref())?.iter().flat_map(|ring| ring.shards()) {
+            let written =
+                self.shards.get(id).is_some_and(|shard| shard.replicas.values().any(Replica::readable));
+            if !written {
+                return Err(self.unreadable(*id, node));
+            }
+        }
         let expected = self.config.params.vectors.size;
-        let Update::Upsert(points) = update else { return Ok(()) };
+        let Change::Upsert(points) = &update.change else { return Ok(()) };
         match points.iter().find(|point| point.vector.len() != expected) {
             Some(point) => Err(Refusal::BadInput(format!(
                 "Vector dimension error: expected dim: {expected}, got {}",
@@ -195,7 +249,7 @@ impl Collection {
     }
 
     /// Applies a [checked](Self::check) update after all that wait, and returns its operation's number.
-    pub(super) fn apply(&mut self, update: Update) -> u64 {
+    pub(super) fn apply(&mut self, update: &Update) -> u64 {
         self.settle();
         self.apply_now(update)
     }
@@ -203,14 +257,15 @@ impl Collection {
     /// Puts a [checked](Self::check) update behind those that wait, and returns the number it will have.
     pub(super) fn enqueue(&mut self, update: Update) -> u64 {
         self.queue.push_back(update);
-        let last = self.shards.iter().map(|shard| shard.operations).max().unwrap_or(0);
+        let replicas = self.shards.values().flat_map(|shard| shard.replicas.values());
+        let last = replicas.map(|replica| replica.operations).max().unwrap_or(0);
         last + self.queue.len() as u64
     }
 
     /// Applies all updates that wait.
     pub(super) fn settle(&mut self) {
         while let Some(update) = self.queue.pop_front() {
-            self.apply_now(update);
+            self.apply_now(&update);
         }
     }
 
@@ -219,87 +274,123 @@ impl Collection {
         self.queue.len()
     }
 
-    /// Forgets the updates that wait: a recovery replaces what they were for.
-    pub(super) fn forget_waiting(&mut self) {
-        self.queue.clear();
-    }
-
     /// Counts an operation that changes no point, such as a new payload index.
     pub(super) fn count_operation(&mut self) -> u64 {
         self.settle();
-        self.shards.iter_mut().map(Shard::next_operation).max().unwrap_or(0)
+        let replicas = self.shards.values_mut().flat_map(|shard| shard.replicas.values_mut());
+        replicas.filter(|replica| replica.updatable()).map(Replica::next_operation).max().unwrap_or(0)
     }
 
-    fn apply_now(&mut self, update: Update) -> u64 {
-        match update {
-            Update::Upsert(points) => self.upsert(points),
-            Update::Delete(selector) => self.change(&selector, |shard, id, _| {
-                shard.points.remove(id);
+    /// Lays the rings anew, after shards came or went.
+    pub(super) fn lay_rings(&mut self) {
+        let mut ids: BTreeMap<Option<ShardKey>, Vec<u32>> = BTreeMap::new();
+        for (id, shard) in &self.shards {
+            ids.entry(shard.key.clone()).or_default().push(*id);
+        }
+        self.rings = ids.into_iter().map(|(key, ids)| (key, Ring::new(ids))).collect();
+    }
+
+    /// The shards of each key, in the order of the keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&ShardKey, &[u32])> {
+        self.rings.iter().filter_map(|(key, ring)| Some((key.as_ref()?, ring.shards())))
+    }
+
+    fn rings_of(&self, keys: Option<&[ShardKey]>) -> Result<Vec<&Ring>, Refusal> {
+        let Some(keys) = keys else {
+            let all = self.rings.get(&None);
+            return Ok(vec![all.ok_or_else(|| Refusal::BadInput("Shard key not specified".into()))?]);
+        };
+        let unknown = |key: &ShardKey| Refusal::BadInput(format!("Shard key {key} not found"));
+        keys.iter().map(|key| self.rings.get(&Some(key.clone())).ok_or_else(|| unknown(key))).collect()
+    }
+
+    fn apply_now(&mut self, update: &Update) -> u64 {
+        let Ok(rings) = self.rings_of(update.keys.as_deref()) else { return 0 };
+        let rings: Vec<Ring> = rings.into_iter().cloned().collect();
+        let last = rings.iter().map(|ring| match &update.change {
+            Change::Upsert(points) => self.upsert(ring, points),
+            Change::Delete(selector) => self.change(ring, selector, |replica, id, _| {
+                replica.points.remove(id);
             }),
-            Update::SetPayload(selector, payload) => self.change(&selector, |shard, id, operation| {
-                if let Some(point) = shard.points.get_mut(id) {
+            Change::SetPayload(selector, payload) => self.change(ring, selector, |replica, id, operation| {
+                if let Some(point) = replica.points.get_mut(id) {
                     let point = Arc::make_mut(point);
                     point.payload.extend(payload.clone());
                     point.version = operation;
                 }
             }),
-        }
+        });
+        last.max().unwrap_or(0)
     }
 
-    fn upsert(&mut self, points: Vec<NewPoint>) -> u64 {
+    fn upsert(&mut self, ring: &Ring, points: &[NewPoint]) -> u64 {
         let distance = self.config.params.vectors.distance;
-        let mut by_shard: BTreeMap<usize, Vec<NewPoint>> = BTreeMap::new();
+        let mut by_shard: BTreeMap<u32, Vec<&NewPoint>> = BTreeMap::new();
         for point in points {
-            by_shard.entry(self.home(&point.id)).or_default().push(point);
+            by_shard.entry(ring.shard_of(&point.id)).or_default().push(point);
         }
         let mut last = 0;
-        for (at, points) in by_shard {
-            let Some(shard) = self.shards.get_mut(at) else { continue };
-            let version = shard.next_operation();
-            last = last.max(version);
-            for NewPoint { id, vector, payload } in points {
-                let (vector, payload) = (distance.stored(vector), payload.unwrap_or_default());
-                shard.points.insert(id, Arc::new(Point { vector, payload, version }));
-            }
-        }
-        last
-    }
-
-    fn change(&mut self, selector: &Selector, act: impl Fn(&mut Shard, &PointId, u64)) -> u64 {
-        let mut last = 0;
-        let ring = &self.ring;
-        for (at, shard) in self.shards.iter_mut().enumerate() {
-            let chosen: Vec<PointId> = match selector {
-                Selector::Ids(ids) => {
-                    ids.iter().filter(|id| ring.shard_of(id) as usize == at).cloned().collect()
+        for (id, points) in by_shard {
+            for replica in self.updated(id) {
+                let version = replica.next_operation();
+                last = last.max(version);
+                for NewPoint { id, vector, payload } in &points {
+                    let (vector, payload) =
+                        (distance.stored(vector.clone()), payload.clone().unwrap_or_default());
+                    replica.points.insert(id.clone(), Arc::new(Point { vector, payload, version }));
                 }
-                Selector::Filter(filter) => shard.passing(filter),
-            };
-            if chosen.is_empty() && matches!(selector, Selector::Ids(_)) {
-                continue;
-            }
-            let operation = shard.next_operation();
-            last = last.max(operation);
-            for id in &chosen {
-                act(shard, id, operation);
             }
         }
         last
     }
 
-    fn home(&self, id: &PointId) -> usize {
-        self.ring.shard_of(id) as usize
+    fn change(&mut self, ring: &Ring, selector: &Selector, act: impl Fn(&mut Replica, &PointId, u64)) -> u64 {
+        let mut last = 0;
+        for at in ring.shards() {
+            for replica in self.updated(*at) {
+                let chosen: Vec<PointId> = match selector {
+                    Selector::Ids(ids) => ids.iter().filter(|id| ring.shard_of(id) == *at).cloned().collect(),
+                    Selector::Filter(filter) => replica.passing(filter),
+                };
+                if chosen.is_empty() && matches!(selector, Selector::Ids(_)) {
+                    continue;
+                }
+                let operation = replica.next_operation();
+                last = last.max(operation);
+                for id in &chosen {
+                    act(replica, id, operation);
+                }
+            }
+        }
+        last
+    }
+
+    /// The replicas of a shard that an update goes to.
+    fn updated(&mut self, id: u32) -> impl Iterator<Item = &mut Replica> {
+        let replicas = self.shards.get_mut(&id).into_iter().flat_map(|shard| shard.replicas.values_mut());
+        replicas.filter(|replica| replica.updatable())
     }
 }
 
-impl Shard {
-    fn next_operation(&mut self) -> u64 {
-        self.operations += 1;
-        self.operations
+impl<'a> View<'a> {
+    /// All points, shard by shard.
+    pub(super) fn points(&self) -> impl Iterator<Item = (&'a PointId, &'a Arc<Point>)> {
+        self.replicas.values().flat_map(|replica| &replica.points)
     }
 
-    fn passing(&self, filter: &Filter) -> Vec<PointId> {
-        let passing = self.points.iter().filter(|(id, point)| filter.passes(id, &point.payload));
-        passing.map(|(id, _)| id.clone()).collect()
+    /// The point with this id. Parts with different keys may each have one; the first counts.
+    pub(super) fn point(&self, id: &PointId) -> Option<&'a Arc<Point>> {
+        self.replicas.values().find_map(|replica| replica.points.get(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_lie_on_the_nodes_in_turn() {
+        assert_eq!(in_turn(&[2, 0, 1], 2, 3), [vec![2, 0], vec![1, 2], vec![0, 1]]);
+        assert_eq!(in_turn(&[0, 1], 5, 1), [vec![0, 1]], "no node has two of one shard");
     }
 }

@@ -4,6 +4,8 @@
 
 mod faults;
 mod points;
+mod replicas;
 mod replay;
 mod server;
+mod shards;
 mod snapshots;

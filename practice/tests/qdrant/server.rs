@@ -7,10 +7,11 @@ use chrono::DateTime;
 use drydock_practice::clock::Clock;
 use drydock_practice::faults::Faults;
 use drydock_practice::ledger::Ledger;
-use drydock_practice::qdrant::{Qdrant, QdrantOptions};
+use drydock_practice::qdrant::{Deployment, Qdrant, QdrantOptions};
 use drydock_practice::seed::Seed;
+use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) const KEY: &str = "practice-key";
 pub(crate) const READ_ONLY_KEY: &str = "practice-reader";
@@ -39,6 +40,10 @@ impl Server {
     }
 
     pub(crate) async fn with_faults(nodes: usize, faults: &str) -> Self {
+        Self::start_as(nodes, faults, Deployment::default()).await
+    }
+
+    pub(crate) async fn start_as(nodes: usize, faults: &str, deployment: Deployment) -> Self {
         let time = Arc::new(AtomicI64::new(START_MICROS));
         let source = Arc::clone(&time);
         // Every look at the clock takes a millisecond, so that a whole test lies within few seconds.
@@ -57,7 +62,7 @@ impl Server {
             ledger: ledger.clone(),
             faults: Faults::parse(faults).unwrap(),
         };
-        let qdrant = Qdrant::start(options).await.unwrap();
+        let qdrant = Qdrant::start_as(options, deployment).await.unwrap();
         let http = Client::builder().no_proxy().build().unwrap();
         Self { qdrant, ledger, dir, http, time }
     }
@@ -76,6 +81,37 @@ impl Server {
             request = request.json(&body);
         }
         request.send().await.unwrap()
+    }
+
+    /// Sends a file to an endpoint that takes one.
+    pub(crate) async fn upload(&self, node: usize, path: &str, name: &str, file: Vec<u8>) -> Answered {
+        let url = format!("{}{path}", self.qdrant.urls()[node]);
+        let form = Form::new().part("snapshot", Part::bytes(file).file_name(name.to_owned()));
+        let response = self.http.post(url).header("api-key", KEY).multipart(form).send().await.unwrap();
+        Answered { status: response.status().as_u16(), text: response.text().await.unwrap() }
+    }
+
+    /// Creates a collection of vectors with two dimensions, with these settings besides.
+    pub(crate) async fn create(&self, collection: &str, settings: Value) {
+        let mut config = json!({"vectors": {"size": 2, "distance": "Dot"}});
+        config.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        self.done(&format!("PUT /collections/{collection}"), Some(config)).await;
+    }
+
+    /// Writes points `[id, 1]` with the payload `{n: id}`.
+    pub(crate) async fn upsert(&self, collection: &str, ids: impl Iterator<Item = u64>) {
+        let points: Vec<_> =
+            ids.map(|id| json!({"id": id, "vector": [id, 1], "payload": {"n": id}})).collect();
+        let request = format!("PUT /collections/{collection}/points?wait=true");
+        self.done(&request, Some(json!({"points": points}))).await;
+    }
+
+    /// How many points a node says there are.
+    pub(crate) async fn counted(&self, node: usize, collection: &str) -> Value {
+        let request = format!("POST /collections/{collection}/points/count");
+        let answered = self.ask_node(node, &request, Some(json!({}))).await;
+        assert_eq!(answered.status, 200, "{}", answered.text);
+        answered.json()["result"]["count"].clone()
     }
 
     /// Asks the first node.

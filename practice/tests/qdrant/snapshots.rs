@@ -1,7 +1,6 @@
 //! Snapshots beyond the recordings: what replaces what, what is destroyed when, what a node alone has.
 
 use reqwest::header::{CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
-use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
 use super::server::{Answered, KEY, Server};
@@ -28,10 +27,7 @@ fn counted(answered: &Answered, expected: u64) {
 }
 
 async fn upload(server: &Server, node: usize, collection: &str, name: &str, file: Vec<u8>) -> Answered {
-    let url = format!("{}/collections/{collection}/snapshots/upload", server.qdrant.urls()[node]);
-    let form = Form::new().part("snapshot", Part::bytes(file).file_name(name.to_owned()));
-    let response = server.http.post(url).header("api-key", KEY).multipart(form).send().await.unwrap();
-    Answered { status: response.status().as_u16(), text: response.text().await.unwrap() }
+    server.upload(node, &format!("/collections/{collection}/snapshots/upload"), name, file).await
 }
 
 /// Makes a snapshot and returns what was said of it with its bytes.
@@ -146,7 +142,11 @@ async fn what_is_refused_before_anything_is_destroyed() {
         (recover(inside.clone(), json!("abc")), 422, "Invalid SHA256 hash format"),
         (recover(inside.clone(), json!("0".repeat(64))), 400, "Snapshot checksum mismatch: expected 0000"),
         (recover("file:///no/such".into(), Value::Null), 400, "does not exist"),
-        (recover("s3://bucket/x".into(), Value::Null), 400, "URL scheme s3 is not supported"),
+        (
+            recover("s3://bucket/x".into(), Value::Null),
+            400,
+            "URL s3://bucket/x with scheme s3 is not supported",
+        ),
         (recover("/etc/passwd".into(), Value::Null), 400, "relative URL without a base"),
         (json!({"location": inside, "wait": true}), 400, "unknown field `wait`"),
     ];
@@ -216,7 +216,10 @@ async fn a_node_has_its_own_shards_alone() {
     counted(&count(&server, "c").await, 100);
     let elsewhere = server.ask_node(1, "POST /collections/c/shards/0/snapshots", None).await;
     elsewhere.refused(400, "Shard 0 is not a local or queue proxy shard");
-    server.ask("POST /collections/c/shards/2/snapshots", None).await.refused(404, "Shard 2 not found");
+    server
+        .ask("POST /collections/c/shards/2/snapshots", None)
+        .await
+        .refused(404, "Not found: shard 2 not found");
 
     let single = Server::start(1).await;
     let refused = upload(&single, 0, "c", "a.snapshot", first).await;

@@ -17,6 +17,7 @@ use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
 use tokio_util::io::ReaderStream;
+use url::Url;
 
 use super::durable::{make_folders, sync_folder};
 use crate::rehash::hex;
@@ -34,6 +35,8 @@ const MAX_DEPTH: usize = 64;
 #[derive(Debug, Clone)]
 pub struct FolderStore {
     root: PathBuf,
+    /// The address that something serves the folder at.
+    served_at: Option<Url>,
 }
 
 /// A temporary file, removed unless it got its name.
@@ -60,7 +63,13 @@ struct Place<'p> {
 impl FolderStore {
     /// The store in this folder, which is made when something is stored.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), served_at: None }
+    }
+
+    /// The same, which something serves at this address.
+    #[must_use]
+    pub fn served_at(self, url: Option<Url>) -> Self {
+        Self { served_at: url, ..self }
     }
 
     /// The folder.
@@ -322,6 +331,12 @@ impl ArtifactStore for FolderStore {
         removed.await.map_err(|error| place.failed("removing", &error))
     }
 
+    fn url(&self, path: &str) -> Option<String> {
+        let mut url = self.served_at.clone()?;
+        url.path_segments_mut().ok()?.pop_if_empty().extend(path_parts(path).ok()?);
+        Some(url.into())
+    }
+
     fn local_path(&self, path: &str) -> Option<PathBuf> {
         self.place(path).ok().map(|place| place.path)
     }
@@ -352,6 +367,18 @@ mod tests {
     async fn it_conforms() {
         let dir = tempfile::tempdir().unwrap();
         conformance::passes(&FolderStore::new(dir.path().join("made on demand"))).await.unwrap();
+    }
+
+    #[test]
+    fn a_store_that_is_served_has_addresses() {
+        let store = |url: &str| FolderStore::new("/x").served_at(Some(Url::parse(url).unwrap()));
+        let address = |store: FolderStore, path: &str| store.url(path);
+        assert_eq!(
+            address(store("https://h/backups/"), "q/a b.snapshot").as_deref(),
+            Some("https://h/backups/q/a%20b.snapshot")
+        );
+        assert_eq!(address(store("https://h"), "q/../x"), None);
+        assert_eq!(address(FolderStore::new("/x"), "q"), None);
     }
 
     /// One piece, a word to the test, and then nothing for ever.

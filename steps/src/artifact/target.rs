@@ -16,16 +16,24 @@ use super::folder::FolderStore;
 /// The target kind `artifacts`.
 pub struct ArtifactsTarget;
 
-const FIELDS: &[Field] = &[Field::required(
-    "url",
-    Shape::Text,
-    "Where the store is: `file:///srv/backups`, or a path; a relative one is relative to the environment file's folder.",
-)];
+const FIELDS: &[Field] = &[
+    Field::required(
+        "url",
+        Shape::Text,
+        "Where the store is: `file:///srv/backups`, or a path; a relative one is relative to the environment file's folder.",
+    ),
+    Field::optional(
+        "served_at",
+        Shape::Url,
+        "The address at which something serves the folder over HTTP, for servers that fetch from it by themselves.",
+    ),
+];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ArtifactsSettings {
     url: String,
+    served_at: Option<String>,
 }
 
 #[async_trait]
@@ -41,7 +49,20 @@ impl TargetKind for ArtifactsTarget {
     async fn connect(&self, settings: Settings) -> Result<Arc<dyn Connection>, StepError> {
         let read: ArtifactsSettings = settings.read()?;
         let folder = settings.folder.join(folder_of(&read.url)?);
-        Ok(Arc::new(ArtifactsConnection { store: FolderStore::new(folder) }))
+        let served_at = read.served_at.as_deref().map(served_at).transpose()?;
+        Ok(Arc::new(ArtifactsConnection { store: FolderStore::new(folder).served_at(served_at) }))
+    }
+}
+
+fn served_at(text: &str) -> Result<Url, StepError> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.password().is_none() => Ok(url),
+        _ => Err(StepError::new(
+            "target.settings",
+            format!(
+                "the target's settings do not fit: its `served_at`, {text}, is no http or https URL without a password"
+            ),
+        )),
     }
 }
 

@@ -91,6 +91,8 @@ pub(super) struct CollectionGiven {
     pub(super) points: Band,
     pub(super) params: Value,
     #[serde(default)]
+    pub(super) config: Value,
+    #[serde(default)]
     pub(super) payload_indexes: Value,
     #[serde(default)]
     pub(super) aliases: Vec<String>,
@@ -102,13 +104,17 @@ pub(super) struct CollectionGiven {
     pub(super) snapshots: Vec<SnapshotFile>,
 }
 
-/// One node's snapshot; with its artifact once it was fetched.
+/// One node's snapshot, or one of a shard; with its artifact once it was fetched.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct SnapshotFile {
     pub(super) node: String,
     #[serde(default)]
     pub(super) peer_id: Option<u64>,
     pub(super) shards: Vec<u32>,
+    #[serde(default)]
+    pub(super) shard: Option<u32>,
+    #[serde(default)]
+    pub(super) shard_key: Option<Value>,
     pub(super) name: String,
     /// The server's own checksum; servers that keep snapshots in S3 have none.
     #[serde(default)]

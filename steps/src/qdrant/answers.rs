@@ -63,17 +63,12 @@ pub(super) struct Alias {
 pub(super) struct Info {
     /// `green`, `yellow` (also while a snapshot runs), `grey` (nothing was optimised since the start) or `red`.
     pub(super) status: String,
-    pub(super) config: Config,
+    /// What the collection is configured to be; its `params` decide where points lie.
+    pub(super) config: Value,
     #[serde(default)]
     pub(super) payload_schema: Map<String, Value>,
     #[serde(default)]
     pub(super) update_queue: Queue,
-}
-
-/// The configuration of a collection.
-#[derive(Debug, Deserialize)]
-pub(super) struct Config {
-    pub(super) params: Value,
 }
 
 /// Updates that were accepted and not yet applied; servers before 1.17 do not tell.
@@ -109,6 +104,8 @@ pub(super) struct LocalShard {
 #[derive(Debug, Deserialize)]
 pub(super) struct RemoteShard {
     pub(super) shard_id: u32,
+    #[serde(default)]
+    pub(super) shard_key: Option<Value>,
 }
 
 /// A snapshot as it is listed, and as its making answers.

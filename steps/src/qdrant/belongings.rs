@@ -1,4 +1,4 @@
-//! What belongs to a collection and may not be in its snapshot: [`put_back`] restores payload indexes and aliases.
+//! What belongs to a collection and may not be in its snapshot: [`make_indexes`] makes its payload indexes, [`point`] its aliases.
 
 use drydock_step::StepError;
 use serde_json::{Map, Value};
@@ -6,20 +6,20 @@ use serde_json::{Map, Value};
 use super::requests;
 use super::target::QdrantConnection;
 
-/// Makes the payload indexes that are missing, and points the aliases at the collection, also those that point elsewhere now.
+/// The aliases of a collection, of all that there are.
+pub(super) fn aliases_of(all: &[(String, String)], collection: &str) -> Vec<String> {
+    all.iter().filter(|(_, to)| to == collection).map(|(alias, _)| alias.clone()).collect()
+}
+
+/// Points the aliases at the collection in one step, also those that point elsewhere now.
 ///
 /// # Errors
 /// What the server says.
-pub(super) async fn put_back(
+pub(super) async fn point(
     qdrant: &QdrantConnection,
     name: &str,
-    indexes: &Value,
-    has: &Map<String, Value>,
     aliases: &[String],
 ) -> Result<(), StepError> {
-    for (field, schema) in missing(indexes, has) {
-        let _: Value = qdrant.ask(&requests::create_index(name, field, schema)).await?;
-    }
     let now = if aliases.is_empty() { Vec::new() } else { qdrant.aliases().await? };
     let pointing = |alias: &String| {
         now.iter().find(|(known, _)| known == alias).map(|(_, collection)| collection.as_str())
@@ -34,6 +34,22 @@ pub(super) async fn put_back(
     }
     if !free.is_empty() || !taken.is_empty() {
         let _: bool = qdrant.ask(&requests::point_aliases(name, &free, &taken)).await?;
+    }
+    Ok(())
+}
+
+/// Makes the payload indexes that are missing.
+///
+/// # Errors
+/// What the server says.
+pub(super) async fn make_indexes(
+    qdrant: &QdrantConnection,
+    name: &str,
+    indexes: &Value,
+    has: &Map<String, Value>,
+) -> Result<(), StepError> {
+    for (field, schema) in missing(indexes, has) {
+        let _: Value = qdrant.ask(&requests::create_index(name, field, schema)).await?;
     }
     Ok(())
 }

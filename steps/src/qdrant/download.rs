@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode};
 
 use super::node::Node;
 use super::refusal::lost;
-use super::requests::{self, Ask, Twice};
+use super::requests::{self, Ask, Twice, Whose};
 use crate::http_client::causes;
 
 /// The pauses after cuts in a row, between which nothing came.
@@ -27,11 +27,11 @@ const PAUSES: [Duration; 5] = [
 /// Errors in it: `qdrant.lost` when it was cut again and again, `qdrant.changed` when the file is another one now, `qdrant.absent`.
 pub(super) fn download(
     node: Node,
-    collection: &str,
+    whose: Whose<'_>,
     snapshot: &str,
     seen: impl Fn(u64) + Send + Sync + 'static,
 ) -> ByteStream {
-    let ask = requests::download(collection, snapshot);
+    let ask = requests::download(whose, snapshot);
     let begun = Download { node, ask, offset: 0, total: None, etag: None, open: None, cuts: 0 };
     Box::pin(stream::try_unfold((begun, seen), |(mut download, seen)| async move {
         let piece = download.next().await?;

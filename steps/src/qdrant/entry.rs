@@ -7,7 +7,7 @@ use drydock_step::{Field, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One node's snapshot of a collection.
+/// One node's snapshot of a collection, or of one shard of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotEntry {
     /// The node's URL, as the environment gives it.
@@ -17,6 +17,12 @@ pub struct SnapshotEntry {
     pub peer_id: Option<u64>,
     /// Ids of the shards whose data are in this file.
     pub shards: Vec<u32>,
+    /// The shard that it is of, where it is no snapshot of all that the node has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u32>,
+    /// The shard's key, text or a number, in a collection that is sharded by keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard_key: Option<Value>,
     /// The snapshot's name on the node.
     pub name: String,
     /// Its length in bytes, as the server says.
@@ -37,7 +43,7 @@ pub struct SnapshotEntry {
     pub left_on_server: Option<String>,
 }
 
-/// One collection with a snapshot of each node.
+/// One collection with a snapshot of each node; or of each shard, of the one replica that was chosen, where shards have several or keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CollectionEntry {
     /// Its real name, never an alias.
@@ -46,6 +52,9 @@ pub struct CollectionEntry {
     pub points: Band,
     /// `config.params` as the server gave it.
     pub params: Value,
+    /// The whole `config` as the server gave it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub config: Value,
     /// `payload_schema` as the server gave it.
     #[serde(default)]
     pub payload_indexes: Value,
@@ -58,7 +67,7 @@ pub struct CollectionEntry {
     /// How many shards were being moved.
     #[serde(default)]
     pub transfers: u32,
-    /// A snapshot of each node.
+    /// A snapshot of each node, or of each shard.
     pub snapshots: Vec<SnapshotEntry>,
 }
 
@@ -72,6 +81,12 @@ const SNAPSHOT: Shape = Shape::Record(&[
     Field::required("node", Shape::Text, "The node's URL."),
     Field::optional("peer_id", Shape::Integer, "The node's peer id, where it is a cluster."),
     Field::required("shards", Shape::List(&Shape::Integer), "Ids of the shards whose data are in the file."),
+    Field::optional(
+        "shard",
+        Shape::Integer,
+        "The shard that it is of, where it is of one replica of one shard.",
+    ),
+    Field::optional("shard_key", Shape::Any, "The shard's key, in a collection that is sharded by keys."),
     Field::required("name", Shape::Text, "The snapshot's name on the node."),
     Field::optional("size", Shape::Integer, "Its length in bytes."),
     Field::optional("sha256", Shape::Text, "Its SHA-256, as the server says."),
@@ -86,11 +101,12 @@ pub(super) const ENTRY_FIELDS: &[Field] = &[
     Field::required("collection", Shape::Text, "Its real name."),
     Field::required("points", Shape::Band, "Exact point counts before and after."),
     Field::required("params", Shape::Any, "Its parameters as the server gave them."),
+    Field::optional("config", Shape::Any, "Its whole configuration as the server gave it."),
     Field::optional("payload_indexes", Shape::Any, "Its payload indexes as the server gave them."),
     Field::optional("aliases", Shape::List(&Shape::Text), "Its aliases."),
     Field::optional("shards", Shape::List(&Shape::Integer), "Ids of all its shards."),
     Field::optional("transfers", Shape::Integer, "How many shards were being moved; always 0."),
-    Field::required("snapshots", Shape::List(&SNAPSHOT), "A snapshot of each node."),
+    Field::required("snapshots", Shape::List(&SNAPSHOT), "A snapshot of each node, or of each shard."),
     Field::optional(
         "samples",
         Shape::List(&Shape::Any),
@@ -102,10 +118,20 @@ pub(super) const ENTRY_FIELDS: &[Field] = &[
 pub(super) const ENTRY: Shape = Shape::Record(ENTRY_FIELDS);
 
 impl CollectionEntry {
-    /// Whether it has shard keys of its own, which a recovery under another name does not bring back.
-    pub(super) fn is_custom_sharded(&self) -> bool {
-        self.params.get("sharding_method").and_then(Value::as_str) == Some("custom")
+    /// Whether its snapshots are of single shards, which are put into a collection that is made before.
+    pub(super) fn is_by_shard(&self) -> bool {
+        self.snapshots.iter().any(|one| one.shard.is_some())
     }
+
+    /// Whether it has shard keys of its own, which a recovery of whole nodes under another name does not bring back.
+    pub(super) fn is_custom_sharded(&self) -> bool {
+        is_custom_sharded(&self.params)
+    }
+}
+
+/// Whether a collection with these parameters is sharded by keys.
+pub(super) fn is_custom_sharded(params: &Value) -> bool {
+    params.get("sharding_method").and_then(Value::as_str) == Some("custom")
 }
 
 /// How many numbers the vectors of one point have; 0 where that is not told.

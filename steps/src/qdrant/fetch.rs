@@ -13,10 +13,11 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::archive::inspected;
 use super::download::download;
 use super::entry::{CollectionEntry, ENTRY, SnapshotEntry};
 use super::members::Member;
-use super::requests;
+use super::requests::{self, Whose};
 use super::target::QdrantConnection;
 use crate::described::described;
 use crate::rehash::rehashed;
@@ -92,8 +93,8 @@ impl StepKind for Fetch {
             return actions;
         };
         let of = |one: &SnapshotEntry| {
-            let download = requests::download(&entry.collection, &one.name).line_on(&one.node);
-            let delete = requests::delete_snapshot(&entry.collection, &one.name).line_on(&one.node);
+            let download = requests::download(whose(entry, one), &one.name).line_on(&one.node);
+            let delete = requests::delete_snapshot(whose(entry, one), &one.name).line_on(&one.node);
             let path = inputs.prefix.or_after(|prefix| path_of(prefix, &one.name));
             [
                 Some(Action::reads(ActionKind::Http, target, download)),
@@ -123,8 +124,11 @@ impl StepKind for Fetch {
         let (mut stored, mut left) = (Vec::new(), false);
         for snapshot in &mut entry.snapshots {
             snapshot.artifact = fetching.in_store(snapshot).await?;
+            if let Some(artifact) = &snapshot.artifact {
+                fetching.inspected(snapshot, artifact).await?;
+            }
             stored.extend(snapshot.artifact.as_ref().map(|artifact| artifact.path.clone()));
-            let listed = fetching.member(snapshot)?.node.snapshots(&entry.collection).await?;
+            let listed = fetching.member(snapshot)?.node.snapshots(whose(fetching.entry, snapshot)).await?;
             left |= listed.iter().any(|one| one.name == snapshot.name);
         }
         Ok(match (stored.len(), entry.snapshots.len()) {
@@ -133,6 +137,11 @@ impl StepKind for Fetch {
             _ => Reconciled::Partly(json!({ "stored": stored })),
         })
     }
+}
+
+/// What a snapshot is of.
+fn whose<'a>(entry: &'a CollectionEntry, snapshot: &SnapshotEntry) -> Whose<'a> {
+    Whose { collection: &entry.collection, shard: snapshot.shard }
 }
 
 /// Where a snapshot lies in a store.
@@ -194,11 +203,12 @@ impl<'a> Fetching<'a> {
                 artifact
             }
         };
+        self.inspected(snapshot, &artifact).await?;
         let mut fetched = SnapshotEntry { artifact: Some(artifact), ..snapshot.clone() };
         if !self.keep {
             let node = &self.member(snapshot)?.node;
             // The backup is good without it. What is left on a server costs space there, and is told.
-            if let Err(error) = node.delete_snapshot(&self.entry.collection, &snapshot.name).await {
+            if let Err(error) = node.delete_snapshot(whose(self.entry, snapshot), &snapshot.name).await {
                 self.ctx.log(format!("{} is still on {}: {error}", snapshot.name, snapshot.node));
                 fetched.left_on_server = Some(error.message);
             }
@@ -221,7 +231,7 @@ impl<'a> Fetching<'a> {
         };
         let path = path_of(self.prefix, &snapshot.name);
         let node = self.member(snapshot)?.node.clone();
-        let body = download(node, &self.entry.collection, &snapshot.name, seen);
+        let body = download(node, whose(self.entry, snapshot), &snapshot.name, seen);
         let stored = self.store.put(&path, body).await.map_err(|error| match error.code.as_str() {
             "qdrant.absent" => {
                 error.help("it was removed from the server before it was fetched; make a new one")
@@ -241,6 +251,17 @@ impl<'a> Fetching<'a> {
             }
             _ => Ok(artifact),
         }
+    }
+
+    /// Nothing, when the file holds what the node had. One that does not is taken out of the store again.
+    async fn inspected(&self, snapshot: &SnapshotEntry, artifact: &Artifact) -> Result<(), StepError> {
+        let found = inspected(self.store, artifact, snapshot, &self.entry.params).await;
+        if let Err(error) = &found
+            && error.code == "qdrant.archive"
+        {
+            self.store.delete(&artifact.path).await?;
+        }
+        found
     }
 
     /// The snapshot as it lies in the store, whole, where it does. What this step noted was hashed when it was written.

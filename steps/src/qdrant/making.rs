@@ -1,4 +1,4 @@
-//! Making the snapshots of one collection on all nodes: [`Making`], with the [`Progress`] that outlives a crash.
+//! Making the snapshots of one collection, of every node or of every shard: [`Making`], with the [`Progress`] that outlives a crash.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::answers::{Count, Description};
 use super::entry::{CollectionEntry, SnapshotEntry, dimensions};
 use super::members::Member;
-use super::requests;
+use super::requests::{self, Whose};
 use super::standing::{Held, Standing};
 
 /// How often a snapshot is asked for on one node, when answers get lost or names are taken.
@@ -33,9 +33,9 @@ pub(super) struct Begun {
     at: Time,
     /// How many points it had then.
     points: u64,
-    /// By node, the snapshots that were there then: what is new is ours.
+    /// By the place that they are made at, the snapshots that were there then: what is new is ours.
     before: BTreeMap<String, Vec<String>>,
-    /// By node, what was made.
+    /// By the place, what was made.
     #[serde(default)]
     made: BTreeMap<String, SnapshotEntry>,
 }
@@ -59,7 +59,7 @@ impl Progress {
             if let (Some(made), Some(begun)) =
                 (read::<SnapshotEntry>(note, "made"), found.get_mut(collection))
             {
-                begun.made.insert(made.node.clone(), made);
+                begun.made.insert(place_of(&made.node, made.shard), made);
             }
             if let Some(void) = note.get("void").and_then(Value::as_str) {
                 found.remove(void);
@@ -101,6 +101,73 @@ pub(super) fn time(ctx: &Ctx) -> Time {
     Time::from_timestamp_millis(ctx.now_ms()).unwrap_or_default()
 }
 
+/// The name of a place that snapshots are made at.
+fn place_of(node: &str, shard: Option<u32>) -> String {
+    shard.map_or_else(|| node.to_owned(), |id| format!("{node} shard {id}"))
+}
+
+/// One snapshot of a collection: of all that a node has, or of the replica of a shard that was chosen.
+#[derive(Debug)]
+struct Part<'a> {
+    member: &'a Member,
+    whose: Whose<'a>,
+    shard_key: Option<Value>,
+    /// The shards that it holds, each with about so many points.
+    shards: BTreeMap<u32, u64>,
+}
+
+impl Part<'_> {
+    fn place(&self) -> String {
+        place_of(&self.member.node.url, self.whose.shard)
+    }
+}
+
+/// The snapshots that a collection's backup consists of. `made` is what there is already: its replicas are chosen again.
+fn parts<'a>(
+    members: &'a [Member],
+    name: &'a str,
+    standing: &Standing,
+    made: &BTreeMap<String, SnapshotEntry>,
+) -> Vec<Part<'a>> {
+    let nodes: Vec<_> = members.iter().zip(&standing.held).collect();
+    if !standing.is_by_shard() {
+        let part = |(member, held): (&'a Member, &Held)| Part {
+            member,
+            whose: Whose::collection(name),
+            shard_key: None,
+            shards: held.shards.clone(),
+        };
+        return nodes.into_iter().map(part).collect();
+    }
+    // Each node makes about as many as every other.
+    let mut chosen = vec![0_usize; nodes.len()];
+    let mut parts = Vec::new();
+    for id in &standing.shards {
+        let have = (0..nodes.len())
+            .filter(|at| nodes.get(*at).is_some_and(|(_, held)| held.shards.contains_key(id)));
+        let order = |at: &usize| {
+            let place = nodes.get(*at).map(|(member, _)| place_of(&member.node.url, Some(*id)));
+            (place.is_none_or(|place| !made.contains_key(&place)), chosen.get(*at).copied(), *at)
+        };
+        let Some(at) = have.min_by_key(order) else { continue };
+        if let (Some((member, held)), Some(count)) = (nodes.get(at), chosen.get_mut(at)) {
+            *count += 1;
+            parts.push(Part {
+                member,
+                whose: Whose { collection: name, shard: Some(*id) },
+                shard_key: standing.keys.get(id).cloned(),
+                shards: held
+                    .shards
+                    .iter()
+                    .filter(|(held, _)| *held == id)
+                    .map(|(id, points)| (*id, *points))
+                    .collect(),
+            });
+        }
+    }
+    parts
+}
+
 /// Makes snapshots on these nodes for an attempt, going on from what earlier ones did.
 pub(super) struct Making<'a> {
     pub(super) ctx: &'a Ctx,
@@ -109,7 +176,7 @@ pub(super) struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// The snapshots of a collection, one on each node, all nodes side by side.
+    /// The snapshots of a collection, all nodes side by side, and on each node one after the other.
     ///
     /// # Errors
     /// Those of [`Standing::whole`]; `qdrant.moving` when shards moved meanwhile, `qdrant.small` for a snapshot that cannot hold what
@@ -124,23 +191,34 @@ impl Making<'_> {
         let resumed = self.progress.0.get(name);
         let begun = match resumed {
             Some(begun) => begun.clone(),
-            None => self.begin(name).await?,
+            None => self.begin(name, &standing).await?,
         };
-        let nodes = self.members.iter().zip(&standing.held);
-        let each = nodes.map(|(member, held)| self.on_node(member, held, &begun, resumed.is_some()));
+        let parts = parts(self.members, name, &standing, &begun.made);
+        let of =
+            |member: &Member| parts.iter().filter(|part| part.member.node.url == member.node.url).collect();
+        let nodes: Vec<Vec<&Part<'_>>> = self.members.iter().map(of).collect();
+        let each = nodes.into_iter().map(|parts| self.on_node(parts, &begun, resumed.is_some()));
         // All are waited for, also when one has failed: what is under way cannot be called back.
-        let snapshots = join_all(each).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let made = join_all(each).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut snapshots: Vec<SnapshotEntry> = made.into_iter().flatten().collect();
+        snapshots.sort_by_key(|one| one.shard);
         let after = self.count(name).await?;
         let now = Standing::of(self.members, name).await?;
-        if let Err(error) = good(name, &standing, &now, &snapshots) {
+        if let Err(error) = good(name, &standing, &now, &parts, &snapshots) {
             self.ctx.note(json!({ "void": name })).await?;
             self.discard(name, &snapshots).await;
             return Err(error);
         }
+        // Of a replica that has been lost since.
+        let kept =
+            |one: &SnapshotEntry| snapshots.iter().any(|kept| kept.node == one.node && kept.name == one.name);
+        let left: Vec<_> = begun.made.into_values().filter(|one| !kept(one)).collect();
+        self.discard(name, &left).await;
         Ok(CollectionEntry {
             collection: name.to_owned(),
             points: Band::of(begun.points, after),
-            params: standing.params,
+            params: standing.params().clone(),
+            config: standing.config,
             payload_indexes: Value::Object(standing.payload_schema),
             aliases,
             shards: standing.shards,
@@ -163,7 +241,8 @@ impl Making<'_> {
             let Some(member) = self.members.iter().find(|member| member.node.url == one.node) else {
                 continue;
             };
-            if let Err(error) = member.node.delete_snapshot(name, &one.name).await {
+            let whose = Whose { collection: name, shard: one.shard };
+            if let Err(error) = member.node.delete_snapshot(whose, &one.name).await {
                 self.ctx.log(format!("{} is still on {}: {error}", one.name, one.node));
             }
         }
@@ -177,23 +256,24 @@ impl Making<'_> {
         let mut progress = self.progress.clone();
         for begun in progress.0.values_mut() {
             for member in self.members {
-                let url = &member.node.url;
-                if begun.made.contains_key(url) {
-                    continue;
-                }
                 if member.node.activity(&begun.collection).await?.makes_snapshot() {
                     return Ok(None);
                 }
-                let found = newest(member, begun).await?;
-                let shards = match Standing::of(std::slice::from_ref(member), &begun.collection).await {
-                    Ok(standing) => standing.held.into_iter().flat_map(|held| held.shards).collect(),
-                    Err(error) if error.transient => return Err(error),
-                    // The next attempt meets it again, and says so.
-                    Err(_) => continue,
-                };
-                if let Some(found) = found {
-                    let made = entry(member, shards, found, begun.at, time(self.ctx));
-                    begun.made.insert(url.clone(), made);
+            }
+            let name = begun.collection.clone();
+            let standing = match Standing::of(self.members, &name).await {
+                Ok(standing) => standing,
+                Err(error) if error.transient => return Err(error),
+                // The next attempt meets it again, and says so.
+                Err(_) => continue,
+            };
+            for part in parts(self.members, &name, &standing, &begun.made) {
+                if begun.made.contains_key(&part.place()) {
+                    continue;
+                }
+                if let Some(found) = newest(&part, begun).await? {
+                    let made = entry(&part, found, begun.at, time(self.ctx));
+                    begun.made.insert(part.place(), made);
                 }
             }
         }
@@ -207,64 +287,73 @@ impl Making<'_> {
     }
 
     /// Notes what is there before anything is made.
-    async fn begin(&self, name: &str) -> Result<Begun, StepError> {
-        let lists = try_join_all(self.members.iter().map(|member| member.node.snapshots(name))).await?;
+    async fn begin(&self, name: &str, standing: &Standing) -> Result<Begun, StepError> {
+        let parts = parts(self.members, name, standing, &BTreeMap::new());
+        let lists = try_join_all(parts.iter().map(|part| part.member.node.snapshots(part.whose))).await?;
         let names = |list: Vec<Description>| list.into_iter().map(|one| one.name).collect();
-        let urls = self.members.iter().map(|member| member.node.url.clone());
+        let places = parts.iter().map(Part::place);
         let begun = Begun {
             collection: name.to_owned(),
             at: time(self.ctx),
             points: self.count(name).await?,
-            before: urls.zip(lists.into_iter().map(names)).collect(),
+            before: places.zip(lists.into_iter().map(names)).collect(),
             made: BTreeMap::new(),
         };
         self.ctx.note(json!({ "begun": begun })).await?;
         Ok(begun)
     }
 
+    /// A node's snapshots: a server is asked for one of a collection at a time.
     async fn on_node(
         &self,
-        member: &Member,
-        held: &Held,
+        parts: Vec<&Part<'_>>,
         begun: &Begun,
         resumed: bool,
-    ) -> Result<SnapshotEntry, StepError> {
+    ) -> Result<Vec<SnapshotEntry>, StepError> {
+        let mut made = Vec::new();
+        for part in parts {
+            made.push(self.one(part, begun, resumed).await?);
+        }
+        Ok(made)
+    }
+
+    async fn one(&self, part: &Part<'_>, begun: &Begun, resumed: bool) -> Result<SnapshotEntry, StepError> {
         let (mut started_at, mut found) = (begun.at, None);
         if resumed {
-            let listed = member.node.snapshots(&begun.collection).await?;
-            let noted = begun.made.get(&member.node.url);
+            let listed = part.member.node.snapshots(part.whose).await?;
+            let noted = begun.made.get(&part.place());
             match noted.filter(|made| listed.iter().any(|one| one.name == made.name)) {
                 Some(made) => return Ok(made.clone()),
-                None => found = self.found(member, begun).await?,
+                None => found = self.found(part, begun).await?,
             }
         }
         let description = match found {
             Some(found) => found,
             None => {
                 started_at = time(self.ctx);
-                self.created(member, begun).await?
+                self.created(part, begun).await?
             }
         };
-        let made = entry(member, held.shards.clone(), description, started_at, time(self.ctx));
+        let made = entry(part, description, started_at, time(self.ctx));
         self.ctx.note(json!({ "made": made, "collection": begun.collection })).await?;
         Ok(made)
     }
 
     /// The snapshot that an unanswered request made, once the server has done what it was asked.
-    async fn found(&self, member: &Member, begun: &Begun) -> Result<Option<Description>, StepError> {
-        while member.node.activity(&begun.collection).await?.makes_snapshot() {
+    async fn found(&self, part: &Part<'_>, begun: &Begun) -> Result<Option<Description>, StepError> {
+        while part.member.node.activity(&begun.collection).await?.makes_snapshot() {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        newest(member, begun).await
+        newest(part, begun).await
     }
 
     /// A new snapshot, of a name that nothing had.
-    async fn created(&self, member: &Member, begun: &Begun) -> Result<Description, StepError> {
-        let ask = requests::create_snapshot(&begun.collection);
+    async fn created(&self, part: &Part<'_>, begun: &Begun) -> Result<Description, StepError> {
+        let (member, ask) = (part.member, requests::create_snapshot(part.whose));
         let mut failed = StepError::internal("a snapshot was never asked for");
         for _ in 0..TRIES {
             match member.node.ask::<Description>(&ask).await {
-                Ok(made) if was_there(member, begun, &made.name) => {
+                Ok(made) if was_there(part, begun, &made.name) => {
                     // Both were made within one second: what had the name before is replaced.
                     let line =
                         format!("{} replaced a snapshot of the same second, {}", member.node.url, made.name);
@@ -273,7 +362,7 @@ impl Making<'_> {
                     tokio::time::sleep(NEXT_SECOND).await;
                 }
                 // The server does not stop because the answer was lost.
-                Err(error) if error.unknown => match self.found(member, begun).await? {
+                Err(error) if error.unknown => match self.found(part, begun).await? {
                     Some(found) => return Ok(found),
                     None => failed = error,
                 },
@@ -284,32 +373,32 @@ impl Making<'_> {
     }
 }
 
-fn was_there(member: &Member, begun: &Begun, name: &str) -> bool {
-    begun.before.get(&member.node.url).is_some_and(|names| names.iter().any(|known| known == name))
+fn was_there(part: &Part<'_>, begun: &Begun, name: &str) -> bool {
+    begun.before.get(&part.place()).is_some_and(|names| names.iter().any(|known| known == name))
 }
 
-/// The newest snapshot on a node that was not there before. Its name ends with its time.
-async fn newest(member: &Member, begun: &Begun) -> Result<Option<Description>, StepError> {
-    let listed = member.node.snapshots(&begun.collection).await?;
-    let begins = match member.peer {
-        Some(peer) => format!("{}-{peer}-", begun.collection),
-        None => format!("{}-", begun.collection),
+/// The newest snapshot at a place that was not there before; none where nobody looked what was there. Its name ends with its time.
+async fn newest(part: &Part<'_>, begun: &Begun) -> Result<Option<Description>, StepError> {
+    if !begun.before.contains_key(&part.place()) {
+        return Ok(None);
+    }
+    let listed = part.member.node.snapshots(part.whose).await?;
+    let begins = match (part.whose.shard, part.member.peer) {
+        (Some(shard), _) => format!("{}-shard-{shard}-", begun.collection),
+        (None, Some(peer)) => format!("{}-{peer}-", begun.collection),
+        (None, None) => format!("{}-", begun.collection),
     };
-    let made_here = |one: &Description| one.name.starts_with(&begins) && !was_there(member, begun, &one.name);
+    let made_here = |one: &Description| one.name.starts_with(&begins) && !was_there(part, begun, &one.name);
     Ok(listed.into_iter().filter(made_here).max_by(|a, b| a.name.cmp(&b.name)))
 }
 
-fn entry(
-    member: &Member,
-    shards: Vec<u32>,
-    made: Description,
-    started_at: Time,
-    answered_at: Time,
-) -> SnapshotEntry {
+fn entry(part: &Part<'_>, made: Description, started_at: Time, answered_at: Time) -> SnapshotEntry {
     SnapshotEntry {
-        node: member.node.url.clone(),
-        peer_id: member.peer,
-        shards,
+        node: part.member.node.url.clone(),
+        peer_id: part.member.peer,
+        shards: part.shards.keys().copied().collect(),
+        shard: part.whose.shard,
+        shard_key: part.shard_key.clone(),
         name: made.name,
         size: Some(made.size),
         sha256: made.checksum,
@@ -324,18 +413,27 @@ fn entry(
 ///
 /// # Errors
 /// `qdrant.moving` or `qdrant.small`.
-fn good(name: &str, before: &Standing, now: &Standing, made: &[SnapshotEntry]) -> Result<(), StepError> {
-    let shards =
-        |standing: &Standing| standing.held.iter().map(|held| held.shards.clone()).collect::<Vec<_>>();
+fn good(
+    name: &str,
+    before: &Standing,
+    now: &Standing,
+    parts: &[Part<'_>],
+    made: &[SnapshotEntry],
+) -> Result<(), StepError> {
+    let ids = |held: &Held| held.shards.keys().copied().collect::<Vec<_>>();
+    let shards = |standing: &Standing| standing.held.iter().map(ids).collect::<Vec<_>>();
     if now.transfers > 0 || shards(now) != shards(before) {
         let message = format!("shards of collection {name} moved while its snapshots were made");
         return Err(
             StepError::transient("qdrant.moving", message).help("try again once the transfer is over")
         );
     }
-    made.iter()
-        .zip(&before.held)
-        .try_for_each(|(one, held)| large_enough(name, one, held.points, &before.params))
+    made.iter().try_for_each(|one| {
+        let place = place_of(&one.node, one.shard);
+        let part = parts.iter().find(|part| part.place() == place);
+        let points = part.map_or(0, |part| part.shards.values().sum());
+        large_enough(name, one, points, before.params())
+    })
 }
 
 /// Nothing, when a snapshot is large enough for what its node holds. A node without a shard makes a small one, which is right; that of
@@ -405,18 +503,19 @@ mod tests {
     #[test]
     fn snapshots_of_shards_that_moved_are_refused() {
         let standing = |shards: &[u32], transfers: u32| Standing {
-            params: json!({}),
+            config: json!({}),
             payload_schema: serde_json::Map::new(),
             status: "green".into(),
             waiting: 0,
             shards: vec![0, 1],
+            keys: BTreeMap::new(),
             transfers,
-            held: vec![Held { shards: shards.to_vec(), ..Held::default() }],
+            held: vec![Held { shards: shards.iter().map(|id| (*id, 5)).collect(), ..Held::default() }],
         };
         let before = standing(&[0, 1], 0);
-        assert_eq!(good("a", &before, &standing(&[0, 1], 0), &[]), Ok(()));
+        assert_eq!(good("a", &before, &standing(&[0, 1], 0), &[], &[]), Ok(()));
         for now in [standing(&[0], 0), standing(&[0, 1], 1)] {
-            let error = good("a", &before, &now, &[]).unwrap_err();
+            let error = good("a", &before, &now, &[], &[]).unwrap_err();
             let words = "shards of collection a moved while its snapshots were made";
             assert_eq!(
                 (error.code.as_str(), error.message.as_str(), error.transient),

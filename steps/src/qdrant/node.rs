@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::answers::{About, Activity, Description, Envelope, Telemetry};
 use super::refusal::{lost, refused, unanswered};
-use super::requests::{self, Ask};
+use super::requests::{self, Ask, Whose};
 use crate::http_client::causes;
 
 /// The most of a JSON answer that is read, in bytes.
@@ -25,6 +25,8 @@ const PAUSES: [Duration; 3] =
 pub(super) struct Node {
     /// As the environment gives it, without a slash at its end.
     pub(super) url: String,
+    /// What requests are sent to, where that is another name of the same.
+    base: String,
     client: Client,
     /// How long a request may take that is not [`Ask::long`], and how long a download may bring nothing.
     pub(super) timeout: Duration,
@@ -32,7 +34,14 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(url: &str, client: Client, timeout: Duration) -> Self {
-        Self { url: url.trim_end_matches('/').to_owned(), client, timeout }
+        let url = url.trim_end_matches('/').to_owned();
+        Self { base: url.clone(), url, client, timeout }
+    }
+
+    /// The same node, asked under another name that its client knows the address of.
+    #[must_use]
+    pub(super) fn asked_as(self, base: &str) -> Self {
+        Self { base: base.trim_end_matches('/').to_owned(), ..self }
     }
 
     /// The result that a request is answered with.
@@ -52,16 +61,16 @@ impl Node {
     }
 
     /// Removes a snapshot from the node; that it is not there is as good.
-    pub(super) async fn delete_snapshot(&self, collection: &str, snapshot: &str) -> Result<(), StepError> {
-        match self.ask::<bool>(&requests::delete_snapshot(collection, snapshot)).await {
+    pub(super) async fn delete_snapshot(&self, whose: Whose<'_>, snapshot: &str) -> Result<(), StepError> {
+        match self.ask::<bool>(&requests::delete_snapshot(whose, snapshot)).await {
             Err(error) if error.code == "qdrant.absent" => Ok(()),
             answer => answer.map(drop),
         }
     }
 
-    /// The collection's snapshots on this node; none where there is no such collection.
-    pub(super) async fn snapshots(&self, collection: &str) -> Result<Vec<Description>, StepError> {
-        match self.ask(&requests::snapshots(collection)).await {
+    /// The snapshots on this node; none where there is no such collection or shard.
+    pub(super) async fn snapshots(&self, whose: Whose<'_>) -> Result<Vec<Description>, StepError> {
+        match self.ask(&requests::snapshots(whose)).await {
             Err(error) if error.code == "qdrant.absent" => Ok(Vec::new()),
             answer => answer,
         }
@@ -81,7 +90,8 @@ impl Node {
     pub(super) async fn upload(&self, ask: &Ask, form: Form) -> Result<(), StepError> {
         let response = self.judged(ask, self.request(ask).multipart(form)).await?;
         let body = self.body(ask, response).await?;
-        self.read::<Envelope<bool>>(ask, &body).map(drop)
+        // `true`, or of a shard `null`.
+        self.read::<Envelope<Option<bool>>>(ask, &body).map(drop)
     }
 
     /// An answer whose body is still to be read.
@@ -125,7 +135,7 @@ impl Node {
     }
 
     fn request(&self, ask: &Ask) -> RequestBuilder {
-        self.client.request(ask.method.clone(), format!("{}{}", self.url, ask.path))
+        self.client.request(ask.method.clone(), format!("{}{}", self.base, ask.path))
     }
 
     async fn judged(&self, ask: &Ask, request: RequestBuilder) -> Result<Response, StepError> {

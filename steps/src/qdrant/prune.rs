@@ -19,7 +19,7 @@ use super::prune_listing::{Listed, Shelf, listing};
 use super::prune_points::{Copy, Known};
 use super::prune_verdict::{Terms, Unknown, Verdict, verdicts};
 use super::refusal::finding;
-use super::requests;
+use super::requests::{self, Whose};
 use super::selection::{SELECTION, Selection};
 use super::target::QdrantConnection;
 use crate::described::described;
@@ -141,7 +141,8 @@ impl StepKind for Prune {
             return actions;
         };
         actions.extend(goes.iter().map(|one| {
-            let line = requests::delete_snapshot(&one.collection, &one.name).line_on(&one.node);
+            let line =
+                requests::delete_snapshot(Whose::collection(&one.collection), &one.name).line_on(&one.node);
             Action::writes(ActionKind::Http, target, format!("{line} ({})", one.why))
         }));
         actions.extend(stays.iter().map(|one| {
@@ -289,7 +290,11 @@ impl<'a> Pruning<'a> {
             for some in goes.chunks(NAMED) {
                 self.ctx.note(json!({ "removing": some })).await?;
                 for told in some {
-                    shelf.member.node.delete_snapshot(&shelf.collection, &told.name).await?;
+                    shelf
+                        .member
+                        .node
+                        .delete_snapshot(Whose::collection(&shelf.collection), &told.name)
+                        .await?;
                     removed.insert(told.place(), told.clone());
                     self.ctx.progress(removed.len() as u64, Some(total), "snapshots", "removed");
                 }

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::answers::DatedDescription;
 use super::members::Member;
-use super::requests;
+use super::requests::{self, Whose};
 
 /// How many collections are asked about side by side.
 const SIDE_BY_SIDE: usize = 8;
@@ -49,7 +49,7 @@ pub(super) async fn listing<'a>(
 }
 
 async fn of_collection(members: &[Member], collection: String) -> Result<Vec<Shelf<'_>>, StepError> {
-    let ask = requests::snapshots(&collection);
+    let ask = requests::snapshots(Whose::collection(&collection));
     let answers = members.iter().map(|member| async {
         let found = match member.node.ask::<Vec<DatedDescription>>(&ask).await {
             Err(error) if error.code == "qdrant.absent" => Vec::new(),

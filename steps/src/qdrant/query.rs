@@ -185,7 +185,7 @@ impl StepKind for Query {
             let measure = match inputs.min_score.known()? {
                 Some(_) => {
                     let info: Info = qdrant.ask(&requests::collection(collection)).await?;
-                    Some(Measure::of(collection, &info.config.params, inputs.using.known()?.as_deref())?)
+                    Some(Measure::of(collection, &info.config["params"], inputs.using.known()?.as_deref())?)
                 }
                 None => None,
             };

@@ -1,23 +1,30 @@
 //! `qdrant.recover`: [`Recover`] brings one collection back from its snapshots in an artifact store.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use drydock_recovery::manifest::Band;
+use drydock_recovery::manifest::{Artifact, Band};
 use drydock_step::{
     Access, Action, ActionKind, Connection, Ctx, Effect, Ended, Facts, Field, In, KindShape, Preflight,
     PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::entry::CollectionEntry;
 use super::members::Member;
 use super::notes::{ended, goes_on, open_notes};
-use super::placing::{parts, sent_to};
-use super::recovery::{Progress, Recovery, Strategy};
+use super::placing::{Goes, Way, location, parts, sent_to};
+use super::recovery::{OnBroken, Progress, Recovery, Strategy};
 use super::refusal::finding;
-use super::requests;
+use super::rename::{RENAME, Rename};
+use super::requests::{self, Whose};
 use super::selection::SCRATCH;
+use super::serving::{SERVE_AT, ServeAt, Serving};
 use super::target::{QdrantConnection, numbers};
 use crate::described::described;
+use crate::rehash::hex;
 
 inputs! {
     /// Inputs of `qdrant.recover`.
@@ -28,14 +35,33 @@ inputs! {
         snapshot: CollectionEntry = known(Shape::Map(&Shape::Any)),
         /// Recover under this name. Its aliases then stay where they are.
         collection: Option<String> = maybe(Shape::Text),
-        /// When the collection is there: `prove` recovers under a scratch name first and counts, `in_place` does not.
-        strategy: Strategy = maybe(Shape::OneOf(&["prove", "in_place"])).or("\"prove\""),
+        /// Recover under a name made of its own, `{ pattern: "agent_*", to: "drill_agent_*" }`. Its aliases then stay where they are.
+        rename: Option<Rename> = maybe(RENAME),
+        /// When the collection is there: `prove` recovers under a scratch name first and counts, `in_place` does not. `swap` recovers
+        /// under a new name and then switches the aliases over to it, where the application reaches the collection by an alias.
+        strategy: Strategy = maybe(Shape::OneOf(&["prove", "in_place", "swap"])).or("\"prove\""),
+        /// With `strategy: swap`, remove the collections that the aliases led to before.
+        drop_replaced: bool = maybe(Shape::Boolean).or("false"),
+        /// What becomes of a collection that does not load: `remove_new` removes one that was not there before, `remove` also one whose
+        /// data the recovery has destroyed, `keep` none.
+        on_broken: OnBroken = maybe(Shape::OneOf(&["remove_new", "remove", "keep"])).or("\"remove_new\""),
+        /// How the servers come by the files: `upload` sends them; with `serve` they fetch them from this process, with `store` from the
+        /// artifact store's own address.
+        by: By = maybe(Shape::OneOf(&["upload", "serve", "store"])).or("\"upload\""),
+        /// With `by: serve`, where to listen: `{ bind: "10.0.0.5:0" }`.
+        serve: Option<ServeAt> = maybe(SERVE_AT),
         /// The band that the exact count must lie in, instead of the snapshot's own.
         points: Option<Band> = maybe(Shape::Band),
         /// The Qdrant that made the snapshot; given, a server that does not read it is refused.
         version: Option<String> = maybe(Shape::Text),
     }
 }
+
+const NODE: &[Field] = &[
+    Field::required("node", Shape::Text, "The node's URL."),
+    Field::required("points", Shape::Integer, "The exact number of points, as this node finds it."),
+    Field::required("shards", Shape::List(&Shape::Integer), "Ids of the shards that it has."),
+];
 
 const OUTPUTS: Shape = Shape::Record(&[
     Field::required("collection", Shape::Text, "The name that it was recovered under."),
@@ -47,8 +73,14 @@ const OUTPUTS: Shape = Shape::Record(&[
     ),
     Field::required(
         "strategy",
-        Shape::OneOf(&["straight", "prove", "in_place"]),
+        Shape::OneOf(&["straight", "prove", "in_place", "swap"]),
         "What was done; `straight` where there was no such collection.",
+    ),
+    Field::required("nodes", Shape::List(&Shape::Record(NODE)), "What each node has and counts."),
+    Field::required(
+        "replaced",
+        Shape::List(&Shape::Text),
+        "The collections that its aliases led to before they were switched over.",
     ),
     Field::required(
         "left_on_server",
@@ -57,15 +89,101 @@ const OUTPUTS: Shape = Shape::Record(&[
     ),
 ]);
 
+/// How the servers come by the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// They are sent to them.
+    Upload,
+    /// They fetch them from this process.
+    Serve,
+    /// They fetch them from the store.
+    Store,
+}
+
 impl RecoverInputs {
-    /// The name to recover under, where it is known.
-    fn name(&self) -> Option<&str> {
-        match (self.collection.value()?, self.snapshot.value()) {
-            (Some(name), _) => Some(name),
-            (None, entry) => Some(&entry?.collection),
+    /// The name to recover under, where it is known; with `strategy: swap` what it begins with.
+    ///
+    /// # Errors
+    /// `input` when `rename` has none.
+    fn name(&self) -> Result<Option<String>, StepError> {
+        let (Some(name), Some(rename)) = (self.collection.value(), self.rename.value()) else {
+            return Ok(None);
+        };
+        match (name, rename, self.snapshot.value()) {
+            (Some(name), _, _) => Ok(Some(name.clone())),
+            (None, _, None) => Ok(None),
+            (None, Some(rename), Some(entry)) => rename.of(&entry.collection).map(Some),
+            (None, None, Some(entry)) => Ok(Some(entry.collection.clone())),
         }
     }
+
+    fn swaps(&self) -> bool {
+        self.strategy.value() == Some(&Strategy::Swap)
+    }
+
+    /// Nothing, when the inputs go together, in as far as they are known.
+    fn fits_together(&self) -> Result<(), StepError> {
+        let refused = |message: &str| Err(StepError::new("input", message));
+        let named = matches!(self.collection.value(), Some(Some(_)));
+        let rename = self.rename.value().and_then(Option::as_ref);
+        if named && rename.is_some() {
+            return refused(
+                "`rename` and `collection` both name the collection to recover under; one of them is too much",
+            );
+        }
+        if let Some(rename) = rename {
+            rename.judge()?;
+        }
+        if self.swaps() && (named || rename.is_some()) {
+            return refused(
+                "`strategy` swap names the collection by itself, and goes with neither `collection` nor `rename`",
+            );
+        }
+        if self.drop_replaced.value() == Some(&true) && self.strategy.value().is_some() && !self.swaps() {
+            return refused(
+                "`drop_replaced` goes with `strategy: swap` alone; the others replace no collection by another",
+            );
+        }
+        match (self.by.value(), self.serve.value()) {
+            (Some(By::Serve), Some(None)) => refused(
+                "`by: serve` needs `serve: { bind: ADDRESS:PORT }`, an address that the Qdrant nodes reach",
+            ),
+            (Some(By::Upload | By::Store), Some(Some(_))) => refused("`serve` goes with `by: serve` alone"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The request that brings a file into a collection, as a dry run shows it.
+    fn line(&self, whose: Whose<'_>, artifact: &Artifact, node: &str) -> String {
+        let from = match self.by.value() {
+            Some(By::Serve) => "{this process}",
+            Some(By::Store) => "{the store}",
+            _ => {
+                return format!(
+                    "{} with {}",
+                    requests::upload(whose, &artifact.sha256).line_on(node),
+                    artifact.path
+                );
+            }
+        };
+        requests::recover(whose, &format!("{from}/{}", artifact.path), &artifact.sha256).line_on(node)
+    }
 }
+
+/// The name of a collection that an alias is switched over to: new, and the same for every attempt of a step. A name that was made so
+/// before does not grow.
+fn swapped_in(ctx: &Ctx, name: &str) -> String {
+    let base = match name.rsplit_once(SWAPPED) {
+        Some((base, hash)) if hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => base,
+        _ => name,
+    };
+    let hash = hex(&Sha256::digest(format!("{}/{}", ctx.run, ctx.step)));
+    format!("{base}{SWAPPED}{}", hash.get(..8).unwrap_or_default())
+}
+
+/// What stands between the name and the number of a collection that an alias leads to.
+const SWAPPED: &str = "__dd_";
 
 /// Recovers a collection.
 pub struct Recover;
@@ -89,8 +207,12 @@ impl StepKind for Recover {
         }
     }
 
+    fn judge(&self, inputs: &RecoverInputs) -> Result<(), StepError> {
+        inputs.fits_together()
+    }
+
     fn touches(&self, target: Option<&str>, inputs: &RecoverInputs) -> Vec<Touch> {
-        let name = inputs.name().map_or("?".into(), |name| format!("collection {name}"));
+        let name = inputs.name().ok().flatten().map_or("?".into(), |name| format!("collection {name}"));
         let files = match inputs.snapshot.value() {
             Some(entry) => {
                 let artifacts = parts(entry).into_iter().filter_map(|one| one.artifact.as_ref());
@@ -101,67 +223,75 @@ impl StepKind for Recover {
         let (target, from) = (target.map(str::to_owned), inputs.from.value().cloned());
         let read = |resource| Touch { target: from.clone(), resource, access: Access::Reads };
         let mut touches: Vec<Touch> = files.into_iter().map(read).collect();
-        touches.push(Touch { target, resource: name, access: Access::Destroys });
+        // A swap leaves what there is, unless it is to be removed.
+        let leaves = inputs.swaps() && inputs.drop_replaced.value() == Some(&false);
+        let access = if leaves { Access::Writes } else { Access::Destroys };
+        touches.push(Touch { target, resource: name, access });
         touches
     }
 
     fn actions(&self, target: Option<&str>, inputs: &RecoverInputs, facts: &Facts) -> Vec<Action> {
         let http = |line: String| Action::writes(ActionKind::Http, target, line);
-        let (In::Known(entry), Some(name)) = (&inputs.snapshot, inputs.name()) else {
+        let from = inputs.from.value().map(String::as_str);
+        let name = match inputs.fits_together().and_then(|()| inputs.name()) {
+            Ok(name) => name,
+            Err(error) => return vec![http(format!("(nothing: {})", error.message))],
+        };
+        let (In::Known(entry), Some(name)) = (&inputs.snapshot, name) else {
             let after = inputs.snapshot.or_after(|entry| entry.collection.clone());
             return vec![
-                Action::reads(
-                    ActionKind::Artifact,
-                    inputs.from.value().map(String::as_str),
-                    format!("read back the files of {after}"),
-                ),
+                Action::reads(ActionKind::Artifact, from, format!("read back the files of {after}")),
                 http(format!("POST each file of {after} to /collections/{{collection}}/snapshots/upload")),
             ];
         };
-        let node = |at: usize| facts["nodes"][at].as_str().unwrap_or_default();
-        let artifacts: Vec<_> = parts(entry).into_iter().filter_map(|one| one.artifact.as_ref()).collect();
-        let from = inputs.from.value().map(String::as_str);
-        let mut actions: Vec<Action> = artifacts
-            .iter()
-            .map(|artifact| {
-                Action::reads(ActionKind::Artifact, from, format!("read {} back and hash it", artifact.path))
-            })
-            .collect();
-        let upload = |name: &str| {
-            let line = |(at, artifact): (usize, &&drydock_recovery::manifest::Artifact)| {
-                let ask = requests::upload(name, &artifact.sha256);
-                http(format!("{} with {}", ask.line_on(node(at)), artifact.path))
-            };
-            artifacts.iter().enumerate().map(line).collect::<Vec<_>>()
+        let name = if inputs.swaps() { format!("{name}{SWAPPED}{{run}}") } else { name };
+        let parts: Vec<_> =
+            parts(entry).into_iter().filter_map(|one| Some((one.shard, one.artifact.as_ref()?))).collect();
+        let read = |(_, artifact): &(Option<u32>, &Artifact)| {
+            Action::reads(ActionKind::Artifact, from, format!("read {} back and hash it", artifact.path))
         };
-        let proves = inputs.strategy.value() != Some(&Strategy::InPlace);
-        if proves && facts["exists"] != json!(false) {
+        let mut actions: Vec<Action> = parts.iter().map(read).collect();
+        let recovered = |name: &str| {
+            let made =
+                entry.is_by_shard().then(|| http(requests::create_collection(name, &entry.config).line()));
+            let file = |(at, (shard, artifact)): (usize, &(Option<u32>, &Artifact))| {
+                let node = facts["nodes"][at].as_str().unwrap_or_default();
+                http(inputs.line(Whose { collection: name, shard: *shard }, artifact, node))
+            };
+            made.into_iter().chain(parts.iter().enumerate().map(file)).collect::<Vec<_>>()
+        };
+        if inputs.strategy.value() == Some(&Strategy::Prove) && facts["exists"] != json!(false) {
             let scratch = format!("{SCRATCH}{name}");
-            actions.extend(upload(&scratch));
+            actions.extend(recovered(&scratch));
             actions
                 .push(http(format!("{} after it was counted", requests::delete_collection(&scratch).line())));
         }
-        actions.extend(upload(name));
+        actions.extend(recovered(&name));
         let indexes = entry.payload_indexes.as_object().into_iter().flatten();
         actions.extend(indexes.map(|(field, index)| {
-            let ask = requests::create_index(name, field, &index["data_type"]);
+            let ask = requests::create_index(&name, field, &index["data_type"]);
             http(format!("{} where it is missing", ask.line()))
         }));
         let aliases: Vec<&str> = entry.aliases.iter().map(String::as_str).collect();
-        if name == entry.collection && !aliases.is_empty() {
-            let ask = requests::point_aliases(name, &aliases, &[]);
+        if (name == entry.collection || inputs.swaps()) && !aliases.is_empty() {
+            let ask = requests::point_aliases(&name, &[], &aliases);
             actions.push(http(format!("{} where they point elsewhere", ask.line())));
         }
-        let uploaded =
-            requests::delete_snapshot(name, "drydock-").line().replace("drydock-?", "drydock-{file}?");
-        actions.push(http(format!("{uploaded} for each file that was sent")));
+        if inputs.drop_replaced.value() == Some(&true) {
+            actions.push(http("DELETE /collections/{collection} for each that the aliases led to".into()));
+        }
+        if inputs.by.value() == Some(&By::Upload) && !entry.is_by_shard() {
+            let uploaded = requests::delete_snapshot(Whose::collection(&name), "drydock-").line();
+            let uploaded = uploaded.replace("drydock-?", "drydock-{file}?");
+            actions.push(http(format!("{uploaded} for each file that was sent")));
+        }
         actions
     }
 
     async fn preflight(&self, ctx: &Ctx, inputs: &RecoverInputs) -> Result<Preflight, StepError> {
         let mut found = Preflight::default();
-        let (In::Known(_), In::Known(_), In::Known(_)) = (&inputs.snapshot, &inputs.collection, &inputs.from)
-        else {
+        let named = matches!((&inputs.collection, &inputs.rename), (In::Known(_), In::Known(_)));
+        let (In::Known(_), true, In::Known(_)) = (&inputs.snapshot, named, &inputs.from) else {
             return Ok(found);
         };
         match Self::looked(ctx, inputs, &mut found.findings).await {
@@ -182,10 +312,11 @@ impl StepKind for Recover {
         let qdrant = QdrantConnection::of(&*connection)?;
         let work = async {
             let members = qdrant.members().await?;
-            let recovery = Self::recovery(ctx, inputs, qdrant, &members, &*store)?;
+            let (name, way) = (Self::destination(ctx, inputs)?, Self::way(inputs, &store).await?);
+            let recovery = Self::recovery(ctx, inputs, qdrant, &members, &*store, (&name, &way))?;
             readable(inputs, qdrant).await?;
             goes_on(ctx, from).await?;
-            let noted = || Ok(Progress::of(open_notes(ctx), recovery.name));
+            let noted = || Ok(Progress::of(open_notes(ctx), &name));
             let outputs = recovery.run(&from.map_or_else(noted, Progress::read)?).await?;
             ended(ctx).await?;
             Ok(Ended::Outputs(outputs))
@@ -198,8 +329,7 @@ impl StepKind for Recover {
     }
 
     async fn reconcile(&self, ctx: &Ctx, inputs: &RecoverInputs) -> Result<Reconciled, StepError> {
-        let name = inputs.name().ok_or_else(|| StepError::internal("a recovery of nothing"))?;
-        let progress = Progress::of(open_notes(ctx), name);
+        let progress = Progress::of(open_notes(ctx), &Self::destination(ctx, inputs)?);
         if progress.is_untouched() {
             return Ok(Reconciled::NotDone);
         }
@@ -216,12 +346,33 @@ impl StepKind for Recover {
 }
 
 impl Recover {
+    /// The name that the collection is recovered under.
+    fn destination(ctx: &Ctx, inputs: &RecoverInputs) -> Result<String, StepError> {
+        let name = inputs.name()?.ok_or_else(|| StepError::internal("a recovery of nothing"))?;
+        Ok(if inputs.swaps() { swapped_in(ctx, &name) } else { name })
+    }
+
+    /// How the servers come by the files; from now on, where they fetch them from this process.
+    async fn way(inputs: &RecoverInputs, store: &Arc<dyn Connection>) -> Result<Way, StepError> {
+        inputs.fits_together()?;
+        match (inputs.by.known()?, inputs.serve.known()?) {
+            (By::Serve, Some(at)) => {
+                let files =
+                    parts(inputs.snapshot.known()?).into_iter().filter_map(|one| one.artifact.clone());
+                Ok(Way::Serve(Serving::start(at, store.clone(), files.collect()).await?))
+            }
+            (By::Store, _) => Ok(Way::Store),
+            _ => Ok(Way::Upload),
+        }
+    }
+
     fn recovery<'a>(
         ctx: &'a Ctx,
         inputs: &'a RecoverInputs,
         qdrant: &'a QdrantConnection,
         members: &'a [Member],
         store: &'a dyn Connection,
+        (name, way): (&'a str, &'a Way),
     ) -> Result<Recovery<'a>, StepError> {
         let entry = inputs.snapshot.known()?;
         Ok(Recovery {
@@ -232,8 +383,11 @@ impl Recover {
                 .store()
                 .ok_or_else(|| StepError::internal("`from` of qdrant.recover is no artifact store"))?,
             entry,
-            name: inputs.collection.known()?.as_deref().unwrap_or(&entry.collection),
+            name,
+            way,
             strategy: *inputs.strategy.known()?,
+            on_broken: *inputs.on_broken.known()?,
+            drop_replaced: *inputs.drop_replaced.known()?,
             band: inputs.points.known()?.unwrap_or(entry.points),
             files: sent_to(entry, members)?,
         })
@@ -247,8 +401,9 @@ impl Recover {
     ) -> Result<Facts, StepError> {
         let (connection, store) = (ctx.connection().await?, ctx.host.connect(inputs.from.known()?).await?);
         let qdrant = QdrantConnection::of(&*connection)?;
-        let members = qdrant.members().await?;
-        let recovery = Self::recovery(ctx, inputs, qdrant, &members, &*store)?;
+        inputs.fits_together()?;
+        let (members, name) = (qdrant.members().await?, Self::destination(ctx, inputs)?);
+        let recovery = Self::recovery(ctx, inputs, qdrant, &members, &*store, (&name, &Way::Upload))?;
         findings.extend(readable(inputs, qdrant).await.err().map(finding));
         for file in &recovery.files {
             let (path, expected) = (&file.artifact.path, file.artifact.size);
@@ -262,6 +417,9 @@ impl Recover {
             };
             findings.push(finding(wrong));
         }
+        if let (Some(By::Store), Some(file)) = (inputs.by.value(), recovery.files.first()) {
+            location(recovery.store, file.artifact)?;
+        }
         let there = recovery.found().await?;
         if there.existed {
             let points = there.points.map_or("broken".into(), |points| format!("with {points} points"));
@@ -272,7 +430,12 @@ impl Recover {
                 help: None,
             });
         }
-        let nodes: Vec<&str> = recovery.files.iter().map(|file| file.member.node.url.as_str()).collect();
+        // Which node has a shard is known once the collection is made.
+        let nodes = recovery.files.iter().map(|file| match file.goes {
+            Goes::Node(member) => member.node.url.as_str(),
+            Goes::Shard { .. } => "",
+        });
+        let nodes: Vec<&str> = nodes.collect();
         Ok(json!({ "exists": there.existed, "nodes": nodes }))
     }
 }

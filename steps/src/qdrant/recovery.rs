@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answers::Count;
-use super::belongings::put_back;
+use super::belongings::{aliases_of, make_indexes, point};
 use super::entry::CollectionEntry;
 use super::members::Member;
-use super::placing::{Placed, Placing, Sent, holds};
+use super::placing::{Placed, Placing, Sent, Way, holds};
 use super::requests;
 use super::selection::SCRATCH;
 use super::settle::{Settled, settled};
@@ -27,6 +27,20 @@ pub enum Strategy {
     Prove,
     /// Recover over it at once.
     InPlace,
+    /// Recover under a new name, and then switch the aliases over to it: no reader is ever without a collection.
+    Swap,
+}
+
+/// What becomes of a collection that a recovery has broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBroken {
+    /// One that was not there before is removed; one whose data the recovery has destroyed is told and left.
+    RemoveNew,
+    /// Both are removed, so that none stands in the way of snapshots of the others.
+    Remove,
+    /// Both are told and left, for somebody to look at.
+    Keep,
 }
 
 /// What was there before the first file was sent.
@@ -45,6 +59,9 @@ pub(super) struct Progress {
     placed: Placed,
     /// The points that the scratch collection had.
     proved: Option<u64>,
+    /// The collections that the aliases led to before they were switched.
+    #[serde(default)]
+    replaced: Option<Vec<String>>,
 }
 
 impl Progress {
@@ -60,6 +77,8 @@ impl Progress {
                 progress.found = Some(found);
             }
             progress.proved = note.get("proved").and_then(Value::as_u64).or(progress.proved);
+            let replaced = note.get("replaced").and_then(|names| Vec::deserialize(names).ok());
+            progress.replaced = replaced.or(progress.replaced);
             // What was cleared is begun anew, and what is there then is looked at again.
             if note.get("cleared").and_then(Value::as_str) == Some(collection) {
                 progress.found = None;
@@ -99,6 +118,10 @@ pub(super) struct Recovery<'a> {
     /// The name to recover under.
     pub(super) name: &'a str,
     pub(super) strategy: Strategy,
+    pub(super) on_broken: OnBroken,
+    /// Whether the collections go that the aliases led to before.
+    pub(super) drop_replaced: bool,
+    pub(super) way: &'a Way,
     /// What the exact count must lie in.
     pub(super) band: Band,
     pub(super) files: Vec<Sent<'a>>,
@@ -133,19 +156,57 @@ impl Recovery<'_> {
             other => other?,
         };
         let has = Standing::of(self.members, self.name).await?.payload_schema;
-        let aliases = if self.name == self.entry.collection { self.entry.aliases.as_slice() } else { &[] };
-        put_back(self.qdrant, self.name, &self.entry.payload_indexes, &has, aliases).await?;
+        make_indexes(self.qdrant, self.name, &self.entry.payload_indexes, &has).await?;
+        let replaced = self.aliases_back(progress).await?;
         let left = placing.sweep().await;
         left.iter().for_each(|line| self.ctx.log(line.clone()));
-        let strategy = match (found.existed, proves) {
-            (false, _) => "straight",
-            (true, true) => "prove",
-            (true, false) => "in_place",
+        let strategy = match (self.strategy, found.existed) {
+            (Strategy::Swap, _) => "swap",
+            (_, false) => "straight",
+            (Strategy::Prove, true) => "prove",
+            (Strategy::InPlace, true) => "in_place",
         };
-        let Settled { points, status } = settled;
+        let Settled { points, status, nodes } = settled;
         Ok(json!({
-            "collection": self.name, "points": points, "status": status, "strategy": strategy, "left_on_server": left,
+            "collection": self.name, "points": points, "status": status, "strategy": strategy, "nodes": nodes,
+            "replaced": replaced, "left_on_server": left,
         }))
+    }
+
+    /// Points the aliases at the collection, where they are its own; the collections that they led to, when they were switched over.
+    async fn aliases_back(&self, progress: &Progress) -> Result<Vec<String>, StepError> {
+        let swaps = self.strategy == Strategy::Swap;
+        if !swaps && self.name != self.entry.collection {
+            return Ok(Vec::new());
+        }
+        let replaced = match &progress.replaced {
+            Some(replaced) => replaced.clone(),
+            None if swaps => {
+                let led_to = self.led_to().await?;
+                self.ctx.note(json!({ "replaced": led_to })).await?;
+                led_to
+            }
+            None => Vec::new(),
+        };
+        point(self.qdrant, self.name, &self.entry.aliases).await?;
+        if self.drop_replaced {
+            let aliases = self.qdrant.aliases().await?;
+            for name in replaced.iter().filter(|name| aliases_of(&aliases, name).is_empty()) {
+                self.qdrant.delete_collection(name).await?;
+            }
+        }
+        Ok(replaced)
+    }
+
+    /// The other collections that the aliases of this one lead to now.
+    pub(super) async fn led_to(&self) -> Result<Vec<String>, StepError> {
+        let aliases = self.qdrant.aliases().await?;
+        let ours =
+            aliases.into_iter().filter(|(alias, to)| self.entry.aliases.contains(alias) && to != self.name);
+        let mut names: Vec<String> = ours.map(|(_, to)| to).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
     }
 
     /// What is there now, when the snapshot can be recovered over it.
@@ -160,8 +221,15 @@ impl Recovery<'_> {
             return Err(StepError::new("qdrant.alias", message)
                 .help("recover under the collection's own name, or remove the alias"));
         }
-        let existed = self.qdrant.collection_names().await?.iter().any(|known| known == name);
-        if self.entry.is_custom_sharded() && (!existed || self.strategy == Strategy::Prove) {
+        let names = self.qdrant.collection_names().await?;
+        if self.strategy == Strategy::Swap {
+            self.swaps(&names)?;
+        }
+        let existed = names.iter().any(|known| known == name);
+        if self.entry.is_custom_sharded()
+            && !self.entry.is_by_shard()
+            && (!existed || self.strategy == Strategy::Prove)
+        {
             let message =
                 format!("collection {name} has shard keys of its own, which a snapshot does not make");
             return Err(StepError::new("qdrant.sharding", message)
@@ -174,9 +242,31 @@ impl Recovery<'_> {
                 Err(error) if error.code == "qdrant.broken" => return Ok(Found { existed, points }),
                 Err(error) => return Err(error),
             }
-            compatible(name, &self.entry.params, &Standing::of(self.members, name).await?.params)?;
+            compatible(name, &self.entry.params, Standing::of(self.members, name).await?.params())?;
         }
         Ok(Found { existed, points })
+    }
+
+    /// Nothing, when an alias can be switched over to the recovered collection.
+    ///
+    /// # Errors
+    /// `qdrant.swap`.
+    fn swaps(&self, names: &[String]) -> Result<(), StepError> {
+        let refused = |message: String| {
+            Err(StepError::new("qdrant.swap", message).help(
+                "`strategy: swap` is for an application that reaches its collection by an alias; `prove` or `in_place` recover under the collection's own name",
+            ))
+        };
+        let collection = &self.entry.collection;
+        match self.entry.aliases.iter().find(|alias| names.contains(alias)) {
+            Some(taken) => refused(format!(
+                "{taken} was an alias of collection {collection}, and is a collection now, whose name no alias can have"
+            )),
+            None if self.entry.aliases.is_empty() => refused(format!(
+                "no alias led to collection {collection} when its snapshot was made, so that there is none to switch"
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Reads every file back: a damaged one is never sent.
@@ -204,9 +294,13 @@ impl Recovery<'_> {
     fn placing<'p>(&'p self, name: &'p str, placed: &'p Placed, found: &Found) -> Placing<'p> {
         Placing {
             ctx: self.ctx,
+            qdrant: self.qdrant,
+            members: self.members,
             store: self.store,
+            entry: self.entry,
             name,
             files: &self.files,
+            way: self.way,
             placed,
             old: found.points,
             band: self.band,
@@ -272,7 +366,13 @@ impl Recovery<'_> {
     /// A failure for good, with what became of the collection.
     async fn failed(&self, placing: &Placing<'_>, error: StepError) -> StepError {
         let name = placing.name;
-        let state = if placing.fresh {
+        let counted = self.qdrant.ask::<Count>(&requests::count(name, true, None)).await;
+        let removes = match self.on_broken {
+            OnBroken::RemoveNew => placing.fresh,
+            OnBroken::Remove => placing.fresh || counted.is_err(),
+            OnBroken::Keep => false,
+        };
+        let state = if removes {
             match self.dropped(placing).await {
                 Ok(()) => format!("what there was of collection {name} was removed again"),
                 Err(left) => format!("collection {name} may be broken and could not be removed: {left}"),
@@ -281,9 +381,9 @@ impl Recovery<'_> {
             placing.sweep().await;
             // A note that does not become durable ends the run by itself.
             let _ = self.ctx.note(json!({ "cleared": name })).await;
-            match self.qdrant.ask::<Count>(&requests::count(name, true, None)).await {
+            match counted {
                 Ok(count) => format!("collection {name} answers, with {} points", count.count),
-                Err(broken) => format!("collection {name} is broken now: {broken}"),
+                Err(broken) => format!("collection {name} is broken now and was left: {broken}"),
             }
         };
         StepError { message: format!("{}; {state}", error.message), ..error }

@@ -96,27 +96,81 @@ pub(super) fn placement(name: &str) -> Ask {
     Ask::get(of(name, "/cluster"))
 }
 
-pub(super) fn snapshots(collection: &str) -> Ask {
-    Ask::get(of(collection, "/snapshots"))
+/// What snapshots are of: all that a node has of a collection, or one shard of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Whose<'a> {
+    pub(super) collection: &'a str,
+    pub(super) shard: Option<u32>,
 }
 
-pub(super) fn download(collection: &str, snapshot: &str) -> Ask {
-    Ask::get(of(collection, &format!("/snapshots/{}", part(snapshot)))).long()
+impl<'a> Whose<'a> {
+    /// All that a node has of a collection.
+    pub(super) fn collection(collection: &'a str) -> Self {
+        Self { collection, shard: None }
+    }
+
+    fn path(self, rest: &str) -> String {
+        let shard = self.shard.map_or(String::new(), |id| format!("/shards/{id}"));
+        of(self.collection, &format!("{shard}/snapshots{rest}"))
+    }
 }
 
-pub(super) fn create_snapshot(collection: &str) -> Ask {
-    Ask::new(Method::POST, of(collection, "/snapshots?wait=true"), Twice::More).long()
+pub(super) fn snapshots(whose: Whose<'_>) -> Ask {
+    Ask::get(whose.path(""))
 }
 
-pub(super) fn delete_snapshot(collection: &str, snapshot: &str) -> Ask {
-    let path = of(collection, &format!("/snapshots/{}?wait=true", part(snapshot)));
-    Ask::new(Method::DELETE, path, Twice::Same)
+pub(super) fn download(whose: Whose<'_>, snapshot: &str) -> Ask {
+    Ask::get(whose.path(&format!("/{}", part(snapshot)))).long()
+}
+
+pub(super) fn create_snapshot(whose: Whose<'_>) -> Ask {
+    Ask::new(Method::POST, whose.path("?wait=true"), Twice::More).long()
+}
+
+pub(super) fn delete_snapshot(whose: Whose<'_>, snapshot: &str) -> Ask {
+    Ask::new(Method::DELETE, whose.path(&format!("/{}?wait=true", part(snapshot))), Twice::Same)
 }
 
 /// The body is a form with the file in the field `snapshot`.
-pub(super) fn upload(collection: &str, sha256: &str) -> Ask {
-    let query = format!("/snapshots/upload?wait=true&priority=snapshot&checksum={}", part(sha256));
-    Ask::new(Method::POST, of(collection, &query), Twice::More).long()
+pub(super) fn upload(whose: Whose<'_>, sha256: &str) -> Ask {
+    let query = format!("/upload?wait=true&priority=snapshot&checksum={}", part(sha256));
+    Ask::new(Method::POST, whose.path(&query), Twice::More).long()
+}
+
+/// Has the server fetch the file from `location` by itself.
+pub(super) fn recover(whose: Whose<'_>, location: &str, sha256: &str) -> Ask {
+    let body = json!({ "location": location, "priority": "snapshot", "checksum": sha256 });
+    Ask::new(Method::PUT, whose.path("/recover?wait=true"), Twice::More).long().with(body)
+}
+
+/// Makes a collection that is configured as another was: `config` is that of its info.
+pub(super) fn create_collection(name: &str, config: &Value) -> Ask {
+    // What the info has together the request has apart, and one part has another name in it.
+    let mut body = config.get("params").cloned().unwrap_or_else(|| json!({}));
+    let apart = [
+        ("hnsw_config", "hnsw_config"),
+        ("wal_config", "wal_config"),
+        ("optimizer_config", "optimizers_config"),
+        ("quantization_config", "quantization_config"),
+        ("strict_mode_config", "strict_mode_config"),
+        ("metadata", "metadata"),
+    ];
+    for (found, wanted) in apart {
+        if let Some(part) = config.get(found).filter(|part| !part.is_null()) {
+            body[wanted] = part.clone();
+        }
+    }
+    if let Some(params) = body.as_object_mut() {
+        // Only a change of a collection knows these.
+        params.retain(|key, value| !value.is_null() && !key.starts_with("read_fan_out_"));
+    }
+    Ask::new(Method::PUT, of(name, ""), Twice::More).long().with(body)
+}
+
+/// Makes a shard key with so many shards.
+pub(super) fn create_shard_key(collection: &str, key: &Value, shards: usize) -> Ask {
+    let body = json!({ "shard_key": key, "shards_number": shards });
+    Ask::new(Method::PUT, of(collection, "/shards"), Twice::More).long().with(body)
 }
 
 pub(super) fn delete_collection(name: &str) -> Ask {
@@ -233,10 +287,16 @@ mod tests {
         let check = |ask: Ask, line: &str| assert_eq!(ask.line(), line);
         check(collection("agent_7f3a"), "GET /collections/agent_7f3a");
         check(collection("a b/ü?"), "GET /collections/a%20b%2F%C3%BC%3F");
-        check(create_snapshot("a"), "POST /collections/a/snapshots?wait=true");
+        let (whole, shard) = (Whose::collection("a"), Whose { collection: "a", shard: Some(3) });
+        check(create_snapshot(whole), "POST /collections/a/snapshots?wait=true");
+        check(create_snapshot(shard), "POST /collections/a/shards/3/snapshots?wait=true");
         check(
-            upload("a", "00ff"),
+            upload(whole, "00ff"),
             "POST /collections/a/snapshots/upload?wait=true&priority=snapshot&checksum=00ff",
+        );
+        check(
+            recover(shard, "http://r:1/x", "00ff"),
+            r#"PUT /collections/a/shards/3/snapshots/recover?wait=true {"location":"http://r:1/x","priority":"snapshot","checksum":"00ff"}"#,
         );
         check(count("a", true, None), r#"POST /collections/a/points/count {"exact":true}"#);
         check(
@@ -250,12 +310,28 @@ mod tests {
     }
 
     #[test]
+    fn a_collection_is_made_as_its_info_says_that_it_was() {
+        let config = json!({
+            "params": { "vectors": { "size": 4, "distance": "Dot" }, "shard_number": 2, "read_fan_out_factor": 2 },
+            "hnsw_config": { "m": 16 },
+            "optimizer_config": { "max_segment_size": null },
+            "quantization_config": null,
+        });
+        let body = json!({
+            "vectors": { "size": 4, "distance": "Dot" }, "shard_number": 2, "hnsw_config": { "m": 16 },
+            "optimizers_config": { "max_segment_size": null },
+        });
+        assert_eq!(create_collection("c", &config).body, Some(body));
+        assert_eq!(create_collection("c", &Value::Null).body, Some(json!({})));
+    }
+
+    #[test]
     fn only_what_does_no_harm_twice_is_sent_twice() {
         let twice = [
             about(),
-            create_snapshot("a"),
-            upload("a", "0"),
-            delete_snapshot("a", "s"),
+            create_snapshot(Whose::collection("a")),
+            upload(Whose::collection("a"), "0"),
+            delete_snapshot(Whose::collection("a"), "s"),
             scroll("a", &[], None, 1),
         ];
         let expected = [Twice::Reads, Twice::More, Twice::More, Twice::Same, Twice::Reads];

@@ -123,7 +123,8 @@ impl StepKind for Sample {
         };
         let connection = ctx.connection().await?;
         let asked = QdrantConnection::of(&*connection)?.ask::<Info>(&requests::collection(collection)).await;
-        let measured = asked.and_then(|info| Measure::of(collection, &info.config.params, using.as_deref()));
+        let measured =
+            asked.and_then(|info| Measure::of(collection, &info.config["params"], using.as_deref()));
         Ok(Preflight { findings: measured.err().map(finding).into_iter().collect(), ..Preflight::default() })
     }
 
@@ -204,7 +205,7 @@ impl<'a> Sampling<'a> {
         let (ctx, collection) = (self.ctx, self.collection.as_str());
         let qdrant = QdrantConnection::of(&*self.connection)?;
         let info: Info = qdrant.ask(&requests::collection(collection)).await?;
-        let measure = Measure::of(collection, &info.config.params, inputs.using.known()?.as_deref())?;
+        let measure = Measure::of(collection, &info.config["params"], inputs.using.known()?.as_deref())?;
         let Count { count } = qdrant.ask(&requests::count(collection, true, None)).await?;
         let wanted = *inputs.queries.known()?;
         let noted = open_notes(ctx).iter().rev().find_map(|note| note.get("chosen")?.as_array().cloned());

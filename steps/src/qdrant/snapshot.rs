@@ -13,11 +13,12 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::{Value, json};
 
+use super::belongings::aliases_of;
 use super::entry::{CollectionEntry, ENTRY};
 use super::making::{Making, Progress, time};
 use super::notes::{ended, goes_on, open_notes};
 use super::refusal::finding;
-use super::requests;
+use super::requests::{self, Whose};
 use super::selection::{SELECTION, Selection};
 use super::standing::Standing;
 use super::target::QdrantConnection;
@@ -90,7 +91,8 @@ impl StepKind for Snapshot {
             facts.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
         };
         for collection in texts("collections") {
-            let lines = texts("nodes").map(|node| requests::create_snapshot(collection).line_on(node));
+            let whose = Whose::collection(collection);
+            let lines = texts("nodes").map(|node| requests::create_snapshot(whose).line_on(node));
             actions.extend(lines.map(|line| Action::writes(ActionKind::Http, target, line)));
         }
         if facts.get("collections").is_none() {
@@ -173,10 +175,7 @@ async fn meant(
 ) -> Result<BTreeMap<String, Vec<String>>, StepError> {
     let aliases = qdrant.aliases().await?;
     let names = selection.of(&qdrant.collection_names().await?, &aliases)?;
-    let of = |name: &str| {
-        aliases.iter().filter(|(_, collection)| collection == name).map(|(alias, _)| alias.clone()).collect()
-    };
-    Ok(names.into_iter().map(|name| (name.clone(), of(&name))).collect())
+    Ok(names.into_iter().map(|name| (name.clone(), aliases_of(&aliases, &name))).collect())
 }
 
 async fn made(

@@ -7,16 +7,15 @@ use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 
 use super::answers::{Info, Placement};
+use super::entry::is_custom_sharded;
 use super::members::Member;
 use super::requests;
 
 /// What one node has of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Held {
-    /// Ids of its active shards.
-    pub(super) shards: Vec<u32>,
-    /// About so many points in them.
-    pub(super) points: u64,
+    /// Its active shards, each with about so many points.
+    pub(super) shards: BTreeMap<u32, u64>,
     /// Shards that are not active, with their state.
     pub(super) unready: BTreeMap<u32, String>,
 }
@@ -24,8 +23,8 @@ pub(super) struct Held {
 /// A collection, as its nodes tell it.
 #[derive(Debug, Clone)]
 pub(super) struct Standing {
-    /// `config.params`.
-    pub(super) params: Value,
+    /// `config`.
+    pub(super) config: Value,
     /// `payload_schema`.
     pub(super) payload_schema: Map<String, Value>,
     /// The worst that a node says: `green`, `grey`, `yellow`, `red`.
@@ -34,6 +33,8 @@ pub(super) struct Standing {
     pub(super) waiting: u64,
     /// Ids of all its shards.
     pub(super) shards: Vec<u32>,
+    /// The keys of those that have one.
+    pub(super) keys: BTreeMap<u32, Value>,
     /// How many shards are being moved.
     pub(super) transfers: u32,
     /// By node, in the order of the members.
@@ -65,9 +66,12 @@ impl Standing {
 
     fn told(infos: Vec<Info>, placements: &[Placement]) -> Option<Self> {
         let held: Vec<Held> = placements.iter().map(held).collect();
-        let local = placements.iter().flat_map(|one| one.local_shards.iter().map(|shard| shard.shard_id));
-        let remote = placements.iter().flat_map(|one| one.remote_shards.iter().map(|shard| shard.shard_id));
-        let mut shards: BTreeSet<u32> = local.chain(remote).collect();
+        let local = placements.iter().flat_map(|one| &one.local_shards);
+        let remote = placements.iter().flat_map(|one| &one.remote_shards);
+        let told = local.map(|shard| (shard.shard_id, &shard.shard_key));
+        let told: Vec<_> = told.chain(remote.map(|shard| (shard.shard_id, &shard.shard_key))).collect();
+        let mut shards: BTreeSet<u32> = told.iter().map(|(id, _)| *id).collect();
+        let keys = told.into_iter().filter_map(|(id, key)| Some((id, key.clone()?))).collect();
         // A shard that no node knows has no id to name; the count says that there is one.
         let count = placements.iter().map(|one| one.shard_count).max().unwrap_or(0);
         let mut spare = 0..;
@@ -81,19 +85,32 @@ impl Standing {
         let waiting = infos.iter().map(|info| info.update_queue.length).sum();
         let first = infos.into_iter().next()?;
         Some(Self {
-            params: first.config.params,
+            config: first.config,
             payload_schema: first.payload_schema,
             status,
             waiting,
             shards: shards.into_iter().collect(),
+            keys,
             transfers: u32::try_from(transfers).unwrap_or(u32::MAX),
             held,
         })
     }
 
+    /// `config.params`.
+    pub(super) fn params(&self) -> &Value {
+        &self.config["params"]
+    }
+
+    /// Whether snapshots are made shard by shard, of one replica each: where a shard has several, those of a node would hold some
+    /// twice; and a snapshot of a node does not make the keys that a collection is sharded by.
+    pub(super) fn is_by_shard(&self) -> bool {
+        let replicas = self.held.iter().map(|held| held.shards.len() + held.unready.len()).sum::<usize>();
+        replicas > self.shards.len() || is_custom_sharded(self.params())
+    }
+
     /// Shards that are active on no node, with what is known of them.
     pub(super) fn uncovered(&self) -> Vec<String> {
-        let active: BTreeSet<u32> = self.held.iter().flat_map(|held| held.shards.iter().copied()).collect();
+        let active: BTreeSet<u32> = self.held.iter().flat_map(|held| held.shards.keys().copied()).collect();
         let state = |id: &u32| {
             let found = self.held.iter().find_map(|held| held.unready.get(id));
             found.map_or_else(|| format!("shard {id} (on no node)"), |state| format!("shard {id} ({state})"))
@@ -146,11 +163,8 @@ impl Standing {
 fn held(placement: &Placement) -> Held {
     let (active, others): (Vec<_>, Vec<_>) =
         placement.local_shards.iter().partition(|shard| shard.state == "Active");
-    let mut shards: Vec<u32> = active.iter().map(|shard| shard.shard_id).collect();
-    shards.sort_unstable();
     Held {
-        shards,
-        points: active.iter().map(|shard| shard.points_count).sum(),
+        shards: active.iter().map(|shard| (shard.shard_id, shard.points_count)).collect(),
         unready: others.iter().map(|shard| (shard.shard_id, shard.state.clone())).collect(),
     }
 }
@@ -213,10 +227,26 @@ mod tests {
     }
 
     #[test]
+    fn several_replicas_and_keys_want_snapshots_of_single_shards() {
+        let told = |params: Value, nodes: &[Placement]| {
+            let info = serde_json::from_value(json!({ "status": "green", "config": { "params": params } }));
+            Standing::told(vec![info.unwrap()], nodes).unwrap().is_by_shard()
+        };
+        let single = [node(&[(0, "Active"), (2, "Active")], 0), node(&[(1, "Active")], 0)];
+        assert!(
+            !told(json!({ "replication_factor": 2 }), &single),
+            "what there is counts, not what was asked for"
+        );
+        assert!(told(json!({ "sharding_method": "custom" }), &single));
+        let double = [node(&[(0, "Active"), (1, "Dead")], 0), node(&[(1, "Active"), (2, "Active")], 0)];
+        assert!(told(json!({}), &double));
+    }
+
+    #[test]
     fn what_each_node_holds_is_what_is_active_there() {
         let nodes = [node(&[(2, "Active"), (0, "Active"), (1, "Partial")], 0), node(&[(1, "Active")], 0)];
         let standing = Standing::told(vec![info("grey"), info("yellow")], &nodes).unwrap();
-        assert_eq!((standing.held[0].shards.as_slice(), standing.held[0].points), ([0, 2].as_slice(), 10));
+        assert_eq!(standing.held[0].shards, BTreeMap::from([(0, 5), (2, 5)]));
         assert_eq!((standing.status.as_str(), standing.is_settled()), ("yellow", false));
         assert!(standing.whole("c").is_ok(), "the other copy is active");
     }

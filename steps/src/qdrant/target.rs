@@ -1,6 +1,7 @@
 //! The target kind `qdrant`: [`QdrantTarget`], and what it connects to, [`QdrantConnection`].
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use drydock_step::target::Collections;
 use drydock_step::{
     Connection, Field, Identity, Millis, PlanPath, Settings, Shape, StepError, TargetKind, TargetKindShape,
 };
-use reqwest::Client;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, ClientBuilder};
 use serde::Deserialize;
 use url::Url;
 
@@ -25,8 +26,8 @@ pub struct QdrantTarget;
 const FIELDS: &[Field] = &[
     Field::required(
         "nodes",
-        Shape::List(&Shape::Url),
-        "The REST address of every node, each node's own: `http://qdrant-0:6333`.",
+        Shape::Either(&Shape::List(&Shape::Url), &Shape::Record(DNS)),
+        "The REST address of every node, each node's own: `http://qdrant-0:6333`; or `{ dns: qdrant-headless:6333 }`, a name that has the address of every node.",
     ),
     Field::optional("api_key", Shape::Text, "A key with manage access.").with_secrets(),
     Field::optional("ca", Shape::Path, "A PEM file with certificates to trust, besides those of the system."),
@@ -41,10 +42,30 @@ const FIELDS: &[Field] = &[
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct QdrantSettings {
-    nodes: Vec<String>,
+    nodes: Nodes,
     api_key: Option<String>,
     ca: Option<PlanPath>,
     timeout: Option<Millis>,
+}
+
+/// How the nodes are named.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Nodes {
+    Each(Vec<String>),
+    Dns(Dns),
+}
+
+const DNS: &[Field] = &[Field::required(
+    "dns",
+    Shape::Text,
+    "A name with a port, over `http`, or a URL with them. Each of its addresses is a node.",
+)];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dns {
+    dns: String,
 }
 
 #[async_trait]
@@ -59,34 +80,97 @@ impl TargetKind for QdrantTarget {
 
     async fn connect(&self, settings: Settings) -> Result<Arc<dyn Connection>, StepError> {
         let read: QdrantSettings = settings.read()?;
-        let urls = read.nodes.iter().map(|url| node_url(url)).collect::<Result<Vec<_>, _>>()?;
+        let found = match &read.nodes {
+            Nodes::Each(urls) => {
+                urls.iter().map(|url| node_url(url).map(Address::of)).collect::<Result<Vec<_>, _>>()?
+            }
+            Nodes::Dns(name) => addresses(&name.dns).await?,
+        };
+        let urls: Vec<Url> = found.iter().map(|one| one.url.clone()).collect();
         if urls.is_empty() {
             return Err(refused_settings("its `nodes` is empty"));
         }
         let timeout = Duration::from_millis(read.timeout.unwrap_or(Millis(30_000)).0);
         // The server closes a connection that was idle for five seconds; whoever writes into it just then is told nothing. A call that
         // takes hours sends nothing meanwhile, so that only keep-alives notice a server that went away.
-        let mut client = Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .default_headers(headers(&settings.attempt, read.api_key.as_deref())?)
-            .connect_timeout(timeout.min(Duration::from_secs(10)))
-            .pool_idle_timeout(Duration::from_secs(4))
-            .tcp_keepalive(Duration::from_secs(30))
-            .tcp_keepalive_interval(Duration::from_secs(10))
-            .tcp_keepalive_retries(4);
-        if urls.iter().all(|url| url.scheme() == "http") {
-            // Without TLS the system's certificates need not be read.
-            client = client.tls_certs_only([]);
-        } else if let Some(ca) = &read.ca {
-            client = client.tls_certs_merge(certificates(&ca.resolved(&settings.folder))?);
-        }
-        let client = client.build();
-        let client = client
-            .map_err(|error| refused_settings(&format!("no client can be made: {}", causes(&error))))?;
-        let nodes = urls.iter().map(|url| Node::new(url.as_str(), client.clone(), timeout)).collect();
+        let builder = || -> Result<ClientBuilder, StepError> {
+            let client = Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .default_headers(headers(&settings.attempt, read.api_key.as_deref())?)
+                .connect_timeout(timeout.min(Duration::from_secs(10)))
+                .pool_idle_timeout(Duration::from_secs(4))
+                .tcp_keepalive(Duration::from_secs(30))
+                .tcp_keepalive_interval(Duration::from_secs(10))
+                .tcp_keepalive_retries(4);
+            if urls.iter().all(|url| url.scheme() == "http") {
+                // Without TLS the system's certificates need not be read.
+                return Ok(client.tls_certs_only([]));
+            }
+            match &read.ca {
+                Some(ca) => Ok(client.tls_certs_merge(certificates(&ca.resolved(&settings.folder))?)),
+                None => Ok(client),
+            }
+        };
+        let built = |client: ClientBuilder| {
+            client
+                .build()
+                .map_err(|error| refused_settings(&format!("no client can be made: {}", causes(&error))))
+        };
+        let shared = built(builder()?)?;
+        let node = |found: &Address| match &found.named {
+            None => Ok(Node::new(found.url.as_str(), shared.clone(), timeout)),
+            // The certificate is that of the name, whichever address it is asked at.
+            Some((name, at)) => {
+                let host = name.host_str().unwrap_or_default();
+                let client = built(builder()?.resolve(host, *at))?;
+                Ok(Node::new(found.url.as_str(), client, timeout).asked_as(name.as_str()))
+            }
+        };
+        let nodes = found.iter().map(node).collect::<Result<Vec<_>, StepError>>()?;
         Ok(Arc::new(QdrantConnection { nodes, urls }))
     }
+}
+
+/// Where a node is.
+struct Address {
+    /// What it is known by.
+    url: Url,
+    /// The URL that its certificate is for, and the address that this name stands for here.
+    named: Option<(Url, SocketAddr)>,
+}
+
+impl Address {
+    fn of(url: Url) -> Self {
+        Self { url, named: None }
+    }
+}
+
+/// The nodes behind a name, in the order of their addresses.
+///
+/// # Errors
+/// `qdrant.connect` (transient) for a name without addresses.
+async fn addresses(dns: &str) -> Result<Vec<Address>, StepError> {
+    let url = if dns.contains("://") { node_url(dns)? } else { node_url(&format!("http://{dns}"))? };
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Err(refused_settings(&format!("its `dns`, {dns}, is no name with a port")));
+    };
+    let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
+    let mut found: Vec<SocketAddr> = found
+        .map_err(|error| {
+            StepError::transient("qdrant.connect", format!("the nodes behind {dns} cannot be found: {error}"))
+                .help("`dns` must be a name that has the address of every node, such as that of a headless service")
+        })?
+        .collect();
+    found.sort();
+    found.dedup();
+    let address = |at: SocketAddr| {
+        let text = format!("{}://{at}", url.scheme());
+        let own = Url::parse(&text).map_err(|error| StepError::internal(format!("{text}: {error}")))?;
+        let named = (url.scheme() == "https").then(|| (url.clone(), at));
+        Ok(Address { url: own, named })
+    };
+    found.into_iter().map(address).collect()
 }
 
 /// The headers of every request. Answers are wanted as they are: a download that was compressed on the way has no length and cannot be
@@ -237,6 +321,20 @@ mod tests {
             .await;
         check(json!({ "nodes": ["https://h"], "ca": "/no/such.pem" }), "/no/such.pem, cannot be read").await;
         check(json!({ "nodes": ["http://h"], "key": "x" }), "unknown field `key`").await;
+        check(json!({ "nodes": { "dns": "http://u:p4ss@h" } }), "Qdrant takes an `api_key`").await;
+        check(json!({ "nodes": { "name": "h:1" } }), "did not match any variant").await;
+    }
+
+    #[tokio::test]
+    async fn a_name_stands_for_its_addresses() {
+        let found = addresses("127.0.0.1:6333").await.unwrap();
+        assert_eq!(found.iter().map(|one| one.url.as_str()).collect::<Vec<_>>(), ["http://127.0.0.1:6333/"]);
+        assert!(found[0].named.is_none());
+        let found = addresses("https://[::1]:6333").await.unwrap();
+        assert_eq!(found[0].url.as_str(), "https://[::1]:6333/");
+        assert_eq!(found[0].named.as_ref().unwrap().1, "[::1]:6333".parse().unwrap());
+        let error = addresses("no-such-name.invalid:6333").await.err().unwrap();
+        assert_eq!((error.code.as_str(), error.transient), ("qdrant.connect", true));
     }
 
     #[test]

@@ -151,8 +151,9 @@ impl Marking {
             None => Ok(counted),
             Some(table) => Err(StepError::new(
                 "mark.table",
-                format!("none of the databases has a table `{table}` to count"),
-            )),
+                format!("none of the databases shows a table `{table}` to count"),
+            )
+            .help("correct the name in `count`; a table that is there is hidden from a login without SELECT on it (`drydock grants` prints it)")),
         }
     }
 

@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 
 use super::answer::{Answer, Row, present};
 use super::object_batch::{Argument, Batch};
+use super::object_logins::of_machine;
 use super::object_script::{Item, Part};
 use super::session::Session;
 use super::sql::quoted;
@@ -20,6 +21,7 @@ const OPERATORS: &str = "SELECT o.name, CAST(o.enabled AS int) AS enabled, o.ema
 
 /// Jobs of this server; those that a master server sends come from there again.
 const JOBS: &str = "SELECT j.job_id, j.name, CAST(j.enabled AS int) AS enabled, j.description, j.start_step_id, c.name AS category, SUSER_SNAME(j.owner_sid) AS owner, \
+    CAST(SERVERPROPERTY(N'MachineName') AS nvarchar(128)) AS machine, \
     j.notify_level_eventlog, j.notify_level_email, j.notify_level_page, e.name AS email_operator, p.name AS page_operator, j.delete_level \
     FROM msdb.dbo.sysjobs AS j LEFT JOIN msdb.dbo.syscategories AS c ON c.category_id = j.category_id \
     LEFT JOIN msdb.dbo.sysoperators AS e ON e.id = j.notify_email_operator_id LEFT JOIN msdb.dbo.sysoperators AS p ON p.id = j.notify_page_operator_id \
@@ -102,22 +104,22 @@ pub(super) async fn jobs(session: &Session) -> Result<Vec<Item>, StepError> {
         batch.call("msdb.dbo.sp_add_jobserver", here);
         let absent = format!("IF NOT EXISTS (SELECT * FROM msdb.dbo.sysjobs WHERE name = {})", quoted(name));
         let text = batch.whole(&absent);
-        match row.text("owner")? {
-            Some(_) => items.push(Item::new(Part::Jobs, "job", name, text)),
-            None => items.push(Item::by_hand(
-                Part::Jobs,
-                "job",
-                name,
-                text,
-                "its owner is no login any more: name one in @owner_login_name",
-            )),
-        }
+        let by_hand = match row.text("owner")? {
+            None => Some("its owner is no login any more: name one in @owner_login_name"),
+            Some(owner) if of_machine(owner, row.text("machine")?) => {
+                Some("its owner is an account of one machine: name another in @owner_login_name")
+            }
+            Some(_) => None,
+        };
+        let item = Item::new(Part::Jobs, "job", name, text);
+        items.push(Item { by_hand: by_hand.map(str::to_owned), ..item });
         if row.number("enabled")? == Some(1) {
             let mut batch = Batch::new();
             let arguments =
                 vec![("job_name", Argument::text(Some(name))), ("enabled", Argument::Number(Some(1)))];
             batch.call("msdb.dbo.sp_update_job", arguments);
-            enabling.push(Item::new(Part::Jobs, ENABLED, name, batch.always()));
+            let by_hand = by_hand.map(|_| "the job has to be made by hand before".to_owned());
+            enabling.push(Item { by_hand, ..Item::new(Part::Jobs, ENABLED, name, batch.always()) });
         }
     }
     items.extend(enabling);

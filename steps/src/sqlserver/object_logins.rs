@@ -40,6 +40,12 @@ pub(super) fn is_own(name: &str) -> bool {
         || ["NT SERVICE\\", "NT AUTHORITY\\", "BUILTIN\\"].iter().any(|begin| name.starts_with(begin))
 }
 
+/// Whether a login is an account of this machine, which no other machine knows.
+pub(super) fn of_machine(login: &str, machine: Option<&str>) -> bool {
+    let machine = machine.unwrap_or_default();
+    login.split_once('\\').is_some_and(|(domain, _)| domain.eq_ignore_ascii_case(machine))
+}
+
 /// Logins, roles, members and permissions.
 ///
 /// # Errors
@@ -91,8 +97,7 @@ fn login(row: Row<'_>, items: &mut Vec<Item>) -> Result<(), StepError> {
         return Ok(());
     }
     let quoted_name = bracketed(name);
-    let machine = row.text("machine")?.unwrap_or_default();
-    let of_machine = name.split_once('\\').is_some_and(|(domain, _)| domain.eq_ignore_ascii_case(machine));
+    let of_machine = of_machine(name, row.text("machine")?);
     let (batch, why) = match present(row.text("type")?, "type")? {
         "S" => {
             let on = |flag: bool| if flag { "ON" } else { "OFF" };

@@ -63,7 +63,11 @@ async fn an_absent_collection_comes_back_with_all_that_belongs_to_it() {
     world.done("DELETE /collections/r1", None).await;
 
     let recovered = run(&Recover, &world.host().await, &backup).await.unwrap();
-    let expected = json!({ "collection": "r1", "points": 50, "status": "green", "strategy": "straight", "left_on_server": [] });
+    let nodes = json!([{ "node": world.urls[0], "points": 50, "shards": [0] }]);
+    let expected = json!({
+        "collection": "r1", "points": 50, "status": "green", "strategy": "straight", "nodes": nodes, "replaced": [],
+        "left_on_server": [],
+    });
     assert_eq!(recovered, expected);
     assert_eq!(world.count("r1").await, 50);
     assert_eq!(
@@ -175,7 +179,7 @@ async fn a_snapshot_that_does_not_load_leaves_what_was_there() {
 
     let host = world.host().await;
     let in_place = with(&backup, json!({ "strategy": "in_place" }));
-    let words = "collection c is broken now: POST";
+    let words = "collection c is broken now and was left: POST";
     refused(run(&Recover, &host, &in_place).await, "qdrant.server", words);
     let (status, _) = world.ask(0, "POST /collections/c/points/count", Some(json!({}))).await;
     assert_eq!(status, 500, "as it was told");
@@ -246,7 +250,7 @@ async fn what_cannot_work_is_refused_before_anything_is_sent() {
             "qdrant.version",
             "the server is Qdrant 1.17.1, and the snapshot was made by 1.19.0",
         ),
-        (two, "qdrant.topology", "lie in the files of 2 nodes, and the target has 1"),
+        (two, "qdrant.topology", "is no cluster, which takes only a file with all shards"),
         (custom, "qdrant.sharding", "has shard keys of its own"),
     ];
     let host = world.host().await;

@@ -210,9 +210,13 @@ async fn what_is_of_a_login_by_hand_is_by_hand() {
         "CREATE LOGIN [{local}] FROM WINDOWS; ALTER SERVER ROLE sysadmin ADD MEMBER [{local}]; GRANT VIEW SERVER STATE TO [{local}]"
     );
     source.run("master", &made).await;
+    let job = format!("EXEC dbo.sp_add_job @job_name = N'Nightly', @owner_login_name = N'{local}'");
+    source.run("msdb", &job).await;
     let saved = scripted(&source, &target).await;
-    let found = target.outputs(&RestoreObjects, from(&saved, json!({}))).await.unwrap();
+    let found = target.outputs(&RestoreObjects, from(&saved, json!({ "enable_jobs": true }))).await.unwrap();
     assert_eq!(names(&found["by_hand"], "login"), [local.as_str()]);
+    assert_eq!(names(&found["by_hand"], "job"), ["Nightly"]);
+    assert_eq!(names(&found["by_hand"], "enabled job"), ["Nightly"]);
     assert_eq!(names(&found["by_hand"], "member"), [format!("{local} of sysadmin")]);
     assert_eq!(names(&found["by_hand"], "permission"), [format!("GRANT VIEW SERVER STATE TO [{local}]")]);
 }

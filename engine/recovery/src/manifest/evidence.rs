@@ -46,10 +46,13 @@ pub struct CollectionEvidence {
     pub transfers: u32,
     /// Exact point counts before and after.
     pub points: Band,
-    /// The snapshots, a node each.
+    /// The snapshots, a node or a shard each.
     pub snapshots: Vec<SnapshotPart>,
     /// `config.params`.
     pub params: Value,
+    /// The whole `config`.
+    #[serde(default)]
+    pub config: Value,
     /// `payload_schema`.
     pub payload_indexes: Value,
     /// Its aliases.

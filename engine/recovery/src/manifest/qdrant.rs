@@ -7,7 +7,7 @@ use crate::Time;
 use crate::manifest::artifact::Artifact;
 use crate::manifest::band::Band;
 
-/// One node's snapshot of a collection.
+/// One node's snapshot of a collection, or of one shard of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotPart {
     /// The node by the name or URL that the environment gives it.
@@ -16,6 +16,12 @@ pub struct SnapshotPart {
     pub peer_id: Option<u64>,
     /// Ids of the shards whose data are in this file.
     pub shards: Vec<u32>,
+    /// The shard that it is of, where it is no snapshot of all that the node has: of each shard one replica was chosen then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u32>,
+    /// The shard's key, text or a number, in a collection that is sharded by keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard_key: Option<Value>,
     /// The snapshot's name on the node; it has the time to the second alone.
     pub name: String,
     /// Where it lies.
@@ -49,10 +55,13 @@ pub struct CollectionPart {
     pub collection: String,
     /// Exact point counts before and after the snapshots.
     pub points: Band,
-    /// A snapshot per node.
+    /// A snapshot per node, or one per shard.
     pub snapshots: Vec<SnapshotPart>,
     /// `config.params` as the server gave it.
     pub params: Value,
+    /// The whole `config` as the server gave it: snapshots of single shards do not make their collection.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub config: Value,
     /// `payload_schema` as the server gave it.
     pub payload_indexes: Value,
     /// Its aliases, which snapshots do not hold.

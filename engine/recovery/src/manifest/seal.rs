@@ -237,6 +237,7 @@ fn collection_part(found: &CollectionEvidence, mark: Time) -> CollectionPart {
         points: found.points,
         snapshots: found.snapshots.clone(),
         params: found.params.clone(),
+        config: found.config.clone(),
         payload_indexes: found.payload_indexes.clone(),
         aliases: found.aliases.clone(),
         skew_s: (mark - first).as_seconds_f64(),

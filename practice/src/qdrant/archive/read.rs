@@ -13,24 +13,23 @@ use serde_json::Value;
 use tar::{Archive, EntryType};
 
 use super::super::config::Config;
-use super::super::point::{Point, PointId};
+use super::super::point::Point;
 use super::super::refusal::Refusal;
-use super::{POINTS_FILE, PayloadIndex, PointLine, ReplicaState, VECTORS_FILE};
+use super::{KeyMapping, Loaded, POINTS_FILE, PayloadIndex, PointLine, ReplicaSetState, VECTORS_FILE};
 
-/// The points of a shard and the number of its last operation.
-pub(in super::super) type Loaded = (BTreeMap<PointId, Arc<Point>>, u64);
-
-/// A snapshot that has been taken apart and not yet understood.
+/// A snapshot of a collection that has been taken apart and not yet understood.
 #[derive(Debug)]
 pub(in super::super) struct Unpacked {
     pub(in super::super) config: Config,
     pub(in super::super) indexes: IndexMap<String, Value>,
-    shards: BTreeMap<u32, Shard>,
+    shards: BTreeMap<u32, UnpackedShard>,
 }
 
+/// One shard of it, or the snapshot of a shard alone.
 #[derive(Debug, Default)]
-struct Shard {
+pub(in super::super) struct UnpackedShard {
     local: bool,
+    configured: bool,
     segments: Vec<Segment>,
 }
 
@@ -39,56 +38,107 @@ struct Segment {
     name: String,
     /// What we wrote in it, and `segment.json`.
     files: BTreeMap<String, Vec<u8>>,
-    /// It has none of our own files: a real server wrote it.
-    foreign: bool,
 }
 
 /// Takes the collection snapshot at `path` apart. `place` is the folder that errors name, where a real
 /// server would have unpacked it.
 pub(in super::super) fn unpack(path: &Path, place: &str) -> Result<Unpacked, Refusal> {
-    let file = File::open(path).map_err(|error| Refusal::io(&error))?;
-    let files = entries(file, place, |name| !name.contains("/wal/"))?;
+    let mut files = opened(path, place)?;
     let json = |name: &str| files.get(name).ok_or_else(|| missing(place, name));
-    let config = parsed(json("config.json")?, place, "config.json")?;
+    let config: Config = parsed(json("config.json")?, place, "config.json")?;
     let PayloadIndex { schema } = parsed(json("payload_index.json")?, place, "payload_index.json")?;
     json("version.info")?;
-    let keys: Vec<Value> = parsed(json("shard_key_mapping.json")?, place, "shard_key_mapping.json")?;
-    if !keys.is_empty() {
-        return Err(Refusal::NotDone("recovering a collection with shard keys".into()));
-    }
-    let mut shards = BTreeMap::new();
-    for (name, bytes) in &files {
-        let Some((id, rest)) = name.split_once('/') else { continue };
-        let Ok(id) = id.parse::<u32>() else { continue };
-        let shard: &mut Shard = shards.entry(id).or_default();
-        if rest == "replica_state.json" {
-            shard.local = parsed::<ReplicaState>(bytes, place, name)?.is_local;
-        } else if let Some(segment) =
-            rest.strip_prefix("segments/").and_then(|rest| rest.strip_suffix(".tar"))
-        {
-            shard.segments.push(unpack_segment(segment, bytes, &format!("{place}/{id}/segments"))?);
+    let keys: Vec<KeyMapping> = parsed(json("shard_key_mapping.json")?, place, "shard_key_mapping.json")?;
+    let mut of_shards: BTreeMap<u32, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
+    while let Some((name, bytes)) = files.pop_first() {
+        if let Some((Ok(id), rest)) = name.split_once('/').map(|(id, rest)| (id.parse(), rest)) {
+            of_shards.entry(id).or_default().insert(rest.to_owned(), bytes);
         }
     }
-    if shards.values().flat_map(|shard| &shard.segments).any(|segment| segment.foreign) {
-        return Err(Refusal::NotDone(
-            "reading the segments of a real server; only snapshots made here".into(),
-        ));
+    let shards: BTreeMap<u32, UnpackedShard> = of_shards
+        .into_iter()
+        .map(|(id, files)| Ok((id, UnpackedShard::of(files, &format!("{place}/{id}"))?)))
+        .collect::<Result<_, Refusal>>()?;
+    let expected: Vec<u32> = if config.params.custom_sharding() {
+        keys.into_iter().flat_map(|mapping| mapping.shard_ids).collect()
+    } else {
+        (0..config.params.shard_number).collect()
+    };
+    match expected.into_iter().find(|id| !shards.get(id).is_some_and(|shard| shard.configured)) {
+        Some(id) => Err(Refusal::Service(format!("Can't read shard config at {place}/{id}"))),
+        None => Ok(Unpacked { config, indexes: schema, shards }),
     }
-    Ok(Unpacked { config, indexes: schema, shards })
+}
+
+/// Takes the snapshot of a shard at `path` apart, in either form. A file of another kind has no local data.
+pub(in super::super) fn unpack_shard(path: &Path, place: &str) -> Result<UnpackedShard, Refusal> {
+    UnpackedShard::of(opened(path, place)?, place)
+}
+
+fn opened(path: &Path, place: &str) -> Result<BTreeMap<String, Vec<u8>>, Refusal> {
+    let file = File::open(path).map_err(|error| Refusal::io(&error))?;
+    // A real segment has sparse files of many megabytes, of which the name is enough.
+    let bulk = |name: &str| name.contains("/files/") && !ours(name);
+    entries(file, place, |name| !name.contains("wal/") && !bulk(name))
+}
+
+/// Whether a file of a segment is read.
+fn ours(name: &str) -> bool {
+    name.contains("practice.") || name.ends_with("segment.json")
 }
 
 impl Unpacked {
-    /// The ids of the shards whose data the snapshot has.
-    pub(in super::super) fn local_shards(&self) -> impl Iterator<Item = u32> {
-        self.shards.iter().filter(|(_, shard)| shard.local).map(|(id, _)| *id)
+    /// The shards whose data the snapshot has.
+    pub(in super::super) fn local_shards(&self) -> impl Iterator<Item = (u32, &UnpackedShard)> {
+        self.shards.iter().filter(|(_, shard)| shard.is_local()).map(|(id, shard)| (*id, shard))
     }
 
-    /// Understands the data of a shard. `place` is the collection's folder, which errors name.
-    pub(in super::super) fn load(&self, id: u32, place: &str) -> Result<Loaded, Refusal> {
+    /// A shard that the snapshot knows without having its data.
+    pub(in super::super) fn without_data(&self) -> Option<u32> {
+        self.shards.iter().find(|(_, shard)| !shard.is_local()).map(|(id, _)| *id)
+    }
+
+    /// Whether the snapshot knows a shard.
+    pub(in super::super) fn knows(&self, id: u32) -> bool {
+        self.shards.contains_key(&id)
+    }
+}
+
+impl UnpackedShard {
+    fn of(files: BTreeMap<String, Vec<u8>>, place: &str) -> Result<Self, Refusal> {
+        let mut shard = Self { configured: files.contains_key("shard_config.json"), ..Self::default() };
+        let mut segments: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
+        for (name, bytes) in files {
+            if name == "replica_state.json" {
+                shard.local = parsed::<ReplicaSetState>(&bytes, place, &name)?.is_local;
+            }
+            let Some(rest) = name.strip_prefix("segments/") else { continue };
+            if let Some(segment) = rest.strip_suffix(".tar") {
+                let files = unpack_segment(segment, &bytes, &format!("{place}/segments"))?;
+                segments.insert(segment.to_owned(), files);
+            } else if let Some((segment, file)) = rest.split_once("/files/") {
+                segments.entry(segment.to_owned()).or_default().insert(file.to_owned(), bytes);
+            }
+        }
+        if segments.values().any(|files| !files.contains_key(POINTS_FILE)) {
+            return Err(Refusal::NotDone(
+                "reading the segments of a real server; only snapshots made here".into(),
+            ));
+        }
+        shard.segments = segments.into_iter().map(|(name, files)| Segment { name, files }).collect();
+        Ok(shard)
+    }
+
+    /// Whether the data are there, and not only that another node has them.
+    pub(in super::super) fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// Understands the data, vectors of `size` dimensions. `place` is the shard's folder, which errors name.
+    pub(in super::super) fn load(&self, size: usize, place: &str) -> Result<Loaded, Refusal> {
         let mut loaded = Loaded::default();
-        for segment in self.shards.get(&id).iter().flat_map(|shard| &shard.segments) {
-            let at = format!("{place}/{id}/segments/{}", segment.name);
-            segment.load(self.config.params.vectors.size, &at, &mut loaded)?;
+        for segment in &self.segments {
+            segment.load(size, &format!("{place}/segments/{}", segment.name), &mut loaded)?;
         }
         Ok(loaded)
     }
@@ -116,17 +166,12 @@ impl Segment {
     }
 }
 
-fn unpack_segment(name: &str, bytes: &[u8], place: &str) -> Result<Segment, Refusal> {
-    let files = entries(Cursor::new(bytes), &format!("{place}/{name}"), |path| {
-        // A real segment has sparse files of many megabytes, of which the name is enough.
-        path.contains("practice.") || path.ends_with("segment.json")
-    })?;
-    let files: BTreeMap<String, Vec<u8>> = files
-        .into_iter()
+fn unpack_segment(name: &str, bytes: &[u8], place: &str) -> Result<BTreeMap<String, Vec<u8>>, Refusal> {
+    let files = entries(Cursor::new(bytes), &format!("{place}/{name}"), ours)?;
+    let files = files.into_iter();
+    Ok(files
         .filter_map(|(path, bytes)| Some((path.strip_prefix("snapshot/files/")?.to_owned(), bytes)))
-        .collect();
-    let foreign = !files.contains_key(POINTS_FILE);
-    Ok(Segment { name: name.to_owned(), files, foreign })
+        .collect())
 }
 
 /// The files of a tar by path, with their bytes where `wanted`.

@@ -6,6 +6,7 @@ use tar::Archive;
 
 use serde_json::json;
 
+use super::read::Unpacked;
 use super::*;
 use crate::qdrant::config::CreateCollection;
 use crate::seed::Seed;
@@ -22,14 +23,19 @@ fn image() -> CollectionImage {
         version: 3,
     };
     let points = [(PointId::Number(1), Arc::new(point(1.0))), (PointId::Number(2), Arc::new(point(2.0)))];
-    let shard = |owner| ShardImage { owner, points: points.clone().into(), operations: 5 };
+    let shard = |id, owner| ShardImage {
+        id,
+        key: None,
+        peers: [(owner, ReplicaState::Active)].into(),
+        data: (owner == HERE).then(|| (points.clone().into(), 5)),
+    };
     CollectionImage {
         name: "agent_a".into(),
         config: asked.config(1).unwrap(),
         indexes: [("n".to_owned(), json!("float"))].into_iter().collect(),
         this_peer: HERE,
-        number: 1,
-        shards: vec![shard(HERE), shard(12)],
+        number: Some(1),
+        shards: vec![shard(0, HERE), shard(1, 12)],
     }
 }
 
@@ -64,8 +70,10 @@ fn what_was_written_is_read_back() {
     let file = Scratch::new("whole", &bytes);
     let read = unpack(&file.0, "/tmp").unwrap();
     assert_eq!((&read.config, &read.indexes), (&image.config, &image.indexes));
-    assert_eq!(read.local_shards().collect::<Vec<_>>(), [0], "the other shard lives elsewhere");
-    assert_eq!(read.load(0, "/c").unwrap(), (image.shards[0].points.clone(), 5));
+    let local: Vec<_> = read.local_shards().collect();
+    assert_eq!((local.len(), local[0].0), (1, 0), "the other shard lives elsewhere");
+    assert_eq!((read.without_data(), read.knows(1), read.knows(2)), (Some(1), true, false));
+    assert_eq!(Some(local[0].1.load(2, "/c/0").unwrap()), image.shards[0].data);
     let real_size = Archive::new(bytes.as_slice())
         .entries()
         .unwrap()
@@ -75,12 +83,47 @@ fn what_was_written_is_read_back() {
     assert_eq!(real_size, Some(32 * 1024 * 1024), "the log's file is sparse");
 }
 
+fn first(read: &Unpacked) -> &UnpackedShard {
+    read.local_shards().next().unwrap().1
+}
+
+#[test]
+fn a_shard_alone_is_read_back_in_both_forms() {
+    let image = CollectionImage { number: None, ..image() };
+    for form in [Form::Stored, Form::Streamed] {
+        let mut bytes = Vec::new();
+        write_shard(&mut bytes, &image, 0, form, Seed(7)).unwrap();
+        let file = Scratch::new(&format!("{form:?}"), &bytes);
+        let read = unpack_shard(&file.0, "/tmp").unwrap();
+        assert_eq!(
+            (read.is_local(), Some(read.load(2, "/c/0").unwrap())),
+            (true, image.shards[0].data.clone())
+        );
+        let mut tar = Archive::new(bytes.as_slice());
+        let names: Vec<String> = tar
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect();
+        let nested = names.iter().filter(|name| name.ends_with(".tar")).count();
+        assert_eq!(nested, if form == Form::Stored { 2 } else { 0 }, "{names:?}");
+        assert_eq!(names.last().map(String::as_str), Some("shard_config.json"), "nothing of the collection");
+        let refusal = unpack(&file.0, "/tmp/x").unwrap_err().to_string();
+        assert!(refusal.contains("/tmp/x/config.json: No such file"), "{refusal}");
+    }
+    let file = Scratch::new("other-kind", &written(&image));
+    assert!(
+        !unpack_shard(&file.0, "/tmp").unwrap().is_local(),
+        "a collection's snapshot has no shard of its own"
+    );
+}
+
 #[track_caller]
 fn refused(name: &str, bytes: &[u8], expected: &str) {
     let file = Scratch::new(name, bytes);
     let said = match unpack(&file.0, "/tmp/x") {
         Err(refusal) => format!("unpack: {refusal}"),
-        Ok(read) => format!("load: {}", read.load(0, "/c").unwrap_err()),
+        Ok(read) => format!("load: {}", first(&read).load(2, "/c/0").unwrap_err()),
     };
     assert!(said.contains(expected), "{said:?} does not say {expected:?}");
 }
@@ -120,7 +163,7 @@ fn damage_is_found_at_its_stage() {
 fn a_flipped_vector_is_not_noticed() {
     let bytes = written(&image());
     let file = Scratch::new("flip", &damaged(&bytes, &1.0f32.to_le_bytes(), &3.0f32.to_le_bytes()));
-    let (points, _) = unpack(&file.0, "/tmp").unwrap().load(0, "/c").unwrap();
+    let (points, _) = first(&unpack(&file.0, "/tmp").unwrap()).load(2, "/c/0").unwrap();
     assert_eq!(points[&PointId::Number(1)].vector, [3.0, 0.1]);
 }
 

@@ -9,8 +9,8 @@ use tar::{Builder, EntryType, Header};
 use crate::seed::Seed;
 
 use super::{
-    COLLECTION_VERSION, CollectionImage, POINTS_FILE, PayloadIndex, PointLine, ReplicaState, SEGMENT_VERSION,
-    ShardImage, VECTORS_FILE,
+    COLLECTION_VERSION, CollectionImage, Form, KeyMapping, Loaded, POINTS_FILE, PayloadIndex, PointLine,
+    ReplicaSetState, SEGMENT_VERSION, ShardImage, VECTORS_FILE,
 };
 
 /// Logical size of a file of the write-ahead log; all but its first page is a hole.
@@ -26,8 +26,16 @@ pub(in super::super) fn write_collection(
     seed: Seed,
 ) -> io::Result<()> {
     let mut tar = Builder::new(out);
-    for (id, shard) in image.shards.iter().enumerate() {
-        shard_entries(&mut tar, image, id, shard, &format!("{id}/"), seed)?;
+    for shard in &image.shards {
+        shard_entries(&mut tar, image, shard, &format!("{}/", shard.id), Form::Stored, seed)?;
+    }
+    let mut mapping: Vec<KeyMapping> = Vec::new();
+    for shard in &image.shards {
+        let Some(key) = &shard.key else { continue };
+        match mapping.iter_mut().find(|known| known.key == *key) {
+            Some(known) => known.shard_ids.push(shard.id),
+            None => mapping.push(KeyMapping { key: key.clone(), shard_ids: vec![shard.id] }),
+        }
     }
     let mut config = serde_json::to_value(&image.config)?;
     if let Some(config) = config.as_object_mut() {
@@ -36,21 +44,22 @@ pub(in super::super) fn write_collection(
     let index = PayloadIndex { schema: image.indexes.clone() };
     entry(&mut tar, "version.info", COLLECTION_VERSION.as_bytes())?;
     entry(&mut tar, "config.json", &serde_json::to_vec(&config)?)?;
-    entry(&mut tar, "shard_key_mapping.json", b"[]")?;
+    entry(&mut tar, "shard_key_mapping.json", &serde_json::to_vec(&mapping)?)?;
     entry(&mut tar, "payload_index.json", &serde_json::to_vec(&index)?)?;
     tar.finish()
 }
 
-/// Writes the snapshot of one shard: the same without the collection's own files.
+/// Writes the snapshot of one shard, and nothing of an unknown one: the same without the collection's own files.
 pub(in super::super) fn write_shard(
     out: impl Write,
     image: &CollectionImage,
-    id: usize,
+    id: u32,
+    form: Form,
     seed: Seed,
 ) -> io::Result<()> {
     let mut tar = Builder::new(out);
-    if let Some(shard) = image.shards.get(id) {
-        shard_entries(&mut tar, image, id, shard, "", seed)?;
+    for shard in image.shards.iter().filter(|shard| shard.id == id) {
+        shard_entries(&mut tar, image, shard, "", form, seed)?;
     }
     tar.finish()
 }
@@ -77,34 +86,44 @@ pub(in super::super) fn write_full(
 fn shard_entries(
     tar: &mut Builder<impl Write>,
     image: &CollectionImage,
-    id: usize,
     shard: &ShardImage,
     prefix: &str,
+    form: Form,
     seed: Seed,
 ) -> io::Result<()> {
-    let is_local = shard.owner == image.this_peer;
-    if is_local {
+    if let Some(data) = &shard.data {
         // Two segments a shard, as a fresh collection has on a machine of two processors; all points lie in
         // the first.
-        for (number, shard) in [Some(shard), None].into_iter().enumerate() {
-            let uuid = seed.uuid(&format!("segment {}/{id}/{number}", image.name));
-            let segment = segment(image, shard)?;
-            entry(tar, &format!("{prefix}segments/{uuid}.tar"), &segment)?;
+        for (number, data) in [Some(data), None].into_iter().enumerate() {
+            let uuid = seed.uuid(&format!("segment {}/{}/{number}", image.name, shard.id));
+            let place = format!("{prefix}segments/{uuid}");
+            if form == Form::Streamed {
+                segment(tar, image, data, &format!("{place}/files"))?;
+                continue;
+            }
+            let mut inner = Builder::new(Vec::new());
+            segment(&mut inner, image, data, "snapshot/files")?;
+            entry(tar, &format!("{place}.tar"), &inner.into_inner()?)?;
         }
         for name in ["open-1", "open-2"] {
             wal(tar, &format!("{prefix}wal/{name}"), image.number)?;
         }
     }
-    let peers = [(shard.owner.to_string(), json!("Active"))].into_iter().collect();
-    let state = ReplicaState { is_local, this_peer_id: image.this_peer, peers };
+    let peers = shard.peers.iter().map(|(peer, state)| (peer.to_string(), *state)).collect();
+    let state = ReplicaSetState { is_local: shard.data.is_some(), this_peer_id: image.this_peer, peers };
     entry(tar, &format!("{prefix}replica_state.json"), &serde_json::to_vec(&state)?)?;
     entry(tar, &format!("{prefix}shard_config.json"), br#"{"type":"ReplicaSet"}"#)
 }
 
-/// The inner tar of one segment.
-fn segment(image: &CollectionImage, shard: Option<&ShardImage>) -> io::Result<Vec<u8>> {
+/// The files of one segment.
+fn segment(
+    tar: &mut Builder<impl Write>,
+    image: &CollectionImage,
+    data: Option<&Loaded>,
+    place: &str,
+) -> io::Result<()> {
     let (mut lines, mut vectors, mut versions) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, point) in shard.iter().flat_map(|shard| &shard.points) {
+    for (id, point) in data.iter().flat_map(|(points, _)| points) {
         let line = PointLine { id: id.clone(), version: point.version, payload: point.payload.clone() };
         serde_json::to_writer(&mut lines, &line)?;
         lines.push(b'\n');
@@ -114,7 +133,7 @@ fn segment(image: &CollectionImage, shard: Option<&ShardImage>) -> io::Result<Ve
     let params = &image.config.params.vectors;
     let state = json!({
         "initial_version": null,
-        "version": shard.map(|shard| shard.operations).filter(|last| *last > 0),
+        "version": data.map(|(_, operations)| *operations).filter(|last| *last > 0),
         "config": {
             "vector_data": { "": {
                 "size": params.size,
@@ -126,20 +145,19 @@ fn segment(image: &CollectionImage, shard: Option<&ShardImage>) -> io::Result<Ve
             "payload_storage_type": { "type": "mmap" },
         },
     });
-    let mut tar = Builder::new(Vec::new());
-    let file = |name: &str| format!("snapshot/files/{name}");
-    entry(&mut tar, &file(POINTS_FILE), &lines)?;
-    entry(&mut tar, &file(VECTORS_FILE), &vectors)?;
+    let file = |name: &str| format!("{place}/{name}");
+    entry(tar, &file(POINTS_FILE), &lines)?;
+    entry(tar, &file(VECTORS_FILE), &vectors)?;
     // A real segment has eight bytes a point in this file, from which a checker may estimate the count.
-    entry(&mut tar, &file("mutable_id_tracker.versions"), &versions)?;
-    entry(&mut tar, &file("segment.json"), &serde_json::to_vec(&state)?)?;
-    entry(&mut tar, &file("version.info"), SEGMENT_VERSION.as_bytes())?;
-    tar.into_inner()
+    entry(tar, &file("mutable_id_tracker.versions"), &versions)?;
+    entry(tar, &file("segment.json"), &serde_json::to_vec(&state)?)?;
+    entry(tar, &file("version.info"), SEGMENT_VERSION.as_bytes())
 }
 
-/// A file of the write-ahead log: one page and a hole, as a GNU sparse entry.
-fn wal(tar: &mut Builder<impl Write>, path: &str, number: u64) -> io::Result<()> {
-    let mut page = format!("wal\0practice snapshot {number}\n").into_bytes();
+/// A file of the write-ahead log: one page and a hole, as a GNU sparse entry. Without a number the log is empty.
+fn wal(tar: &mut Builder<impl Write>, path: &str, number: Option<u64>) -> io::Result<()> {
+    let page = number.map(|number| format!("wal\0practice snapshot {number}\n"));
+    let mut page = page.unwrap_or_else(|| "wal\0".to_owned()).into_bytes();
     page.resize(WAL_PAGE, 0);
     let mut header = header(EntryType::GNUSparse, WAL_PAGE as u64);
     if let Some(gnu) = header.as_gnu_mut() {

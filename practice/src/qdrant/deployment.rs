@@ -1,0 +1,17 @@
+//! How a practice Qdrant is set up, beyond its nodes and keys. Main type: [`Deployment`].
+
+/// The set-up of a practice Qdrant. The default is a server as it comes.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// Whether one node alone is a cluster as well, which shard keys need. Several nodes always are one.
+    pub cluster: bool,
+    /// How often a node is asked for a collection's state until a transfer of a shard gets on, of which it has
+    /// two stages. A large number keeps shards moving for as long as a test wants.
+    pub transfer_looks: u32,
+}
+
+impl Default for Deployment {
+    fn default() -> Self {
+        Self { cluster: false, transfer_looks: 2 }
+    }
+}
