@@ -38,7 +38,7 @@ inputs! {
         from: String = known(Shape::Text),
         /// What was made no longer ago stays.
         keep_for: Millis = maybe(Shape::Duration).or("\"1d\""),
-        /// So many of the newest stay, of each collection on each node.
+        /// So many of the newest stay, of each collection on each node, and of each shard of which there are snapshots by themselves.
         keep_last: usize = maybe(Shape::Integer).or("1"),
         /// What becomes of snapshots that no recovery point knows, made by hand or by another tool.
         unknown: Unknown = maybe(Shape::OneOf(&["keep", "remove"])).or("\"keep\""),
@@ -47,6 +47,7 @@ inputs! {
 
 const TOLD: Shape = Shape::Record(&[
     Field::required("collection", Shape::Text, "Its collection."),
+    Field::optional("shard", Shape::Integer, "The shard that it is of, where it is of one."),
     Field::required("node", Shape::Text, "The node's URL."),
     Field::required("name", Shape::Text, "Its name on the node."),
     Field::required("size", Shape::Integer, "Its length in bytes."),
@@ -65,19 +66,22 @@ const OUTPUTS: Shape = Shape::Record(&[
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Told {
     collection: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard: Option<u32>,
     node: String,
     name: String,
     size: u64,
     why: String,
 }
 
-/// Where a snapshot lies.
-type Place = (String, String, String);
+/// Where a snapshot lies: collection, shard, node, name.
+type Place = (String, Option<u32>, String, String);
 
 impl Told {
     fn of(shelf: &Shelf<'_>, listed: &Listed, why: String) -> Self {
         Self {
             collection: shelf.collection.clone(),
+            shard: shelf.shard,
             node: shelf.member.node.url.clone(),
             name: listed.name.clone(),
             size: listed.size,
@@ -86,7 +90,17 @@ impl Told {
     }
 
     fn place(&self) -> Place {
-        (self.collection.clone(), self.node.clone(), self.name.clone())
+        (self.collection.clone(), self.shard, self.node.clone(), self.name.clone())
+    }
+
+    fn whose(&self) -> Whose<'_> {
+        Whose { collection: &self.collection, shard: self.shard }
+    }
+
+    /// That it stays, in words.
+    fn kept(&self) -> String {
+        let shard = self.shard.map_or(String::new(), |id| format!("shard {id} of "));
+        format!("{} of {shard}{} on {}: {}", self.name, self.collection, self.node, self.why)
     }
 }
 
@@ -141,14 +155,12 @@ impl StepKind for Prune {
             return actions;
         };
         actions.extend(goes.iter().map(|one| {
-            let line =
-                requests::delete_snapshot(Whose::collection(&one.collection), &one.name).line_on(&one.node);
+            let line = requests::delete_snapshot(one.whose(), &one.name).line_on(&one.node);
             Action::writes(ActionKind::Http, target, format!("{line} ({})", one.why))
         }));
-        actions.extend(stays.iter().map(|one| {
-            let line = format!("keep {} of {} on {}: {}", one.name, one.collection, one.node, one.why);
-            Action::reads(ActionKind::Http, target, line)
-        }));
+        actions.extend(
+            stays.iter().map(|one| Action::reads(ActionKind::Http, target, format!("keep {}", one.kept()))),
+        );
         actions
     }
 
@@ -290,11 +302,7 @@ impl<'a> Pruning<'a> {
             for some in goes.chunks(NAMED) {
                 self.ctx.note(json!({ "removing": some })).await?;
                 for told in some {
-                    shelf
-                        .member
-                        .node
-                        .delete_snapshot(Whose::collection(&shelf.collection), &told.name)
-                        .await?;
+                    shelf.member.node.delete_snapshot(shelf.whose(), &told.name).await?;
                     removed.insert(told.place(), told.clone());
                     self.ctx.progress(removed.len() as u64, Some(total), "snapshots", "removed");
                 }
@@ -303,7 +311,7 @@ impl<'a> Pruning<'a> {
         let (removed, kept): (Vec<Told>, Vec<Told>) =
             (removed.into_values().collect(), kept.into_values().collect());
         for told in &kept {
-            self.ctx.log(format!("kept {} of {} on {}: {}", told.name, told.collection, told.node, told.why));
+            self.ctx.log(format!("kept {}", told.kept()));
         }
         let freed: u64 = removed.iter().map(|told| told.size).sum();
         let (first, first_kept) =

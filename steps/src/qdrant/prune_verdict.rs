@@ -47,10 +47,11 @@ pub(super) fn verdicts(shelf: &Shelf<'_>, known: &Known, terms: &Terms) -> Vec<V
         snapshots.iter().filter(|one| !is_leftover(collection, &one.name)).collect();
     newest.sort_by(|a, b| (b.created, &b.name).cmp(&(a.created, &a.name)));
     newest.truncate(terms.keep_last);
+    let of = shelf.shard.map_or("the collection".to_owned(), |id| format!("shard {id}"));
     let verdict = |one: &Listed| {
         if newest.iter().any(|kept| kept.name == one.name) {
             let number = terms.keep_last;
-            return Verdict::Stays(format!("it is among the newest {number} of the collection on this node"));
+            return Verdict::Stays(format!("it is among the newest {number} of {of} on this node"));
         }
         match too_young(one, terms) {
             Some(why) => Verdict::Stays(why),
@@ -174,8 +175,13 @@ mod tests {
     fn on_shelf(snapshots: &[Listed], recovers: bool, known: &Known, terms: &Terms) -> Vec<Verdict> {
         let node = Node::new("http://q:6333", reqwest::Client::new(), std::time::Duration::from_secs(1));
         let member = Member { node, peer: None };
-        let shelf =
-            Shelf { collection: "c".into(), member: &member, snapshots: snapshots.to_vec(), recovers };
+        let shelf = Shelf {
+            collection: "c".into(),
+            shard: None,
+            member: &member,
+            snapshots: snapshots.to_vec(),
+            recovers,
+        };
         verdicts(&shelf, known, terms)
     }
 
