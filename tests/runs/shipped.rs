@@ -19,6 +19,7 @@ fn shipped_plans_are_right_in_every_environment() {
         "sql-restore",
         "sql-objects",
         "sql-objects-restore",
+        "qdrant-prune",
     ] {
         let plan = &format!("octopus/{plan}.yaml");
         world.drydock(&format!("check {}", shipped(plan))).with_exit(0);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::making::time;
 use super::members::Member;
-use super::notes::{ended, open_notes};
+use super::notes::{ended, goes_on, open_notes};
 use super::prune_listing::{Listed, Shelf, listing};
 use super::prune_points::{Copy, Known};
 use super::prune_verdict::{Terms, Unknown, Verdict, verdicts};
@@ -26,8 +26,8 @@ use crate::described::described;
 use crate::points_layout::POINTS;
 use crate::rehash::rehashed;
 
-/// How many snapshots the outputs name of those that went, and of those that stayed.
-const NAMED: usize = 1000;
+/// How many snapshots the outputs name of those that went, and of those that stayed, and a note of those that go.
+const NAMED: usize = 500;
 
 inputs! {
     /// Inputs of `qdrant.prune`.
@@ -38,7 +38,7 @@ inputs! {
         from: String = known(Shape::Text),
         /// What was made no longer ago stays.
         keep_for: Millis = maybe(Shape::Duration).or("\"1d\""),
-        /// So many of the newest stay, of each collection on each node.
+        /// So many of the newest stay, of each collection on each node, and of each shard of which there are snapshots by themselves.
         keep_last: usize = maybe(Shape::Integer).or("1"),
         /// What becomes of snapshots that no recovery point knows, made by hand or by another tool.
         unknown: Unknown = maybe(Shape::OneOf(&["keep", "remove"])).or("\"keep\""),
@@ -47,6 +47,7 @@ inputs! {
 
 const TOLD: Shape = Shape::Record(&[
     Field::required("collection", Shape::Text, "Its collection."),
+    Field::optional("shard", Shape::Integer, "The shard that it is of, where it is of one."),
     Field::required("node", Shape::Text, "The node's URL."),
     Field::required("name", Shape::Text, "Its name on the node."),
     Field::required("size", Shape::Integer, "Its length in bytes."),
@@ -54,12 +55,8 @@ const TOLD: Shape = Shape::Record(&[
 ]);
 
 const OUTPUTS: Shape = Shape::Record(&[
-    Field::required(
-        "removed",
-        Shape::List(&TOLD),
-        "What went, by collection, node and name; the first 1000.",
-    ),
-    Field::required("kept", Shape::List(&TOLD), "What stays, in the same order; the first 1000."),
+    Field::required("removed", Shape::List(&TOLD), "What went, by collection, node and name; the first 500."),
+    Field::required("kept", Shape::List(&TOLD), "What stays, in the same order; the first 500."),
     Field::required("removed_count", Shape::Integer, "How many went."),
     Field::required("kept_count", Shape::Integer, "How many stay."),
     Field::required("freed_bytes", Shape::Integer, "How long those were together that went."),
@@ -69,19 +66,22 @@ const OUTPUTS: Shape = Shape::Record(&[
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Told {
     collection: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard: Option<u32>,
     node: String,
     name: String,
     size: u64,
     why: String,
 }
 
-/// Where a snapshot lies.
-type Place = (String, String, String);
+/// Where a snapshot lies: collection, shard, node, name.
+type Place = (String, Option<u32>, String, String);
 
 impl Told {
     fn of(shelf: &Shelf<'_>, listed: &Listed, why: String) -> Self {
         Self {
             collection: shelf.collection.clone(),
+            shard: shelf.shard,
             node: shelf.member.node.url.clone(),
             name: listed.name.clone(),
             size: listed.size,
@@ -90,7 +90,17 @@ impl Told {
     }
 
     fn place(&self) -> Place {
-        (self.collection.clone(), self.node.clone(), self.name.clone())
+        (self.collection.clone(), self.shard, self.node.clone(), self.name.clone())
+    }
+
+    fn whose(&self) -> Whose<'_> {
+        Whose { collection: &self.collection, shard: self.shard }
+    }
+
+    /// That it stays, in words.
+    fn kept(&self) -> String {
+        let shard = self.shard.map_or(String::new(), |id| format!("shard {id} of "));
+        format!("{} of {shard}{} on {}: {}", self.name, self.collection, self.node, self.why)
     }
 }
 
@@ -145,14 +155,12 @@ impl StepKind for Prune {
             return actions;
         };
         actions.extend(goes.iter().map(|one| {
-            let line =
-                requests::delete_snapshot(Whose::collection(&one.collection), &one.name).line_on(&one.node);
+            let line = requests::delete_snapshot(one.whose(), &one.name).line_on(&one.node);
             Action::writes(ActionKind::Http, target, format!("{line} ({})", one.why))
         }));
-        actions.extend(stays.iter().map(|one| {
-            let line = format!("keep {} of {} on {}: {}", one.name, one.collection, one.node, one.why);
-            Action::reads(ActionKind::Http, target, line)
-        }));
+        actions.extend(
+            stays.iter().map(|one| Action::reads(ActionKind::Http, target, format!("keep {}", one.kept()))),
+        );
         actions
     }
 
@@ -195,13 +203,15 @@ impl StepKind for Prune {
         &self,
         ctx: &Ctx,
         inputs: &PruneInputs,
-        _from: Option<&Value>,
+        from: Option<&Value>,
     ) -> Result<Ended, StepError> {
-        let (connection, from) = (ctx.connection().await?, ctx.host.connect(inputs.from.known()?).await?);
-        let (qdrant, store) = (QdrantConnection::of(&*connection)?, store_of(&*from)?);
+        let (connection, store) = (ctx.connection().await?, ctx.host.connect(inputs.from.known()?).await?);
+        let (qdrant, store) = (QdrantConnection::of(&*connection)?, store_of(&*store)?);
+        goes_on(ctx, from).await?;
+        let begun = from.map_or_else(|| doomed(ctx), removing);
         let work = async {
             let members = qdrant.members().await?;
-            Pruning::of(ctx, inputs, qdrant, &members, store).await?.pruned().await
+            Pruning::of(ctx, inputs, qdrant, &members, store).await?.pruned(begun).await
         };
         let outputs = ctx.or_cancelled(work).await?;
         ended(ctx).await?;
@@ -225,9 +235,13 @@ fn store_of(connection: &dyn Connection) -> Result<&dyn ArtifactStore, StepError
 
 /// What attempts that are not over have noted before they removed it.
 fn doomed(ctx: &Ctx) -> Vec<Told> {
-    let noted =
-        open_notes(ctx).iter().filter_map(|note| Vec::<Told>::deserialize(note.get("removing")?).ok());
-    noted.flatten().collect()
+    let notes = open_notes(ctx).iter().map(|note| note.get("from").unwrap_or(note));
+    notes.flat_map(removing).collect()
+}
+
+/// What a note says, or the progress that is made of notes.
+fn removing(note: &Value) -> Vec<Told> {
+    note.get("removing").and_then(|told| Vec::deserialize(told).ok()).unwrap_or_default()
 }
 
 /// One attempt's work.
@@ -261,9 +275,9 @@ impl<'a> Pruning<'a> {
         Ok(Self { ctx, store, shelves, known, terms })
     }
 
-    async fn pruned(&self) -> Result<Value, StepError> {
-        let mut removed: BTreeMap<Place, Told> =
-            doomed(self.ctx).into_iter().map(|told| (told.place(), told)).collect();
+    /// `begun` is what earlier attempts were about to remove.
+    async fn pruned(&self, begun: Vec<Told>) -> Result<Value, StepError> {
+        let mut removed: BTreeMap<Place, Told> = begun.into_iter().map(|told| (told.place(), told)).collect();
         let mut kept: BTreeMap<Place, Told> = BTreeMap::new();
         let total = self.shelves.iter().map(|shelf| shelf.snapshots.len() as u64).sum();
         for shelf in &self.shelves {
@@ -285,19 +299,19 @@ impl<'a> Pruning<'a> {
                     }
                 }
             }
-            if !goes.is_empty() {
-                self.ctx.note(json!({ "removing": goes })).await?;
-            }
-            for told in goes {
-                shelf.member.node.delete_snapshot(Whose::collection(&shelf.collection), &told.name).await?;
-                removed.insert(told.place(), told);
-                self.ctx.progress(removed.len() as u64, Some(total), "snapshots", "removed");
+            for some in goes.chunks(NAMED) {
+                self.ctx.note(json!({ "removing": some })).await?;
+                for told in some {
+                    shelf.member.node.delete_snapshot(shelf.whose(), &told.name).await?;
+                    removed.insert(told.place(), told.clone());
+                    self.ctx.progress(removed.len() as u64, Some(total), "snapshots", "removed");
+                }
             }
         }
         let (removed, kept): (Vec<Told>, Vec<Told>) =
             (removed.into_values().collect(), kept.into_values().collect());
         for told in &kept {
-            self.ctx.log(format!("kept {} of {} on {}: {}", told.name, told.collection, told.node, told.why));
+            self.ctx.log(format!("kept {}", told.kept()));
         }
         let freed: u64 = removed.iter().map(|told| told.size).sum();
         let (first, first_kept) =

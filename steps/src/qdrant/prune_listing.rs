@@ -6,7 +6,7 @@ use drydock_step::StepError;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::answers::DatedDescription;
+use super::answers::{DatedDescription, Placement};
 use super::members::Member;
 use super::requests::{self, Whose};
 
@@ -25,14 +25,24 @@ pub(super) struct Listed {
     pub(super) created: Option<Time>,
 }
 
-/// The snapshots of one collection on one node.
+/// The snapshots that one node has of a collection, or of one shard of it.
 #[derive(Debug, Clone)]
 pub(super) struct Shelf<'a> {
     pub(super) collection: String,
+    /// Nothing where they are of all that the node has of the collection.
+    pub(super) shard: Option<u32>,
     pub(super) member: &'a Member,
+    /// By their names.
     pub(super) snapshots: Vec<Listed>,
     /// Whether the collection is being recovered there, as far as the key may know; asked only where a recovery may have left files.
     pub(super) recovers: bool,
+}
+
+impl Shelf<'_> {
+    /// What the snapshots are of.
+    pub(super) fn whose(&self) -> Whose<'_> {
+        Whose { collection: &self.collection, shard: self.shard }
+    }
 }
 
 /// Every snapshot of these collections on every node, in the order of the collections and the nodes.
@@ -49,23 +59,35 @@ pub(super) async fn listing<'a>(
 }
 
 async fn of_collection(members: &[Member], collection: String) -> Result<Vec<Shelf<'_>>, StepError> {
-    let ask = requests::snapshots(Whose::collection(&collection));
-    let answers = members.iter().map(|member| async {
-        let found = match member.node.ask::<Vec<DatedDescription>>(&ask).await {
-            Err(error) if error.code == "qdrant.absent" => Vec::new(),
+    let shelves = try_join_all(members.iter().map(|member| on_node(member, &collection))).await?;
+    Ok(shelves.into_iter().flatten().collect())
+}
+
+/// First the snapshots of all that the node has, then those of its shards, where there are some.
+async fn on_node<'a>(member: &'a Member, collection: &str) -> Result<Vec<Shelf<'a>>, StepError> {
+    let placement = requests::placement(collection);
+    let shards = match member.node.ask::<Placement>(&placement).await {
+        Err(error) if error.code == "qdrant.absent" => return Ok(Vec::new()),
+        placement => placement?.local_shards,
+    };
+    let mut ids: Vec<u32> = shards.into_iter().map(|shard| shard.shard_id).collect();
+    ids.sort_unstable();
+    let mut shelves = Vec::new();
+    for shard in std::iter::once(None).chain(ids.into_iter().map(Some)) {
+        let found = match member.node.ask(&requests::snapshots(Whose { collection, shard })).await {
+            // The collection went meanwhile, or the shard went to another node.
+            Err(error) if matches!(error.code.as_str(), "qdrant.absent" | "qdrant.refused") => Vec::new(),
             answer => answer?,
         };
-        let left = found.iter().any(|one| is_leftover(&collection, &one.description.name));
-        let recovers = left && member.node.activity(&collection).await?.recovers();
-        Ok::<_, StepError>((found, recovers))
-    });
-    let answers = try_join_all(answers).await?;
-    let shelf = |(member, (found, recovers)): (_, (Vec<DatedDescription>, bool))| {
         let mut snapshots: Vec<Listed> = found.into_iter().map(listed).collect();
         snapshots.sort_by(|a, b| a.name.cmp(&b.name));
-        Shelf { collection: collection.clone(), member, snapshots, recovers }
-    };
-    Ok(members.iter().zip(answers).map(shelf).collect())
+        let left = snapshots.iter().any(|one| is_leftover(collection, &one.name));
+        let recovers = left && member.node.activity(collection).await?.recovers();
+        if shard.is_none() || !snapshots.is_empty() {
+            shelves.push(Shelf { collection: collection.to_owned(), shard, member, snapshots, recovers });
+        }
+    }
+    Ok(shelves)
 }
 
 /// Whether a file was sent by one of our recoveries: it bears their name, and not that of a snapshot of the collection.

@@ -47,10 +47,11 @@ pub(super) fn verdicts(shelf: &Shelf<'_>, known: &Known, terms: &Terms) -> Vec<V
         snapshots.iter().filter(|one| !is_leftover(collection, &one.name)).collect();
     newest.sort_by(|a, b| (b.created, &b.name).cmp(&(a.created, &a.name)));
     newest.truncate(terms.keep_last);
+    let of = shelf.shard.map_or("the collection".to_owned(), |id| format!("shard {id}"));
     let verdict = |one: &Listed| {
         if newest.iter().any(|kept| kept.name == one.name) {
             let number = terms.keep_last;
-            return Verdict::Stays(format!("it is among the newest {number} of the collection on this node"));
+            return Verdict::Stays(format!("it is among the newest {number} of {of} on this node"));
         }
         match too_young(one, terms) {
             Some(why) => Verdict::Stays(why),
@@ -174,8 +175,13 @@ mod tests {
     fn on_shelf(snapshots: &[Listed], recovers: bool, known: &Known, terms: &Terms) -> Vec<Verdict> {
         let node = Node::new("http://q:6333", reqwest::Client::new(), std::time::Duration::from_secs(1));
         let member = Member { node, peer: None };
-        let shelf =
-            Shelf { collection: "c".into(), member: &member, snapshots: snapshots.to_vec(), recovers };
+        let shelf = Shelf {
+            collection: "c".into(),
+            shard: None,
+            member: &member,
+            snapshots: snapshots.to_vec(),
+            recovers,
+        };
         verdicts(&shelf, known, terms)
     }
 
@@ -204,7 +210,7 @@ mod tests {
         let young = "it was made 2026-01-01T23:00:00Z, less than 2h ago";
         check(&all, &none, &long, &["-no point", "-no point", young]);
         let ahead = Listed { created: Some(time("2026-02-01T00:00:00Z")), ..made(1) };
-        check(&[ahead.clone()], &none, &terms(), &["it was made 2026-02-01"]);
+        check(std::slice::from_ref(&ahead), &none, &terms(), &["it was made 2026-02-01"]);
         check(&[ahead], &none, &Terms { keep_for: Millis(0), ..terms() }, &["-no point"]);
         let ageless = Listed { created: None, ..made(1) };
         check(&[ageless], &none, &terms(), &["the server does not tell how old it is"]);

@@ -14,8 +14,9 @@ use super::sample_nearest::{Nearest, matched, others};
 use super::target::QdrantConnection;
 use crate::described::described;
 
-/// How many of the worst queries are named.
+/// How many of the worst queries the outputs name, and how many of them an error.
 const NAMED: usize = 5;
+const IN_WORDS: usize = 3;
 
 inputs! {
     /// Inputs of `qdrant.recall`.
@@ -300,7 +301,7 @@ impl Compared {
                 lost.point, lost.found, lost.of, lost.agree, lost.stored
             )
         };
-        let worst: Vec<String> = self.worst.iter().map(words).collect();
+        let worst: Vec<String> = self.worst.iter().take(IN_WORDS).map(words).collect();
         let message = format!(
             "of the neighbours that were stored of {collection}, a search finds {} (then {}), and {} are there with the scores that they \
              had; at least {min} is wanted. The worst: {}",
@@ -309,7 +310,13 @@ impl Compared {
             self.agreement,
             worst.join("; ")
         );
-        StepError::new("qdrant.recall", message).help(if self.agreement < min {
+        let explained = |lost: &Lost| {
+            lost.agree + lost.absent >= lost.stored && lost.found + lost.absent >= lost.of && lost.absent > 0
+        };
+        StepError::new("qdrant.recall", message).help(if self.worst.iter().all(explained) {
+            "what is there is as it was, and some points are not there: they were lost, or they were written after the snapshot and before \
+             the sample; the collection's count and the band of the point's snapshot tell which"
+        } else if self.agreement < min {
             "the data are others than those that were sampled: see whether it was recovered from the right snapshot, whole, and whether \
              somebody has written to it since"
         } else if self.recall_then < min {

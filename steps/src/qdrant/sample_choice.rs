@@ -11,8 +11,8 @@ use super::measure::Measure;
 use super::requests;
 use super::target::QdrantConnection;
 
-/// How many ids are read at once.
-const PAGE: usize = 10_000;
+/// How many ids are read at once: a collection in strict mode may give no more.
+const PAGE: usize = 1000;
 
 /// The ids of up to `number` points, in the order of a hash over the run, the collection and the id: all ids are read, and those with the
 /// least hashes kept. A point that comes or goes meanwhile changes nothing about the others.

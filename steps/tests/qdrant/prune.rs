@@ -116,6 +116,37 @@ async fn every_node_is_pruned() {
 }
 
 #[tokio::test]
+async fn snapshots_of_single_shards_are_pruned_as_well() {
+    let Some(world) = World::start(2).await else { return };
+    world.done("DELETE /collections/p5", None).await;
+    let config = json!({
+        "vectors": { "size": 2, "distance": "Dot" }, "shard_number": 2, "replication_factor": 2,
+    });
+    world.done("PUT /collections/p5", Some(config)).await;
+    world.upsert("p5", 1..=20).await;
+    let made = run(&Snapshot, &world.host().await, &json!({ "collections": "p5" })).await.unwrap();
+    let mut with = fetching(&made["collections"][0]);
+    with["keep_on_server"] = json!(true);
+    let fetched = run(&Fetch, &world.host().await, &with).await.unwrap();
+    let by_shard = fetched["snapshots"].as_array().unwrap();
+    assert!(by_shard.len() == 2 && by_shard.iter().all(|one| one["shard"].is_u64()), "{fetched}");
+    seal(&world, std::slice::from_ref(&fetched));
+    let mut with = pruning("p5");
+    with["keep_last"] = json!(1);
+    let pruned = run(&Prune, &world.host().await, &with).await.unwrap();
+    assert_eq!(reasons(&pruned["kept"])[0].1, "it is among the newest 1 of shard 0 on this node");
+    let pruned = run(&Prune, &world.host().await, &pruning("p5")).await.unwrap();
+    let removed = pruned["removed"].as_array().unwrap();
+    let mut told: Vec<_> = removed.iter().map(|one| (&one["shard"], &one["name"])).collect();
+    told.sort_by_key(|(shard, _)| shard.as_u64());
+    let mut expected: Vec<_> = by_shard.iter().map(|one| (&one["shard"], &one["name"])).collect();
+    expected.sort_by_key(|(shard, _)| shard.as_u64());
+    assert_eq!(told, expected);
+    let again = run(&Prune, &world.host().await, &pruning("p5")).await.unwrap();
+    assert_eq!((&again["removed_count"], &again["kept_count"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test]
 async fn what_the_store_has_no_more_stays() {
     let Some(world) = World::start(1).await else { return };
     let fetched = kept_on_server(&world, "p3").await;

@@ -1,5 +1,8 @@
 //! `qdrant.sample` and `qdrant.recall`: what a collection answered is found again, and what answers otherwise is noticed.
 
+use axum::Router;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
 use drydock_step::test_host::{actions, given, touches};
 use drydock_step::{Kind, Reconciled};
 use drydock_steps::qdrant::recall::Recall;
@@ -97,6 +100,69 @@ async fn other_vectors_under_the_same_ids_are_noticed() {
     assert_eq!(found["worst"].as_array().unwrap().len(), 4);
 }
 
+/// A node before the world's own whose index finds every second hit alone: where it is not asked to compare all points.
+async fn poor_index(world: &World) -> String {
+    let (behind, http) = (world.urls[0].clone(), reqwest::Client::builder().no_proxy().build().unwrap());
+    let forward = move |request: Request| {
+        let (behind, http) = (behind.clone(), http.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = to_bytes(body, 1 << 20).await.unwrap();
+            let poor = parts.uri.path().ends_with("/points/query")
+                && !String::from_utf8_lossy(&body).contains("exact");
+            let url = format!("{behind}{}", parts.uri.path_and_query().unwrap());
+            let mut asked = http.request(parts.method, url).body(body);
+            for name in ["api-key", "content-type"] {
+                asked =
+                    parts.headers.get(name).into_iter().fold(asked, |asked, value| asked.header(name, value));
+            }
+            let answer = asked.send().await.unwrap().bytes().await.unwrap();
+            if !poor {
+                return answer;
+            }
+            let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+            let hits = answer["result"]["points"].as_array_mut().unwrap();
+            let mut at = 0;
+            hits.retain(|_| {
+                at += 1;
+                at % 2 == 1
+            });
+            Bytes::from(answer.to_string())
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(forward)).await.unwrap() });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn an_index_that_finds_less_is_told_from_other_data() {
+    let Some(world) = World::start(1).await else { return };
+    world.fill("n12", 60, 1).await;
+    let poor = world.host_at(&[poor_index(&world).await], &world.key).await;
+    let sample = run(&Sample, &world.host().await, &sampling("n12")).await.unwrap();
+    let mut with = recalling("n12", &sample);
+    let words = "a search finds 0.6 (then 1), and 1 are there with the scores that they had";
+    let error = refused(run(&Recall, &poor, &with).await, "qdrant.recall", words);
+    assert!(error.help.unwrap().starts_with("the data are the same, and the index finds less than it did"));
+    with["min_recall"] = json!(0.6);
+    let found = run(&Recall, &poor, &with).await.unwrap();
+    assert_eq!((&found["worst"][0]["found"], &found["worst"][0]["absent"]), (&json!(3), &json!(0)));
+
+    // Where it was as poor at the backup, that is stored, and told.
+    let sample = run(&Sample, &poor, &sampling("n12")).await.unwrap();
+    assert_eq!(sample["recall"], 0.6);
+    let error = refused(
+        run(&Recall, &poor, &recalling("n12", &sample)).await,
+        "qdrant.recall",
+        "a search finds 0.6 (then 0.6), and 1 are there",
+    );
+    assert!(error.help.unwrap().contains("`min_recall` is above what it ever was"));
+    let found = run(&Recall, &world.host().await, &recalling("n12", &sample)).await.unwrap();
+    assert_eq!((&found["recall"], &found["recall_then"]), (&json!(1.0), &json!(0.6)));
+}
+
 #[tokio::test]
 async fn what_is_missing_is_counted_and_the_bound_decides() {
     let Some(world) = World::start(1).await else { return };
@@ -111,6 +177,7 @@ async fn what_is_missing_is_counted_and_the_bound_decides() {
         error.message.contains("finds 4 of 5, and 5 of 6 have the scores that they had, and 1 are not there"),
         "{error}"
     );
+    assert!(error.help.unwrap().starts_with("what is there is as it was, and some points are not there"));
     with["min_recall"] = json!(0.75);
     let found = run(&Recall, &host, &with).await.unwrap();
     let recall = found["recall"].as_f64().unwrap();
@@ -190,7 +257,7 @@ async fn vectors_with_names_are_sampled_by_name() {
         return;
     }
     let point = |id: u64| {
-        let vectors = if id % 2 == 0 {
+        let vectors = if id.is_multiple_of(2) {
             json!({ "text": [id, 1], "image": [id, 0, 1] })
         } else {
             json!({ "text": [id, 1] })
@@ -268,6 +335,23 @@ async fn a_run_chooses_its_own_points() {
     let ended = Kind::execute(&Sample, &ctx, given(sampling("n9")), None).await.unwrap();
     let drydock_step::Ended::Outputs(other) = ended else { panic!("it waits") };
     assert_ne!(chosen(&world, &other), first);
+}
+
+/// Every version that was ever written is read.
+#[tokio::test]
+async fn an_old_sample_is_asked_still() {
+    let Some(world) = World::start(1).await else { return };
+    world.fill("n11", 4, 1).await;
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/formats/sample-v1.json");
+    let text = std::fs::read(golden).unwrap();
+    std::fs::create_dir_all(world.stored("q")).unwrap();
+    std::fs::write(world.stored("q/old.sample.json"), &text).unwrap();
+    let artifact =
+        json!({ "path": "q/old.sample.json", "size": text.len(), "sha256": super::fetch::sha256(&text) });
+    let sample = json!({ "sampled": 2, "k": 2, "recall": 0.75, "artifact": artifact });
+    let found = run(&Recall, &world.host().await, &recalling("n11", &sample)).await.unwrap();
+    let told = json!([found["recall"], found["recall_then"], found["agreement"], found["queries"]]);
+    assert_eq!(told, json!([1.0, 0.75, 1.0, 2]));
 }
 
 #[tokio::test]
