@@ -314,10 +314,112 @@ fn processes() {
     );
 }
 
+/// A shell command of a user, which must end well.
+fn shell(dir: &Path, text: &str) -> Duration {
+    timed(Command::new("sh").args(["-ec", text]).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()))
+}
+
+/// Practice servers in a process of their own; they end with this value.
+struct Practice(std::process::Child);
+
+impl Practice {
+    fn start(dir: &Path) -> Self {
+        let environment = std::fs::File::create(dir.join("env.yaml")).expect("a file");
+        let mut command = Command::new(program());
+        command.args(["practice", "--dir", "practice", "--ports", "ports.json"]).current_dir(dir);
+        let child = command.stdin(Stdio::null()).stdout(environment).stderr(Stdio::null()).spawn();
+        let began = Instant::now();
+        while !dir.join("ports.json").exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the practice servers do not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self(child.expect("it starts"))
+    }
+}
+
+impl Drop for Practice {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A snapshot of 1 GiB that is downloaded, hashed and synced, beside `curl` and then `sha256sum` of the same from the same server.
+fn fetching() {
+    let dir = folder();
+    let at = dir.path();
+    let practice = Practice::start(at);
+    let ports = std::fs::read_to_string(at.join("ports.json")).expect("ports");
+    let ports: Value = serde_json::from_str(&ports).expect("JSON");
+    let node = ports.pointer("/qdrant/nodes/0").and_then(Value::as_str).expect("a node");
+    let key = ports.pointer("/qdrant/api_key").and_then(Value::as_str).expect("a key");
+    let curl = format!("curl -sf -H 'api-key: {key}'");
+    let config = r#"{"vectors":{"size":4,"distance":"Dot"}}"#;
+    shell(
+        at,
+        &format!("{curl} -X PUT -H 'content-type: application/json' -d '{config}' {node}/collections/big"),
+    );
+    let name = "big-1-2026-11-22-06-46-22.snapshot";
+    let file = format!("practice/qdrant/qdrant-0/snapshots/big/{name}");
+    shell(
+        at,
+        &format!(
+            r#"mkdir -p whole/0/segments whole/0/wal practice/qdrant/qdrant-0/snapshots/big
+            echo '{{"params":{{"vectors":{{"size":4,"distance":"Dot"}},"shard_number":1}}}}' > whole/config.json
+            echo '{{"is_local":true}}' > whole/0/replica_state.json
+            echo x > whole/0/wal/open-1
+            head -c 1G /dev/urandom > whole/0/segments/s.tar
+            tar -C whole -cf {file} 0 config.json
+            sha256sum {file} | cut -c1-64 > sum"#
+        ),
+    );
+    let sum = std::fs::read_to_string(at.join("sum")).expect("a sum");
+    let size = std::fs::metadata(at.join(&file)).expect("a file").len();
+    let plan = format!(
+        "drydock: v1\nname: fetching\ntargets: {{ vectors: qdrant, backups: artifacts }}\nsteps:\n  fetch:\n    uses: qdrant.fetch\n    target: vectors\n    with:\n      to: backups\n      keep_on_server: true\n      snapshot:\n        collection: big\n        points: {{ low: 0, high: 0 }}\n        params: {{ vectors: {{ size: 4, distance: Dot }}, shard_number: 1 }}\n        shards: [0]\n        snapshots:\n          - node: \"{node}\"\n            shards: [0]\n            name: {name}\n            size: {size}\n            sha256: {}\n            started_at: 2026-11-22T06:46:22Z\n            answered_at: 2026-11-22T06:46:23Z\n",
+        sum.trim()
+    );
+    std::fs::write(at.join("plan.yaml"), plan).expect("written");
+    let (mut ours, mut loads, mut sums) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut sum_ratios, mut slower_ratios) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let _ = std::fs::remove_dir_all(at.join("practice/artifacts/qdrant"));
+        let run = format!("r{round}");
+        let took = ms(timed(&mut drydock(at, &["run", "plan.yaml", "-e", "env.yaml", "--run-id", &run])));
+        let load = ms(shell(at, &format!("{curl} -o got {node}/collections/big/snapshots/{name}")));
+        let hashed = ms(shell(at, "sha256sum got"));
+        shell(at, "rm got; sync");
+        sum_ratios.push((load + hashed) / took);
+        slower_ratios.push(load.max(hashed) / took);
+        ours.push(took);
+        loads.push(load);
+        sums.push(hashed);
+    }
+    let _ = std::fs::remove_dir_all(at.join("practice/artifacts/qdrant"));
+    let peak = peak_mib(at, &["run", "plan.yaml", "-e", "env.yaml", "--run-id", "peak"]);
+    drop(practice);
+    let (ours, loads, sums) = (median(ours), median(loads), median(sums));
+    report(
+        "a Qdrant snapshot of 1 GiB downloaded, hashed, synced and looked into; `curl -o` then `sha256sum`, unsynced, of the same",
+        format!("{ours:.0} ms; {loads:.0} ms + {sums:.0} ms = {:.2} times as fast", median(sum_ratios)),
+        ">= 1.0",
+    );
+    report(
+        "the same beside the slower of the two alone",
+        format!("{:.2} times as fast", median(slower_ratios)),
+        ">= 0.9",
+    );
+    report("peak memory of that download", format!("{peak:.1} MiB"), "< 64");
+}
+
 fn main() {
     // `cargo test --benches` only asks whether it compiles.
     if std::env::args().any(|argument| argument == "--test") {
         return;
+    }
+    // One part alone: `cargo bench -p drydock --bench speed -- fetching`.
+    if std::env::args().any(|argument| argument == "fetching") {
+        return fetching();
     }
     println!("| what | found | wanted |\n|---|---|---|");
     durable_chain();
@@ -326,4 +428,5 @@ fn main() {
     histories();
     resuming();
     processes();
+    fetching();
 }

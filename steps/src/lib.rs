@@ -5,6 +5,7 @@ pub mod described;
 pub mod word;
 pub mod said_effect;
 pub mod size;
+pub mod bytes;
 pub mod rehash;
 pub mod points_layout;
 pub mod http_client;

@@ -25,6 +25,38 @@ pub(super) struct Cluster {
     pub(super) peer_id: Option<u64>,
     #[serde(default)]
     pub(super) peers: BTreeMap<String, Peer>,
+    raft_info: Option<Raft>,
+    consensus_thread_status: Option<Consensus>,
+}
+
+/// How a node stands in the cluster's agreement.
+#[derive(Debug, Deserialize)]
+struct Raft {
+    leader: Option<u64>,
+}
+
+/// Whether a node takes part in it.
+#[derive(Debug, Deserialize)]
+struct Consensus {
+    /// `working`, `stopped` or `stopped_with_err`.
+    consensus_thread_status: String,
+    err: Option<String>,
+}
+
+impl Cluster {
+    /// What is wrong with its agreement, in words that follow the node's name.
+    pub(super) fn ails(&self) -> Option<String> {
+        if let Some(Consensus { consensus_thread_status: status, err }) = &self.consensus_thread_status
+            && status != "working"
+        {
+            let why = err.as_ref().map_or(String::new(), |why| format!(": {why}"));
+            return Some(format!("takes no part in the cluster's agreement any more ({status}{why})"));
+        }
+        match &self.raft_info {
+            Some(Raft { leader: None }) => Some("knows no leader of its cluster".into()),
+            _ => None,
+        }
+    }
 }
 
 /// A peer, with the address that peers speak to each other over.
@@ -69,6 +101,15 @@ pub(super) struct Info {
     pub(super) payload_schema: Map<String, Value>,
     #[serde(default)]
     pub(super) update_queue: Queue,
+    #[serde(default)]
+    optimizer_status: Value,
+}
+
+impl Info {
+    /// Why the optimizer has failed, if it has.
+    pub(super) fn optimizer_error(&self) -> Option<&str> {
+        self.optimizer_status.get("error").and_then(Value::as_str)
+    }
 }
 
 /// Updates that were accepted and not yet applied; servers before 1.17 do not tell.

@@ -113,7 +113,8 @@ impl StepKind for Fetch {
     ) -> Result<Ended, StepError> {
         let (connection, store) = (ctx.connection().await?, ctx.host.connect(inputs.to.known()?).await?);
         let fetching = Fetching::of(ctx, inputs, &*connection, &*store).await?;
-        ctx.or_cancelled(fetching.fetched()).await
+        let fetched = ctx.or_cancelled(fetching.all()).await?;
+        Ok(Ended::Outputs(json!(fetched)))
     }
 
     /// The store is asked what it has, and the servers what they still have.
@@ -152,13 +153,14 @@ fn path_of(prefix: &str, snapshot: &str) -> String {
 }
 
 /// One attempt's work.
-struct Fetching<'a> {
-    ctx: &'a Ctx,
-    entry: &'a CollectionEntry,
-    members: Vec<Member>,
-    store: &'a dyn ArtifactStore,
-    prefix: &'a str,
-    keep: bool,
+pub(super) struct Fetching<'a> {
+    pub(super) ctx: &'a Ctx,
+    pub(super) entry: &'a CollectionEntry,
+    pub(super) members: Vec<Member>,
+    pub(super) store: &'a dyn ArtifactStore,
+    pub(super) prefix: &'a str,
+    /// Whether the servers keep the snapshots.
+    pub(super) keep: bool,
 }
 
 impl<'a> Fetching<'a> {
@@ -180,13 +182,16 @@ impl<'a> Fetching<'a> {
         })
     }
 
-    /// All nodes side by side; all are waited for, so that what is under way is stored.
-    async fn fetched(&self) -> Result<Ended, StepError> {
+    /// The entry with its artifacts. All nodes side by side; all are waited for, so that what is under way is stored.
+    ///
+    /// # Errors
+    /// What a server or the store says, `qdrant.checksum`, `qdrant.archive`.
+    pub(super) async fn all(&self) -> Result<CollectionEntry, StepError> {
         let total = self.entry.snapshots.iter().map(|one| one.size).sum::<Option<u64>>();
         let done = Arc::new(AtomicU64::new(0));
         let each = self.entry.snapshots.iter().map(|snapshot| self.one(snapshot, total, done.clone()));
         let snapshots = join_all(each).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(Ended::Outputs(json!(CollectionEntry { snapshots, ..self.entry.clone() })))
+        Ok(CollectionEntry { snapshots, ..self.entry.clone() })
     }
 
     async fn one(

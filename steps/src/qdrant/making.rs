@@ -168,6 +168,12 @@ fn parts<'a>(
     parts
 }
 
+/// The requests that make the snapshots of a collection, as a dry run shows them.
+pub(super) fn lines(members: &[Member], name: &str, standing: &Standing) -> Vec<String> {
+    let parts = parts(members, name, standing, &BTreeMap::new());
+    parts.iter().map(|part| requests::create_snapshot(part.whose).line_on(&part.member.node.url)).collect()
+}
+
 /// Makes snapshots on these nodes for an attempt, going on from what earlier ones did.
 pub(super) struct Making<'a> {
     pub(super) ctx: &'a Ctx,
@@ -506,6 +512,7 @@ mod tests {
             config: json!({}),
             payload_schema: serde_json::Map::new(),
             status: "green".into(),
+            optimizer: None,
             waiting: 0,
             shards: vec![0, 1],
             keys: BTreeMap::new(),

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::claims::Needs;
 use super::entry::CollectionEntry;
 use super::members::Member;
 use super::notes::{ended, goes_on, open_notes};
@@ -23,6 +24,7 @@ use super::requests::{self, Whose};
 use super::selection::SCRATCH;
 use super::serving::{SERVE_AT, ServeAt, Serving};
 use super::target::{QdrantConnection, numbers};
+use crate::bytes;
 use crate::described::described;
 use crate::rehash::hex;
 
@@ -251,6 +253,14 @@ impl StepKind for Recover {
             Action::reads(ActionKind::Artifact, from, format!("read {} back and hash it", artifact.path))
         };
         let mut actions: Vec<Action> = parts.iter().map(read).collect();
+        // Qdrant tells nobody how much of its disk is free.
+        let size: u64 = parts.iter().map(|(_, artifact)| artifact.size).sum();
+        let copies = if inputs.by.value() == Some(&By::Upload) { 2 } else { 1 };
+        let needs = format!(
+            "nodes need about {} free while it is recovered, beside what is there",
+            bytes::size(size.saturating_mul(copies) as f64)
+        );
+        actions.push(Action::reads(ActionKind::Http, target, needs));
         let recovered = |name: &str| {
             let made =
                 entry.is_by_shard().then(|| http(requests::create_collection(name, &entry.config).line()));
@@ -405,6 +415,8 @@ impl Recover {
         let (members, name) = (qdrant.members().await?, Self::destination(ctx, inputs)?);
         let recovery = Self::recovery(ctx, inputs, qdrant, &members, &*store, (&name, &Way::Upload))?;
         findings.extend(readable(inputs, qdrant).await.err().map(finding));
+        findings.extend(qdrant.refuses(Needs::Manage, ctx.now_ms() / 1000).map(finding));
+        findings.extend(qdrant.ailing().await?.into_iter().map(finding));
         for file in &recovery.files {
             let (path, expected) = (&file.artifact.path, file.artifact.size);
             let wrong = match recovery.store.size(path).await? {

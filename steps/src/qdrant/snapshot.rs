@@ -6,19 +6,20 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use drydock_step::target::Collections;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, KindShape, Millis, Preflight, Reconciled,
-    Shape, StepError, StepKind, TargetNeed, Touch, inputs, maybe,
+    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, KindShape, Millis, Preflight,
+    PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, maybe,
 };
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::belongings::aliases_of;
+use super::claims::Needs;
 use super::entry::{CollectionEntry, ENTRY};
-use super::making::{Making, Progress, time};
+use super::making::{Making, Progress, lines, time};
 use super::notes::{ended, goes_on, open_notes};
 use super::refusal::finding;
-use super::requests::{self, Whose};
+use super::requests;
 use super::selection::{SELECTION, Selection};
 use super::standing::Standing;
 use super::target::QdrantConnection;
@@ -87,14 +88,9 @@ impl StepKind for Snapshot {
             Action::reads(ActionKind::Http, target, requests::collections().line()),
             Action::reads(ActionKind::Http, target, requests::aliases().line()),
         ];
-        let texts = |key: &str| {
-            facts.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
-        };
-        for collection in texts("collections") {
-            let whose = Whose::collection(collection);
-            let lines = texts("nodes").map(|node| requests::create_snapshot(whose).line_on(node));
-            actions.extend(lines.map(|line| Action::writes(ActionKind::Http, target, line)));
-        }
+        let lines =
+            facts.get("requests").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        actions.extend(lines.map(|line| Action::writes(ActionKind::Http, target, line.to_owned())));
         if facts.get("collections").is_none() {
             let line = format!(
                 "POST /collections/{{collection}}/snapshots?wait=true on every node, for each of {}",
@@ -128,15 +124,36 @@ impl StepKind for Snapshot {
             },
             None => Vec::new(),
         };
+        // A snapshot needs no agreement of the nodes; that there is none is told.
+        let ailing = qdrant
+            .ailing()
+            .await?
+            .into_iter()
+            .map(|error| PreflightFinding { fatal: false, ..finding(error) });
+        found.findings.extend(ailing);
+        let mut requests = Vec::new();
         for name in &names {
+            let now = ctx.now_ms() / 1000;
+            found.findings.extend(qdrant.refuses(Needs::Snapshot(name), now).map(finding));
             let whole = match Standing::of(&members, name).await {
-                Ok(standing) => standing.whole(name),
+                Ok(standing) => {
+                    requests.extend(lines(&members, name, &standing));
+                    found.findings.extend(standing.optimizer.as_ref().map(|why| PreflightFinding {
+                        code: "qdrant.optimizer".into(),
+                        fatal: false,
+                        message: format!("the optimizer of collection {name} has failed: {why}"),
+                        help: Some(
+                            "a snapshot holds the points all the same; the server's own log says more".into(),
+                        ),
+                    }));
+                    standing.whole(name)
+                }
                 Err(error) => Err(error),
             };
             found.findings.extend(whole.err().map(finding));
         }
         let nodes: Vec<&str> = members.iter().map(|member| member.node.url.as_str()).collect();
-        found.facts = json!({ "nodes": nodes, "collections": names });
+        found.facts = json!({ "nodes": nodes, "collections": names, "requests": requests });
         Ok(found)
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Standing {
     pub(super) payload_schema: Map<String, Value>,
     /// The worst that a node says: `green`, `grey`, `yellow`, `red`.
     pub(super) status: String,
+    /// Why an optimizer has failed, if one has.
+    pub(super) optimizer: Option<String>,
     /// Updates that are accepted and not applied, on all nodes.
     pub(super) waiting: u64,
     /// Ids of all its shards.
@@ -83,11 +85,13 @@ impl Standing {
             |status: &str| ["green", "grey", "yellow"].iter().position(|one| *one == status).unwrap_or(3);
         let status = infos.iter().map(|info| info.status.clone()).max_by_key(|status| rank(status))?;
         let waiting = infos.iter().map(|info| info.update_queue.length).sum();
+        let optimizer = infos.iter().find_map(Info::optimizer_error).map(str::to_owned);
         let first = infos.into_iter().next()?;
         Some(Self {
             config: first.config,
             payload_schema: first.payload_schema,
             status,
+            optimizer,
             waiting,
             shards: shards.into_iter().collect(),
             keys,

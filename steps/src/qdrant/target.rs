@@ -15,6 +15,8 @@ use reqwest::{Client, ClientBuilder};
 use serde::Deserialize;
 use url::Url;
 
+use super::answers::{Aliases, Cluster};
+use super::claims::{Claims, Needs};
 use super::members::{Member, members};
 use super::node::Node;
 use super::requests::{self, Ask};
@@ -128,7 +130,8 @@ impl TargetKind for QdrantTarget {
             }
         };
         let nodes = found.iter().map(node).collect::<Result<Vec<_>, StepError>>()?;
-        Ok(Arc::new(QdrantConnection { nodes, urls }))
+        let claims = read.api_key.as_deref().and_then(Claims::of);
+        Ok(Arc::new(QdrantConnection { nodes, urls, claims }))
     }
 }
 
@@ -206,6 +209,7 @@ fn node_url(text: &str) -> Result<Url, StepError> {
 pub struct QdrantConnection {
     nodes: Vec<Node>,
     urls: Vec<Url>,
+    claims: Option<Claims>,
 }
 
 impl QdrantConnection {
@@ -224,6 +228,37 @@ impl QdrantConnection {
     /// Those of [`members`].
     pub(super) async fn members(&self) -> Result<Vec<Member>, StepError> {
         members(&self.nodes).await
+    }
+
+    /// The aliases, each with its collection, by name.
+    pub(super) async fn aliases(&self) -> Result<Vec<(String, String)>, StepError> {
+        let answer: Aliases = self.ask(&requests::aliases()).await?;
+        let pairs = answer.aliases.into_iter().map(|alias| (alias.alias_name, alias.collection_name));
+        let mut pairs: Vec<(String, String)> = pairs.collect();
+        pairs.sort();
+        Ok(pairs)
+    }
+
+    /// What is wrong with the cluster's agreement, without which no collection is made and no replica becomes active.
+    ///
+    /// # Errors
+    /// Those of the requests.
+    pub(super) async fn ailing(&self) -> Result<Vec<StepError>, StepError> {
+        let ask = requests::cluster();
+        let answers: Vec<Cluster> =
+            futures_util::future::try_join_all(self.nodes.iter().map(|node| node.ask(&ask))).await?;
+        let ails =
+            self.nodes.iter().zip(&answers).filter_map(|(node, cluster)| Some((node, cluster.ails()?)));
+        let told = ails.map(|(node, why)| {
+            StepError::new("qdrant.cluster", format!("{} {why}", node.url))
+                .help("a cluster whose nodes do not agree makes no collection and activates no replica; look into the node's log")
+        });
+        Ok(told.collect())
+    }
+
+    /// Why the key cannot do what is asked of it, where it tells that by itself.
+    pub(super) fn refuses(&self, needs: Needs<'_>, now_s: i64) -> Option<StepError> {
+        self.claims.as_ref()?.refuses(needs, now_s)
     }
 
     /// The newest version that a node runs: what the newest wrote, an older may not read.

@@ -12,6 +12,7 @@ use super::backup_statement::BackupKind;
 use super::settings::marked;
 use super::sql::{Identifier, quoted};
 use super::target::SqlServerConnection;
+use crate::bytes::size;
 
 /// How often a statement is asked after.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -185,19 +186,6 @@ impl Seen {
         }
         words
     }
-}
-
-/// Bytes in the unit that reads best.
-fn size(bytes: f64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB"];
-    let mut rest = bytes;
-    for unit in units {
-        if rest < 1024.0 || unit == "GiB" {
-            return format!("{rest:.1} {unit}");
-        }
-        rest /= 1024.0;
-    }
-    String::new()
 }
 
 /// Seconds as people say them.
