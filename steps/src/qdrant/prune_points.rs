@@ -54,6 +54,9 @@ impl Known {
             names.collect::<Vec<_>>()
         };
         let wanted: HashSet<(String, String)> = shelves.iter().flat_map(on_shelf).collect();
+        if wanted.is_empty() {
+            return Ok(Self::default());
+        }
         let files = store.list(POINTS).await?;
         let sealed: HashSet<PointId> = files
             .iter()
