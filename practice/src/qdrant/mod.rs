@@ -15,6 +15,8 @@ mod filter;
 
 mod refusal;
 
+mod extract;
+
 mod config;
 
 mod replica;
@@ -37,8 +39,6 @@ mod recover;
 
 mod download;
 
-mod extract;
-
 mod receive;
 
 mod service;
@@ -52,6 +52,8 @@ mod shard_snapshots;
 mod snapshots;
 
 mod moves;
+
+mod sharding;
 
 mod routes;
 

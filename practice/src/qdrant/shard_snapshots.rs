@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::download::file_response;
-use super::extract::{Answer, Body, Done, Query, query_of};
+use super::extract::{Answer, Body, Done, Lie, Query, query_of};
 use super::node::Node;
 use super::receive::{Upload, UploadQuery, WaitQuery, compare, finish, received};
 use super::recover::{ShardRecovery, blocking};
@@ -22,18 +22,20 @@ const PIECE: usize = 4096;
 pub(super) async fn create(
     State(node): State<Arc<Node>>,
     Path((name, shard)): Path<(String, u32)>,
+    lie: Lie,
     Query(query): Query<WaitQuery>,
 ) -> Result<Response, Refusal> {
-    finish(query, blocking(move || node.create_shard_snapshot(&name, shard))).await
+    finish(query, blocking(move || node.create_shard_snapshot(&name, shard, lie))).await
 }
 
 /// `GET /collections/{name}/shards/{shard}/snapshots`.
 pub(super) async fn list_all(
     State(node): State<Arc<Node>>,
     Path((name, shard)): Path<(String, u32)>,
+    lie: Lie,
 ) -> Answer<Vec<Description>> {
     node.check_local(&name, shard, "local")?;
-    list(&node.shard_snapshots(&node.own_name(&name), shard)).map(Done)
+    list(&node.shard_snapshots(&node.own_name(&name), shard), lie).map(Done)
 }
 
 /// `GET /collections/{name}/shards/{shard}/snapshots/{file}`: the file, or its checksum as `{file}.checksum`.
