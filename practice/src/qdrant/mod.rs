@@ -25,6 +25,8 @@ mod transfer;
 
 mod store;
 
+mod transfers;
+
 mod select;
 
 mod archive;

@@ -42,7 +42,7 @@ impl Node {
         })?;
         let at = self.clock.now();
         let file = format!("{}-{}-{}.snapshot", image.name, self.peer(), stamp(at));
-        let target = self.snapshots_of(&image.name).join(file);
+        let target = self.kept().join(&image.name).join(file);
         self.save(&target, at, lie, |out| write_collection(out, &image, self.seed))
     }
 
@@ -104,12 +104,12 @@ impl Node {
         let mut parts = Vec::new();
         for name in names {
             let made = self.create_snapshot(&name, Lie(false))?;
-            let path = self.snapshots_of(&name).join(&made.name);
+            let path = self.kept().join(&name).join(&made.name);
             parts.push((name, made.name, path));
         }
         let aliases = json!(self.store.read().aliases);
         let at = self.clock.now();
-        let target = self.snapshots().join(format!("full-snapshot-{}.snapshot", stamp(at)));
+        let target = self.kept().join(format!("full-snapshot-{}.snapshot", stamp(at)));
         let collections: Vec<_> =
             parts.iter().map(|(name, file, path)| (name.clone(), file.clone(), path.as_path())).collect();
         let made = self.save(&target, at, lie, |out| write_full(out, &collections, &aliases))?;
@@ -122,14 +122,14 @@ impl Node {
 
     /// Where the snapshots of a shard lie.
     pub(super) fn shard_snapshots(&self, collection: &str, shard: u32) -> PathBuf {
-        self.snapshots_of(collection).join("shards").join(shard.to_string())
+        self.kept().join(collection).join("shards").join(shard.to_string())
     }
 
     /// The snapshots folder of an existing collection, by its name or alias.
     pub(super) fn folder_of(&self, name: &str) -> Result<PathBuf, Refusal> {
         let state = self.store.read();
         state.collection(name)?;
-        Ok(self.snapshots_of(state.resolve(name)))
+        Ok(self.kept().join(state.resolve(name)))
     }
 
     /// What this node holds of a collection now; `begin` says whether that is sound, and the snapshot's number.
@@ -195,7 +195,9 @@ impl Node {
             fs::create_dir_all(folder)?;
         }
         fs::rename(&unfinished, target)?;
-        fs::write(checksum_path(target), &checksum)?;
+        if !self.s3 {
+            fs::write(checksum_path(target), &checksum)?;
+        }
         describe(target)
     }
 }
