@@ -28,6 +28,28 @@ pub enum Fault {
     },
     /// Whatever the request writes to disk fails as on a full one.
     DiskFull,
+    /// The work is done and recorded; this much of the answer's body is sent, then the connection is dropped.
+    /// HTTP servers alone.
+    CutAt {
+        /// Bytes of the body.
+        bytes: u64,
+    },
+    /// The work is done and recorded, then this error is answered. HTTP servers alone.
+    ErrorAfter {
+        /// HTTP status.
+        code: i64,
+        /// The error's text.
+        message: String,
+    },
+    /// Another SHA-256 than the file's is said of a snapshot: when it is made, then in every list as well; when
+    /// snapshots are listed, in that list. Qdrant alone.
+    Checksum,
+    /// The work is done and recorded; then the server drops all connections without an answer, and refuses new
+    /// ones for so long. HTTP servers alone.
+    Away {
+        /// Milliseconds.
+        ms: u64,
+    },
 }
 
 /// Why a text of fault rules is refused.
@@ -61,6 +83,7 @@ struct RuleText {
     code: Option<i64>,
     message: Option<String>,
     ms: Option<u64>,
+    bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -72,6 +95,10 @@ enum Act {
     Hold,
     Slow,
     DiskFull,
+    CutAt,
+    ErrorAfter,
+    Checksum,
+    Away,
 }
 
 #[derive(Debug)]
@@ -153,23 +180,33 @@ impl RuleText {
     }
 
     fn fault(&self) -> Result<Fault, &'static str> {
-        let fault = match (self.act, self.code, self.ms) {
-            (Act::Error, Some(code), _) => {
-                Fault::Error { code, message: self.message.clone().unwrap_or_else(|| "fault".into()) }
-            }
-            (Act::Error, None, _) => return Err("`do: error` needs a `code`"),
-            (Act::Slow, _, Some(ms)) => Fault::Slow { ms },
-            (Act::Slow, _, None) => return Err("`do: slow` needs `ms`"),
+        let message = || self.message.clone().unwrap_or_else(|| "fault".into());
+        let fault = match (self.act, self.code, self.ms, self.bytes) {
+            (Act::Error, Some(code), ..) => Fault::Error { code, message: message() },
+            (Act::Error, None, ..) => return Err("`do: error` needs a `code`"),
+            (Act::ErrorAfter, Some(code), ..) => Fault::ErrorAfter { code, message: message() },
+            (Act::ErrorAfter, None, ..) => return Err("`do: error_after` needs a `code`"),
+            (Act::Slow, _, Some(ms), _) => Fault::Slow { ms },
+            (Act::Slow, _, None, _) => return Err("`do: slow` needs `ms`"),
+            (Act::Away, _, Some(ms), _) => Fault::Away { ms },
+            (Act::Away, _, None, _) => return Err("`do: away` needs `ms`"),
+            (Act::CutAt, _, _, Some(bytes)) => Fault::CutAt { bytes },
+            (Act::CutAt, _, _, None) => return Err("`do: cut_at` needs `bytes`"),
             (Act::CutBefore, ..) => Fault::CutBefore,
             (Act::CutAfter, ..) => Fault::CutAfter,
             (Act::Hold, ..) => Fault::Hold,
             (Act::DiskFull, ..) => Fault::DiskFull,
+            (Act::Checksum, ..) => Fault::Checksum,
         };
-        if !matches!(fault, Fault::Error { .. }) && (self.code.is_some() || self.message.is_some()) {
-            return Err("`code` and `message` belong to `do: error` alone");
+        let says = matches!(fault, Fault::Error { .. } | Fault::ErrorAfter { .. });
+        if !says && (self.code.is_some() || self.message.is_some()) {
+            return Err("`code` and `message` belong to `do: error` and `do: error_after` alone");
         }
-        if !matches!(fault, Fault::Slow { .. }) && self.ms.is_some() {
-            return Err("`ms` belongs to `do: slow` alone");
+        if !matches!(fault, Fault::Slow { .. } | Fault::Away { .. }) && self.ms.is_some() {
+            return Err("`ms` belongs to `do: slow` and `do: away` alone");
+        }
+        if !matches!(fault, Fault::CutAt { .. }) && self.bytes.is_some() {
+            return Err("`bytes` belongs to `do: cut_at` alone");
         }
         Ok(fault)
     }
@@ -222,6 +259,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_fault_needs_stands_beside_it() {
+        check(
+            r#"[{"do": "cut_at", "bytes": 7}, {"nth": 2, "do": "away", "ms": 5}, {"nth": 3, "do": "error_after", "code": 500}]"#,
+            &[("api", None, "GET /"), ("api", None, "GET /"), ("api", None, "GET /")],
+            &[
+                Some(Fault::CutAt { bytes: 7 }),
+                Some(Fault::Away { ms: 5 }),
+                Some(Fault::ErrorAfter { code: 500, message: "fault".into() }),
+            ],
+        );
+    }
+
+    #[test]
     fn an_attempt_glob_needs_an_attempt() {
         check(
             r#"[{"op": "PUT *", "attempt": "*/restore/1", "do": "slow", "ms": 5}]"#,
@@ -257,7 +307,12 @@ mod tests {
         refused(r#"[{"do": "hold"}, {"do": "slow"}]"#, "fault rule 2: `do: slow` needs `ms`");
         refused(r#"[{"do": "error", "message": "x"}]"#, "fault rule 1: `do: error` needs a `code`");
         refused(r#"[{"do": "hold", "nth": 0}]"#, "`nth` counts from 1");
-        refused(r#"[{"do": "hold", "code": 1}]"#, "belong to `do: error` alone");
+        refused(r#"[{"do": "hold", "code": 1}]"#, "belong to `do: error` and `do: error_after`");
+        refused(r#"[{"do": "cut_at"}]"#, "`do: cut_at` needs `bytes`");
+        refused(r#"[{"do": "error_after"}]"#, "`do: error_after` needs a `code`");
+        refused(r#"[{"do": "away"}]"#, "`do: away` needs `ms`");
+        refused(r#"[{"do": "hold", "ms": 1}]"#, "`ms` belongs to `do: slow` and `do: away` alone");
+        refused(r#"[{"do": "checksum", "bytes": 1}]"#, "`bytes` belongs to `do: cut_at` alone");
     }
 
     #[test]

@@ -13,9 +13,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,8 @@ pub struct Frame {
     pub writes: fn(&Method, &str) -> bool,
     /// An error as this server words it, for faults that answer one.
     pub refusal: fn(StatusCode, &str) -> Response,
+    /// What it answers a request for this address when its disk is full.
+    pub disk_full: fn(&Uri) -> Response,
     /// The answers that it gives again to requests with the same `Idempotency-Key`, where it heeds that header.
     pub repeats: Option<Repeats>,
 }
@@ -86,7 +89,7 @@ pub fn serve(listener: TcpListener, routes: Router, frame: Frame) -> std::io::Re
     let address = listener.local_addr()?;
     let stop = CancellationToken::new();
     let framed = routes.layer(middleware::from_fn_with_state(Arc::new(frame), observe));
-    let listener = WireListener::new(listener, stop.clone());
+    let listener = WireListener::new(listener, address, stop.clone());
     let service = framed.into_make_service_with_connect_info::<Wire>();
     let stopped = stop.clone().cancelled_owned();
     tokio::spawn(async move {
@@ -120,14 +123,24 @@ async fn observe(
         Some(Fault::Slow { ms }) => tokio::time::sleep(Duration::from_millis(*ms)).await,
         Some(Fault::Error { code, message }) => return refused(&frame, line, *code, message),
         Some(Fault::DiskFull) if writes => {
-            return refused(&frame, line, 500, "No space left on device (os error 28)");
+            let answer = (frame.disk_full)(request.uri());
+            // The body is read all the same, so that the client hears the answer.
+            let mut body = request.into_body().into_data_stream();
+            while let Some(Ok(_)) = body.next().await {}
+            frame.ledger.record(Line { writes: false, ..line });
+            return answer;
         }
         _ => {}
     }
     let digest = BodyDigest::default();
-    let request = digest.clone().watch(request);
+    let mut request = digest.clone().watch(request);
+    if let Some(fault) = &fault {
+        // Some faults are the handler's.
+        request.extensions_mut().insert(fault.clone());
+    }
     line.held = fault == Some(Fault::Hold);
     // A client that goes away does not stop the work: as with the real servers, it is done and counts.
+    let refusal = frame.refusal;
     let work = tokio::spawn(async move {
         let (response, before) = match &frame.repeats {
             Some(repeats) => repeats.answer(request, |request| next.run(request)).await,
@@ -142,6 +155,12 @@ async fn observe(
     match fault {
         Some(Fault::CutAfter) => cut(&wire),
         Some(Fault::Hold) => pending().await,
+        Some(Fault::CutAt { bytes }) => cut_at(response, bytes, wire),
+        Some(Fault::ErrorAfter { code, message }) => refusal(status(code), &message),
+        Some(Fault::Away { ms }) => {
+            wire.leave(Duration::from_millis(ms)).await;
+            cut(&wire)
+        }
         _ => response,
     }
 }
@@ -152,10 +171,37 @@ fn cut(wire: &Wire) -> Response {
     empty(StatusCode::SERVICE_UNAVAILABLE)
 }
 
+/// The same answer, whose body ends after so many bytes with its connection. What is sent before that is sent.
+fn cut_at(response: Response, bytes: u64, wire: Wire) -> Response {
+    let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let (parts, body) = response.into_parts();
+    let pieces = body.into_data_stream().map(move |piece| {
+        piece.map(|mut piece| {
+            piece.truncate(left);
+            left -= piece.len();
+            (piece, left == 0)
+        })
+    });
+    let until_cut = pieces.scan(false, |over, piece| {
+        let go_on = !*over;
+        *over = matches!(&piece, Ok((_, true)));
+        std::future::ready(go_on.then(|| piece.map(|(piece, _)| piece)))
+    });
+    let end = futures_util::stream::once(async move {
+        wire.cut_when_sent();
+        pending().await
+    });
+    Response::from_parts(parts, Body::from_stream(until_cut.chain(end)))
+}
+
 fn refused(frame: &Frame, line: Line, code: i64, message: &str) -> Response {
-    let status = u16::try_from(code).ok().and_then(|code| StatusCode::from_u16(code).ok());
     frame.ledger.record(Line { writes: false, ..line });
-    (frame.refusal)(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), message)
+    (frame.refusal)(status(code), message)
+}
+
+fn status(code: i64) -> StatusCode {
+    let status = u16::try_from(code).ok().and_then(|code| StatusCode::from_u16(code).ok());
+    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// An answer with nothing in it but its status.

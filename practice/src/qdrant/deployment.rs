@@ -8,10 +8,13 @@ pub struct Deployment {
     /// How often a node is asked for a collection's state until a transfer of a shard gets on, of which it has
     /// two stages. A large number keeps shards moving for as long as a test wants.
     pub transfer_looks: u32,
+    /// Whether snapshots are kept in S3, as it looks from outside: nobody knows their checksums, and they are
+    /// downloaded whole, without a length. What is uploaded for a recovery is not among them.
+    pub s3: bool,
 }
 
 impl Default for Deployment {
     fn default() -> Self {
-        Self { cluster: false, transfer_looks: 2 }
+        Self { cluster: false, transfer_looks: 2, s3: false }
     }
 }

@@ -1,10 +1,10 @@
 //! A snapshot's file as an answer: whole or in ranges, streamed, with what a client needs to resume. Main
-//! function: [`file_response`].
+//! function: [`node_file`].
 
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -12,6 +12,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::node::Node;
 use super::refusal::Refusal;
 
 /// What of a file is asked for.
@@ -23,9 +24,35 @@ enum Part {
     Outside,
 }
 
+/// How much of a streamed snapshot is sent at a time.
+const PIECE: usize = 4096;
+
+/// Answers a snapshot that the node keeps. What lies in S3 is streamed whole, whatever is asked.
+pub(super) async fn node_file(node: &Node, path: PathBuf, headers: &HeaderMap) -> Response {
+    if !node.s3 {
+        return file_response(path, headers).await;
+    }
+    match tokio::fs::read(&path).await {
+        Ok(bytes) => streamed(bytes.into(), None),
+        Err(error) => Refusal::io(&error).text(),
+    }
+}
+
+/// Bytes in pieces, of which nobody is told how many there are.
+pub(super) fn streamed(bytes: Bytes, file: Option<&str>) -> Response {
+    let pieces: Vec<_> =
+        bytes.chunks(PIECE).map(|piece| Ok::<_, std::io::Error>(bytes.slice_ref(piece))).collect();
+    let body = Body::from_stream(futures_util::stream::iter(pieces));
+    let mut response = ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response();
+    if let Some(Ok(named)) = file.map(|file| format!("attachment; filename=\"{file}\"").parse()) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, named);
+    }
+    response
+}
+
 /// Answers the file at `path`: 200, 206 for one range, 412 when `If-Match` names another file, 416 for a
 /// range that begins after its end.
-pub(super) async fn file_response(path: PathBuf, headers: &HeaderMap) -> Response {
+async fn file_response(path: PathBuf, headers: &HeaderMap) -> Response {
     match open(&path, headers).await {
         Ok(response) => response,
         Err(error) => Refusal::io(&error).text(),

@@ -3,12 +3,13 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::Uri;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+
+use crate::faults::Fault;
 
 use super::refusal::Refusal;
 
@@ -21,6 +22,10 @@ pub(super) struct Query<T>(pub(super) T);
 /// A result in the envelope of the real server. The time in it is always zero: how long a stand-in took
 /// says nothing, and answers stay the same from run to run.
 pub(super) struct Done<T>(pub(super) T);
+
+/// Whether another SHA-256 than the file's is to be said of a snapshot: see [`Fault::Checksum`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lie(pub(super) bool);
 
 /// What a handler answers.
 pub(super) type Answer<T> = Result<Done<T>, Refusal>;
@@ -52,11 +57,6 @@ pub(super) fn query_of<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
     read.map(|query| query.0).map_err(|rejection| Refusal::Query(rejection.body_text()))
 }
 
-/// 202 for work that goes on after the answer, which has no result.
-pub(super) fn accepted() -> Response {
-    (StatusCode::ACCEPTED, axum::Json(json!({ "status": "accepted", "time": 0.0 }))).into_response()
-}
-
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Refusal;
 
@@ -72,6 +72,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         query_of(&parts.uri).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Lie {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(parts.extensions.get() == Some(&Fault::Checksum)))
     }
 }
 

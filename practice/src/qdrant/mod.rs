@@ -15,6 +15,8 @@ mod filter;
 
 mod refusal;
 
+mod extract;
+
 mod config;
 
 mod replica;
@@ -22,6 +24,8 @@ mod replica;
 mod transfer;
 
 mod store;
+
+mod transfers;
 
 mod select;
 
@@ -37,8 +41,6 @@ mod recover;
 
 mod download;
 
-mod extract;
-
 mod receive;
 
 mod service;
@@ -52,6 +54,8 @@ mod shard_snapshots;
 mod snapshots;
 
 mod moves;
+
+mod sharding;
 
 mod routes;
 

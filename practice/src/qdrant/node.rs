@@ -23,6 +23,8 @@ pub(super) struct Node {
     pub(super) http: reqwest::Client,
     /// See [`Deployment::transfer_looks`].
     pub(super) patience: u32,
+    /// See [`Deployment::s3`].
+    pub(super) s3: bool,
     dir: PathBuf,
     scratch: AtomicU64,
     activity: Mutex<BTreeMap<String, Activity>>,
@@ -66,8 +68,8 @@ impl Node {
             .build()
             .map_err(io::Error::other)?;
         let activity = Mutex::default();
-        let patience = deployment.transfer_looks;
-        Ok(Self { store, index, clock, seed, http, patience, dir, scratch: AtomicU64::new(0), activity })
+        let (patience, s3) = (deployment.transfer_looks, deployment.s3);
+        Ok(Self { store, index, clock, seed, http, patience, s3, dir, scratch: AtomicU64::new(0), activity })
     }
 
     /// The node's peer id.
@@ -80,7 +82,12 @@ impl Node {
         self.dir.join("snapshots")
     }
 
-    /// Where the snapshots of a collection lie.
+    /// Where the snapshots lie that were made here.
+    pub(super) fn kept(&self) -> PathBuf {
+        if self.s3 { self.dir.join("bucket") } else { self.snapshots() }
+    }
+
+    /// Where uploads for a collection are put.
     pub(super) fn snapshots_of(&self, collection: &str) -> PathBuf {
         self.snapshots().join(collection)
     }

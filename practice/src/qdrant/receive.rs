@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 
-use super::extract::{Done, accepted};
+use super::extract::Done;
 use super::node::Node;
 use super::recover::{Priority, Source, sum};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, accepted};
 
 /// `?wait=`, which snapshots have true by default.
 #[derive(Debug, Deserialize)]

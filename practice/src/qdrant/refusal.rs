@@ -1,6 +1,6 @@
 //! How the practice Qdrant says no: status and words of a real server. Main type: [`Refusal`].
 
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -86,6 +86,21 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         worded(self.status(), &self.to_string())
     }
+}
+
+/// What a full disk makes of a request: a snapshot that nobody waits for is promised all the same.
+pub(super) fn disk_full(uri: &Uri) -> Response {
+    let unheard = uri.path().contains("/snapshots")
+        && uri.query().is_some_and(|query| query.split('&').any(|part| part == "wait=false"));
+    if unheard {
+        return accepted();
+    }
+    Refusal::Service("File IO error: No space left on device (os error 28)".into()).into_response()
+}
+
+/// 202 for work that goes on after the answer, which has no result.
+pub(super) fn accepted() -> Response {
+    (StatusCode::ACCEPTED, axum::Json(json!({ "status": "accepted", "time": 0.0 }))).into_response()
 }
 
 /// An error in the envelope of the real server.

@@ -21,9 +21,9 @@ use crate::seed::Seed;
 use super::deployment::Deployment;
 use super::keys::{Keys, authorize, changes};
 use super::node::Node;
-use super::refusal::{Refusal, worded};
+use super::refusal::{Refusal, disk_full, worded};
 use super::store::Store;
-use super::{collections, moves, points, service, shard_snapshots, snapshots};
+use super::{collections, moves, points, service, shard_snapshots, sharding, snapshots};
 
 /// How much a JSON body may have: the default of the real server. An upload has no limit.
 const MAX_BODY: usize = 32 * 1024 * 1024;
@@ -84,6 +84,7 @@ impl Qdrant {
                 faults: options.faults.clone(),
                 writes: changes,
                 refusal: worded,
+                disk_full,
                 repeats: None,
             };
             let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -145,6 +146,8 @@ fn routes(node: Arc<Node>, keys: Keys) -> Router {
                 .post(snapshots::upload)
                 .layer(DefaultBodyLimit::disable()),
         )
+        .route("/shards", get(sharding::list).put(sharding::create))
+        .route("/shards/delete", post(sharding::delete))
         .nest("/shards/{shard}", shard);
     Router::new()
         .route("/", get(service::about))

@@ -2,38 +2,36 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body as Content, Bytes};
 use axum::extract::{FromRequest, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 
-use super::download::file_response;
-use super::extract::{Answer, Body, Done, Query, query_of};
+use super::download::{node_file, streamed};
+use super::extract::{Answer, Body, Done, Lie, Query, query_of};
 use super::node::Node;
 use super::receive::{Upload, UploadQuery, WaitQuery, compare, finish, received};
 use super::recover::{ShardRecovery, blocking};
 use super::refusal::Refusal;
 use super::snapshot::{Description, delete, existing, list};
 
-/// How much of a streamed snapshot is sent at a time.
-const PIECE: usize = 4096;
-
 /// `POST /collections/{name}/shards/{shard}/snapshots`.
 pub(super) async fn create(
     State(node): State<Arc<Node>>,
     Path((name, shard)): Path<(String, u32)>,
+    lie: Lie,
     Query(query): Query<WaitQuery>,
 ) -> Result<Response, Refusal> {
-    finish(query, blocking(move || node.create_shard_snapshot(&name, shard))).await
+    finish(query, blocking(move || node.create_shard_snapshot(&name, shard, lie))).await
 }
 
 /// `GET /collections/{name}/shards/{shard}/snapshots`.
 pub(super) async fn list_all(
     State(node): State<Arc<Node>>,
     Path((name, shard)): Path<(String, u32)>,
+    lie: Lie,
 ) -> Answer<Vec<Description>> {
     node.check_local(&name, shard, "local")?;
-    list(&node.shard_snapshots(&node.own_name(&name), shard)).map(Done)
+    list(&node.shard_snapshots(&node.own_name(&name), shard), lie).map(Done)
 }
 
 /// `GET /collections/{name}/shards/{shard}/snapshots/{file}`: the file, or its checksum as `{file}.checksum`.
@@ -46,7 +44,7 @@ pub(super) async fn download(
         return refusal.text();
     }
     match existing(&node.shard_snapshots(&node.own_name(&name), shard), &file) {
-        Ok(path) => file_response(path, &headers).await,
+        Ok(path) => node_file(&node, path, &headers).await,
         Err(refusal) => refusal.text(),
     }
 }
@@ -60,18 +58,6 @@ pub(super) async fn stream(
         Ok((file, bytes)) => streamed(bytes.into(), Some(&file)),
         Err(refusal) => refusal.text(),
     }
-}
-
-/// Bytes in pieces, of which nobody is told how many there are.
-fn streamed(bytes: Bytes, file: Option<&str>) -> Response {
-    let pieces: Vec<_> =
-        bytes.chunks(PIECE).map(|piece| Ok::<_, std::io::Error>(bytes.slice_ref(piece))).collect();
-    let body = Content::from_stream(futures_util::stream::iter(pieces));
-    let mut response = ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response();
-    if let Some(Ok(named)) = file.map(|file| format!("attachment; filename=\"{file}\"").parse()) {
-        response.headers_mut().insert(header::CONTENT_DISPOSITION, named);
-    }
-    response
 }
 
 /// `DELETE /collections/{name}/shards/{shard}/snapshots/{file}`.

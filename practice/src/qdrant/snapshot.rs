@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::seed::hex;
 
 use super::archive::{CollectionImage, Form, ShardImage, write_collection, write_full, write_shard};
+use super::extract::Lie;
 use super::node::Node;
 use super::refusal::Refusal;
 use super::store::Collection;
@@ -32,7 +33,7 @@ pub(super) struct Description {
 impl Node {
     /// Makes a snapshot of a collection (or alias): what this node holds of it. A snapshot of the same
     /// second is replaced, since its name is the same.
-    pub(super) fn create_snapshot(&self, name: &str) -> Result<Description, Refusal> {
+    pub(super) fn create_snapshot(&self, name: &str, lie: Lie) -> Result<Description, Refusal> {
         let _doing = self.snapshotting(self.store.read().resolve(name));
         self.count_snapshot(self.store.read().resolve(name));
         let image = self.image(name, |collection| {
@@ -41,17 +42,22 @@ impl Node {
         })?;
         let at = self.clock.now();
         let file = format!("{}-{}-{}.snapshot", image.name, self.peer(), stamp(at));
-        let target = self.snapshots_of(&image.name).join(file);
-        self.save(&target, at, |out| write_collection(out, &image, self.seed))
+        let target = self.kept().join(&image.name).join(file);
+        self.save(&target, at, lie, |out| write_collection(out, &image, self.seed))
     }
 
     /// Makes a snapshot of one shard that this node holds.
-    pub(super) fn create_shard_snapshot(&self, name: &str, shard: u32) -> Result<Description, Refusal> {
+    pub(super) fn create_shard_snapshot(
+        &self,
+        name: &str,
+        shard: u32,
+        lie: Lie,
+    ) -> Result<Description, Refusal> {
         let _doing = self.snapshotting(self.store.read().resolve(name));
         let image = self.shard_image(name, shard)?;
         let at = self.clock.now();
         let file = shard_file(&image.name, shard, at);
-        self.save(&self.shard_snapshots(&image.name, shard).join(file), at, |out| {
+        self.save(&self.shard_snapshots(&image.name, shard).join(file), at, lie, |out| {
             write_shard(out, &image, shard, Form::Stored, self.seed)
         })
     }
@@ -93,20 +99,20 @@ impl Node {
     }
 
     /// Makes a snapshot of all that this node holds: a collection snapshot each, in one file.
-    pub(super) fn create_full_snapshot(&self) -> Result<Description, Refusal> {
+    pub(super) fn create_full_snapshot(&self, lie: Lie) -> Result<Description, Refusal> {
         let names: Vec<String> = self.store.read().collections.keys().cloned().collect();
         let mut parts = Vec::new();
         for name in names {
-            let made = self.create_snapshot(&name)?;
-            let path = self.snapshots_of(&name).join(&made.name);
+            let made = self.create_snapshot(&name, Lie(false))?;
+            let path = self.kept().join(&name).join(&made.name);
             parts.push((name, made.name, path));
         }
         let aliases = json!(self.store.read().aliases);
         let at = self.clock.now();
-        let target = self.snapshots().join(format!("full-snapshot-{}.snapshot", stamp(at)));
+        let target = self.kept().join(format!("full-snapshot-{}.snapshot", stamp(at)));
         let collections: Vec<_> =
             parts.iter().map(|(name, file, path)| (name.clone(), file.clone(), path.as_path())).collect();
-        let made = self.save(&target, at, |out| write_full(out, &collections, &aliases))?;
+        let made = self.save(&target, at, lie, |out| write_full(out, &collections, &aliases))?;
         for (_, _, path) in &parts {
             // The parts go, their checksum files stay behind: so does a real server leave them.
             fs::remove_file(path).map_err(|error| Refusal::io(&error))?;
@@ -116,14 +122,14 @@ impl Node {
 
     /// Where the snapshots of a shard lie.
     pub(super) fn shard_snapshots(&self, collection: &str, shard: u32) -> PathBuf {
-        self.snapshots_of(collection).join("shards").join(shard.to_string())
+        self.kept().join(collection).join("shards").join(shard.to_string())
     }
 
     /// The snapshots folder of an existing collection, by its name or alias.
     pub(super) fn folder_of(&self, name: &str) -> Result<PathBuf, Refusal> {
         let state = self.store.read();
         state.collection(name)?;
-        Ok(self.snapshots_of(state.resolve(name)))
+        Ok(self.kept().join(state.resolve(name)))
     }
 
     /// What this node holds of a collection now; `begin` says whether that is sound, and the snapshot's number.
@@ -163,34 +169,46 @@ impl Node {
         &self,
         target: &Path,
         at: DateTime<Utc>,
+        lie: Lie,
         write: impl FnOnce(&mut Summed) -> io::Result<()>,
     ) -> Result<Description, Refusal> {
-        self.save_file(target, at, write).map_err(|error| Refusal::io(&error))
+        self.save_file(target, at, lie, write).map_err(|error| Refusal::io(&error))
     }
 
     fn save_file(
         &self,
         target: &Path,
         at: DateTime<Utc>,
+        lie: Lie,
         write: impl FnOnce(&mut Summed) -> io::Result<()>,
     ) -> io::Result<Description> {
         let unfinished = self.scratch("snapshot");
         let mut out = Summed { file: BufWriter::new(File::create(&unfinished)?), sum: Sha256::new() };
         write(&mut out)?;
-        let checksum = hex(&out.sum.finalize());
+        let mut checksum = hex(&out.sum.finalize());
+        if lie.0 {
+            checksum = another(&checksum);
+        }
         let file = out.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.set_modified(SystemTime::from(at))?;
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder)?;
         }
         fs::rename(&unfinished, target)?;
-        fs::write(checksum_path(target), &checksum)?;
+        if !self.s3 {
+            fs::write(checksum_path(target), &checksum)?;
+        }
         describe(target)
     }
 }
 
+/// Another sum in the place of this one.
+fn another(sum: &str) -> String {
+    sum.chars().rev().collect()
+}
+
 /// The snapshots in a folder, by name; none where the folder is absent.
-pub(super) fn list(folder: &Path) -> Result<Vec<Description>, Refusal> {
+pub(super) fn list(folder: &Path, lie: Lie) -> Result<Vec<Description>, Refusal> {
     let found = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         found => found.map_err(|error| Refusal::io(&error))?,
@@ -198,7 +216,14 @@ pub(super) fn list(folder: &Path) -> Result<Vec<Description>, Refusal> {
     let mut paths: Vec<PathBuf> = found.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "snapshot"));
     paths.sort();
-    paths.iter().map(|path| describe(path).map_err(|error| Refusal::io(&error))).collect()
+    let shown = |path: &PathBuf| {
+        let mut shown = describe(path).map_err(|error| Refusal::io(&error))?;
+        if lie.0 {
+            shown.checksum = shown.checksum.as_deref().map(another);
+        }
+        Ok(shown)
+    };
+    paths.iter().map(shown).collect()
 }
 
 /// Deletes a snapshot and its checksum.

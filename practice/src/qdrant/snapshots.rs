@@ -7,8 +7,8 @@ use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use super::download::file_response;
-use super::extract::{Answer, Body, Done, Query, query_of};
+use super::download::node_file;
+use super::extract::{Answer, Body, Done, Lie, Query, query_of};
 use super::node::Node;
 use super::receive::{Upload, UploadQuery, WaitQuery, compare, finish, received};
 use super::recover::{Recovery, blocking, check_checksum};
@@ -19,30 +19,33 @@ use super::snapshot::{Description, delete, existing, list};
 pub(super) async fn create(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
+    lie: Lie,
     Query(query): Query<WaitQuery>,
 ) -> Result<Response, Refusal> {
-    finish(query, blocking(move || node.create_snapshot(&name))).await
+    finish(query, blocking(move || node.create_snapshot(&name, lie))).await
 }
 
 /// `POST /snapshots`.
 pub(super) async fn create_full(
     State(node): State<Arc<Node>>,
+    lie: Lie,
     Query(query): Query<WaitQuery>,
 ) -> Result<Response, Refusal> {
-    finish(query, blocking(move || node.create_full_snapshot())).await
+    finish(query, blocking(move || node.create_full_snapshot(lie))).await
 }
 
 /// `GET /collections/{name}/snapshots`.
 pub(super) async fn of_collection(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
+    lie: Lie,
 ) -> Answer<Vec<Description>> {
-    list(&node.folder_of(&name)?).map(Done)
+    list(&node.folder_of(&name)?, lie).map(Done)
 }
 
 /// `GET /snapshots`.
-pub(super) async fn full(State(node): State<Arc<Node>>) -> Answer<Vec<Description>> {
-    list(&node.snapshots()).map(Done)
+pub(super) async fn full(State(node): State<Arc<Node>>, lie: Lie) -> Answer<Vec<Description>> {
+    list(&node.kept(), lie).map(Done)
 }
 
 /// `GET /collections/{name}/snapshots/{file}`: the file, or its checksum as `{file}.checksum`.
@@ -52,7 +55,7 @@ pub(super) async fn download(
     headers: HeaderMap,
 ) -> Response {
     match node.folder_of(&name).and_then(|folder| existing(&folder, &file)) {
-        Ok(path) => file_response(path, &headers).await,
+        Ok(path) => node_file(&node, path, &headers).await,
         Err(refusal) => refusal.text(),
     }
 }
@@ -63,8 +66,8 @@ pub(super) async fn download_full(
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match existing(&node.snapshots(), &file) {
-        Ok(path) => file_response(path, &headers).await,
+    match existing(&node.kept(), &file) {
+        Ok(path) => node_file(&node, path, &headers).await,
         Err(refusal) => refusal.text(),
     }
 }
@@ -85,7 +88,7 @@ pub(super) async fn delete_full(
     Path(file): Path<String>,
     Query(query): Query<WaitQuery>,
 ) -> Result<Response, Refusal> {
-    finish(query, async move { delete(&node.snapshots(), &file).map(|()| true) }).await
+    finish(query, async move { delete(&node.kept(), &file).map(|()| true) }).await
 }
 
 /// `PUT /collections/{name}/snapshots/recover`; a `PUT` on any other snapshot does not exist.

@@ -7,5 +7,6 @@ mod points;
 mod replicas;
 mod replay;
 mod server;
+mod sharding;
 mod shards;
 mod snapshots;

@@ -1,5 +1,6 @@
 //! Snapshots beyond the recordings: what replaces what, what is destroyed when, what a node alone has.
 
+use drydock_practice::qdrant::Deployment;
 use reqwest::header::{CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
 use serde_json::{Value, json};
 
@@ -245,4 +246,28 @@ async fn a_full_snapshot_holds_every_collection_and_the_aliases() {
     server.done(&format!("DELETE /snapshots/{name}"), None).await;
     server.ask(&format!("GET /snapshots/{name}"), None).await.refused(404, "Not found: Snapshot full");
     assert_eq!(server.done("GET /collections/c/snapshots", None).await, json!([]));
+}
+
+#[tokio::test]
+async fn snapshots_in_s3_have_no_checksum_and_come_whole() {
+    let deployment = Deployment { s3: true, ..Deployment::default() };
+    let server = Server::start_as(1, "[]", deployment).await;
+    filled(&server, "c", 3).await;
+    for (path, prefix) in
+        [("/collections/c/snapshots", "c-"), ("/collections/c/shards/0/snapshots", "c-shard-0-")]
+    {
+        let made = server.done(&format!("POST {path}"), None).await;
+        let name = made["name"].as_str().unwrap();
+        assert!(name.starts_with(prefix) && made.get("checksum").is_none(), "{made}");
+        assert_eq!(server.done(&format!("GET {path}"), None).await, json!([made]));
+        let url = format!("{}{path}/{name}", server.qdrant.urls()[0]);
+        let whole =
+            server.http.get(url).header("api-key", KEY).header(RANGE, "bytes=100-").send().await.unwrap();
+        assert_eq!((whole.status().as_u16(), whole.headers().get("content-length")), (200, None));
+        assert_eq!(whole.headers().get("accept-ranges"), None);
+        assert_eq!(whole.bytes().await.unwrap().len(), made["size"], "all of it");
+        server.ask(&format!("GET {path}/{name}.checksum"), None).await.refused(404, "not found");
+        server.done(&format!("DELETE {path}/{name}"), None).await;
+        assert_eq!(server.done(&format!("GET {path}"), None).await, json!([]));
+    }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{delete, get, post};
 use tokio::net::TcpListener;
 
@@ -49,7 +49,10 @@ impl Api {
         let ApiOptions { addresses, seed, clock, ledger, faults } = options;
         let octopus = Octopus::new(addresses, clock, seed).map_err(io::Error::other)?;
         let repeats = Some(Repeats::default());
-        let frame = Frame { server: "api".into(), ledger, faults, writes, refusal: worded, repeats };
+        let disk_full =
+            |_: &Uri| worded(StatusCode::INTERNAL_SERVER_ERROR, "No space left on device (os error 28)");
+        let frame =
+            Frame { server: "api".into(), ledger, faults, writes, refusal: worded, disk_full, repeats };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         Ok(Self { serving: serve(listener, routes(Arc::new(octopus)), frame)? })
     }
