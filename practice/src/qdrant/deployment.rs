@@ -11,10 +11,12 @@ pub struct Deployment {
     /// Whether snapshots are kept in S3, as it looks from outside: nobody knows their checksums, and they are
     /// downloaded whole, without a length. What is uploaded for a recovery is not among them.
     pub s3: bool,
+    /// A second key that may do everything, beside the first.
+    pub alt_api_key: Option<String>,
 }
 
 impl Default for Deployment {
     fn default() -> Self {
-        Self { cluster: false, transfer_looks: 2, s3: false }
+        Self { cluster: false, transfer_looks: 2, s3: false, alt_api_key: None }
     }
 }

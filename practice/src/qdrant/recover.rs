@@ -313,7 +313,7 @@ impl Node {
         }
         collection.set_state(id, self.index, ReplicaState::Active);
         // More replicas than the collection is to have are removed, when all of it is recovered.
-        let wanted = collection.config.params.replication_factor as usize - 1;
+        let wanted = (collection.config.params.replication_factor as usize).saturating_sub(1);
         let surplus = if whole_collection { others.len().saturating_sub(wanted) } else { 0 };
         for (at, node) in others.iter().enumerate() {
             if at >= surplus {

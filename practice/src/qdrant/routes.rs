@@ -72,7 +72,8 @@ impl Qdrant {
         let count = options.nodes.max(1);
         let peers = (0..count).map(|index| peer_id(options.seed, index)).collect();
         let store = Arc::new(Store::new(peers, deployment.cluster));
-        let keys = Keys { full: options.api_key, read_only: options.read_only_key };
+        let alternative = deployment.alt_api_key.clone();
+        let keys = Keys { full: options.api_key, alternative, read_only: options.read_only_key };
         let mut nodes = Vec::new();
         for index in 0..count {
             let dir = options.dir.join(format!("qdrant-{index}"));

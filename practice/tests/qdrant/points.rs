@@ -1,5 +1,6 @@
 //! Collections, points, filters, keys: what is answered and what is refused.
 
+use drydock_practice::qdrant::Deployment;
 use serde_json::{Value, json};
 
 use super::server::{READ_ONLY_KEY, Server};
@@ -189,6 +190,9 @@ async fn keys() {
             "Forbidden: Global manage access is required",
         ),
         ("PUT", "/collections/c/points", READ_ONLY_KEY, 403, "Forbidden"),
+        ("GET", "/collections/c/shards/0/snapshots", READ_ONLY_KEY, 200, "\"ok\""),
+        ("GET", "/collections/c/shards/0/snapshot", READ_ONLY_KEY, 403, "Global manage access is required"),
+        ("POST", "/collections/c/shards/0/snapshots", READ_ONLY_KEY, 403, "Global manage access is required"),
         ("DELETE", "/collections/c", READ_ONLY_KEY, 403, "Forbidden"),
         ("GET", "/readyz", "", 200, "all shards are ready"),
     ];
@@ -201,5 +205,17 @@ async fn keys() {
         assert_eq!(response.status(), status, "{method} {path}");
         let text = response.text().await.unwrap();
         assert!(text.contains(words), "{method} {path}: {text:?} does not say {words:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_key_does_what_the_first_does() {
+    let deployment = Deployment { alt_api_key: Some("second".into()), ..Deployment::default() };
+    let server = Server::start_as(1, "[]", deployment).await;
+    server.create("c", json!({})).await;
+    let url = format!("{}/collections/c", server.qdrant.urls()[0]);
+    for (key, status) in [("third", 401), ("second", 200)] {
+        let answered = server.http.delete(&url).header("api-key", key).send().await.unwrap();
+        assert_eq!(answered.status(), status, "{key}");
     }
 }
