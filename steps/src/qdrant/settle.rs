@@ -5,6 +5,7 @@ use std::time::Duration;
 use drydock_step::{Ctx, StepError};
 use futures_util::future::try_join_all;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::answers::Count;
 use super::members::Member;
@@ -14,8 +15,8 @@ use super::standing::Standing;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How often nodes may be found at rest and to count differently: by then nothing is under way that would make them equal.
-const LOOKS: u32 = 30;
+/// How long nodes may be found at rest and to count differently: by then nothing is under way that would make them equal.
+const DIFFERING: Duration = Duration::from_secs(60);
 
 /// A collection at rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub(super) struct NodeCount {
 /// # Errors
 /// `qdrant.broken` for a collection that does not come back, `qdrant.replicas` for nodes that go on counting differently.
 pub(super) async fn settled(ctx: &Ctx, members: &[Member], name: &str) -> Result<Settled, StepError> {
-    let (mut before, mut pause, mut looks) = (None, FIRST_PAUSE, 0);
+    let (begun, mut before, mut differ_since) = (Instant::now(), None, None);
     loop {
         let standing = Standing::of(members, name).await?;
         if standing.status == "red" {
@@ -60,16 +61,17 @@ pub(super) async fn settled(ctx: &Ctx, members: &[Member], name: &str) -> Result
             if counts.iter().all(|count| counts.first() == Some(count)) {
                 return told(members, standing, &counts);
             }
-            looks += 1;
-            if looks >= LOOKS {
+            if differ_since.get_or_insert_with(Instant::now).elapsed() >= DIFFERING {
                 return Err(differing(members, name, &counts));
             }
+        } else {
+            differ_since = None;
         }
         let points = counts.iter().max().copied().unwrap_or(0);
         before = rests.then_some(counts);
         ctx.progress(points, None, "points", format!("{name} is {}", standing.status));
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        // What took long already may take longer.
+        tokio::time::sleep((begun.elapsed() / 8).clamp(FIRST_PAUSE, LONGEST_PAUSE)).await;
     }
 }
 

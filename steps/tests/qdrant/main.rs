@@ -14,3 +14,4 @@ mod resume;
 mod reads;
 mod recall;
 mod prune;
+mod story;

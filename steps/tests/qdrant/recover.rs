@@ -2,6 +2,7 @@
 
 use drydock_step::test_host::{actions, given, touches};
 use drydock_step::{Access, Given, Kind};
+use drydock_steps::bytes::size;
 use drydock_steps::qdrant::fetch::Fetch;
 use drydock_steps::qdrant::recover::Recover;
 use serde_json::{Value, json};
@@ -294,6 +295,7 @@ async fn a_dry_run_shows_what_is_sent_and_lost() {
     let backup = backup_of(&world, "c").await;
     let artifact = &backup["snapshot"]["snapshots"][0]["artifact"];
     let (path, sha256) = (artifact["path"].as_str().unwrap(), artifact["sha256"].as_str().unwrap());
+    let length = artifact["size"].as_f64().unwrap();
     let touched = touches(&Recover, backup.clone()).unwrap();
     let touched: Vec<_> =
         touched.iter().map(|one| (one.target.as_deref(), one.resource.as_str(), one.access)).collect();
@@ -303,7 +305,7 @@ async fn a_dry_run_shows_what_is_sent_and_lost() {
         [(Some("backups"), read.as_str(), Access::Reads), (Some("t"), "collection c", Access::Destroys)]
     );
     let plain = actions(&Recover, backup.clone()).unwrap();
-    assert_eq!(plain.len(), 5, "unknown whether it is there: the proof is shown");
+    assert_eq!(plain.len(), 6, "unknown whether it is there: the proof is shown");
 
     let found =
         Kind::preflight(&Recover, &world.host().await.ctx(Some("t")), given(backup.clone())).await.unwrap();
@@ -323,6 +325,10 @@ async fn a_dry_run_shows_what_is_sent_and_lost() {
         shown.iter().map(|action| action.text.clone()).collect::<Vec<_>>(),
         [
             format!("read {path} back and hash it"),
+            format!(
+                "nodes need about {} free while it is recovered, beside what is there",
+                size(2.0 * length)
+            ),
             upload,
             "DELETE /collections/c/snapshots/drydock-{file}?wait=true for each file that was sent".to_owned(),
         ]

@@ -218,7 +218,8 @@ async fn a_dry_run_shows_the_requests() {
     let host = world.host().await;
     let with = json!({ "collections": "c*" });
     let found = Kind::preflight(&Snapshot, &host.ctx(Some("t")), given(with.clone())).await.unwrap();
-    assert_eq!(found.facts, json!({ "nodes": world.urls, "collections": ["c"] }));
+    let post = format!("POST {}/collections/c/snapshots?wait=true", world.urls[0]);
+    assert_eq!(found.facts, json!({ "nodes": world.urls, "collections": ["c"], "requests": [post] }));
     let owned = given(with.clone());
     let shown = drydock_step::Given { with: &owned.with, fill: None };
     let probed = Kind::actions(&Snapshot, Some("t"), &shown, &found.facts).unwrap();
