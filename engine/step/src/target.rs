@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::artifact::ArtifactStore;
-use crate::context::Ctx;
 use crate::error::StepError;
 use crate::grant::Grant;
 
@@ -198,19 +197,6 @@ pub trait Collections: Send + Sync {
     /// # Errors
     /// What the server says.
     async fn delete_collection(&self, collection: &str) -> Result<bool, StepError>;
-
-    /// Keep a whole collection in a store, below `prefix`: the path of what describes it, from which it can be recovered. An attempt
-    /// that follows a lost one goes on from its notes.
-    ///
-    /// # Errors
-    /// What the server or the store says.
-    async fn keep_collection(
-        &self,
-        ctx: &Ctx,
-        collection: &str,
-        store: &dyn ArtifactStore,
-        prefix: &str,
-    ) -> Result<String, StepError>;
 }
 
 /// Proofs about backups that a server can read and we cannot.

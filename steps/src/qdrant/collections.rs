@@ -1,15 +1,11 @@
 //! Qdrant as [`Collections`]: what kinds of other folders see of it.
 
 use async_trait::async_trait;
-use drydock_step::artifact::stream_of;
+use drydock_step::StepError;
 use drydock_step::target::{Collections, PointPayload};
-use drydock_step::{ArtifactStore, Ctx, StepError};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::answers::{Listing, Page};
-use super::belongings::aliases_of;
-use super::fetch::Fetching;
-use super::making::{Making, Progress};
 use super::requests;
 use super::target::QdrantConnection;
 
@@ -50,29 +46,5 @@ impl Collections for QdrantConnection {
 
     async fn delete_collection(&self, collection: &str) -> Result<bool, StepError> {
         self.ask(&requests::delete_collection(collection)).await
-    }
-
-    /// What describes it is what `qdrant.recover` takes as its `snapshot`. The servers keep none of the snapshots: once their collection
-    /// is gone, nobody can reach them.
-    async fn keep_collection(
-        &self,
-        ctx: &Ctx,
-        collection: &str,
-        store: &dyn ArtifactStore,
-        prefix: &str,
-    ) -> Result<String, StepError> {
-        let members = self.members().await?;
-        let making = Making { ctx, members: &members, progress: Progress::of(&ctx.notes) };
-        let entry = making.collection(collection, aliases_of(&self.aliases().await?, collection)).await?;
-        let fetched = Fetching { ctx, entry: &entry, members, store, prefix, keep: false }.all().await?;
-        if let Some(left) = fetched.snapshots.iter().find_map(|one| one.left_on_server.as_ref()) {
-            return Err(StepError::transient("qdrant.lost", left.clone()));
-        }
-        let text =
-            serde_json::to_vec_pretty(&fetched).map_err(|error| StepError::internal(error.to_string()))?;
-        let path = store.put(&format!("{prefix}/collection.json"), stream_of(text)).await?.path;
-        // What was begun is over: a later one of this step begins anew.
-        ctx.note(json!({ "void": collection })).await?;
-        Ok(path)
     }
 }

@@ -153,14 +153,14 @@ fn path_of(prefix: &str, snapshot: &str) -> String {
 }
 
 /// One attempt's work.
-pub(super) struct Fetching<'a> {
-    pub(super) ctx: &'a Ctx,
-    pub(super) entry: &'a CollectionEntry,
-    pub(super) members: Vec<Member>,
-    pub(super) store: &'a dyn ArtifactStore,
-    pub(super) prefix: &'a str,
+struct Fetching<'a> {
+    ctx: &'a Ctx,
+    entry: &'a CollectionEntry,
+    members: Vec<Member>,
+    store: &'a dyn ArtifactStore,
+    prefix: &'a str,
     /// Whether the servers keep the snapshots.
-    pub(super) keep: bool,
+    keep: bool,
 }
 
 impl<'a> Fetching<'a> {
@@ -186,7 +186,7 @@ impl<'a> Fetching<'a> {
     ///
     /// # Errors
     /// What a server or the store says, `qdrant.checksum`, `qdrant.archive`.
-    pub(super) async fn all(&self) -> Result<CollectionEntry, StepError> {
+    async fn all(&self) -> Result<CollectionEntry, StepError> {
         let total = self.entry.snapshots.iter().map(|one| one.size).sum::<Option<u64>>();
         let done = Arc::new(AtomicU64::new(0));
         let each = self.entry.snapshots.iter().map(|snapshot| self.one(snapshot, total, done.clone()));
