@@ -249,3 +249,39 @@ impl Activity {
 fn goes_on(value: &Value) -> bool {
     value.as_u64().is_some_and(|count| count > 0) || value == &Value::Bool(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cluster_tells_what_ails_it() {
+        let check = |leader: Value, thread: Value, expected: Option<&str>| {
+            let cluster = json!({
+                "status": "enabled", "peer_id": 1, "raft_info": { "leader": leader }, "consensus_thread_status": thread,
+            });
+            let found: Cluster = serde_json::from_value(cluster).unwrap();
+            assert_eq!(found.ails().as_deref(), expected);
+        };
+        let working = json!({ "consensus_thread_status": "working", "last_update": "2026-11-22T06:47:42Z" });
+        check(json!(1), working.clone(), None);
+        check(Value::Null, working, Some("knows no leader of its cluster"));
+        let stopped = json!({ "consensus_thread_status": "stopped_with_err", "err": "disk full" });
+        let words = "takes no part in the cluster's agreement any more (stopped_with_err: disk full)";
+        check(json!(1), stopped, Some(words));
+        let alone: Cluster = serde_json::from_value(json!({ "status": "disabled" })).unwrap();
+        assert_eq!(alone.ails(), None);
+    }
+
+    #[test]
+    fn an_optimizer_s_error_is_read() {
+        let told = |status: Value| {
+            let info = json!({ "status": "green", "config": {}, "optimizer_status": status });
+            serde_json::from_value::<Info>(info).unwrap().optimizer_error().map(str::to_owned)
+        };
+        assert_eq!(told(json!("ok")), None);
+        assert_eq!(told(json!({ "error": "no space" })).as_deref(), Some("no space"));
+    }
+}

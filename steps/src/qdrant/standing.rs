@@ -148,7 +148,8 @@ impl Standing {
             .help("its own log says which; a snapshot of it could not be trusted"));
         }
         if self.transfers > 0 {
-            let message = format!("{} shards of collection {name} are being moved", self.transfers);
+            let shards = if self.transfers == 1 { "a shard is" } else { "shards are" };
+            let message = format!("{shards} being moved, of collection {name}");
             return Err(
                 StepError::transient("qdrant.moving", message).help("try again once the transfer is over")
             );
@@ -211,7 +212,7 @@ mod tests {
         check("yellow", &all, Ok(()));
         check("red", &all, Err(("qdrant.broken", "collection c is red: an operation on it failed")));
         let moving = [node(&[(0, "Active"), (2, "Active")], 1), node(&[(1, "Active")], 1)];
-        check("green", &moving, Err(("qdrant.moving", "1 shards of collection c are being moved")));
+        check("green", &moving, Err(("qdrant.moving", "a shard is being moved, of collection c")));
         let some = [node(&[(0, "Active")], 0), node(&[(1, "Dead")], 0)];
         let words = "of collection c no node has an active shard 1 (Dead), shard 2 (on no node)";
         check("green", &some, Err(("qdrant.incomplete", words)));

@@ -1,5 +1,6 @@
 //! Shards of several replicas, other topologies: what is backed up, and where it comes back.
 
+use drydock_practice::qdrant::Deployment;
 use drydock_steps::qdrant::fetch::Fetch;
 use drydock_steps::qdrant::recover::Recover;
 use drydock_steps::qdrant::snapshot::Snapshot;
@@ -153,6 +154,77 @@ async fn a_file_without_a_shard_that_its_node_had_is_not_kept() {
     assert!(!world.stored(&path).exists(), "it was taken out of the store again");
     let left = world.snapshots(0, "h8").await;
     assert!(left.iter().any(|name| first["name"] == name.as_str()), "and is left on the server: {left:?}");
+}
+
+/// A collection with a key and a shard for each of these, which have so many points. A key between them is dropped again, so that the ids
+/// of the shards have a gap.
+async fn keyed(world: &World, collection: &str, keys: &[(&str, u64)]) {
+    let config = json!({ "vectors": { "size": 2, "distance": "Dot" }, "sharding_method": "custom" });
+    world.done(&format!("PUT /collections/{collection}"), Some(config)).await;
+    let shards = format!("/collections/{collection}/shards");
+    world.done(&format!("PUT {shards}"), Some(json!({ "shard_key": "dropped" }))).await;
+    let mut id = 0;
+    for (key, points) in keys {
+        world.done(&format!("PUT {shards}"), Some(json!({ "shard_key": key }))).await;
+        let ids = (0..*points).map(|_| {
+            id += 1;
+            json!({ "id": id, "vector": [id, 1], "payload": { "n": id } })
+        });
+        let body = json!({ "shard_key": key, "points": ids.collect::<Vec<_>>() });
+        world.done(&format!("PUT /collections/{collection}/points?wait=true"), Some(body)).await;
+    }
+    world.done(&format!("POST {shards}/delete"), Some(json!({ "shard_key": "dropped" }))).await;
+}
+
+#[tokio::test]
+async fn keys_are_made_again_and_each_has_its_points() {
+    for nodes in [1, 3] {
+        let world = World::deployed(nodes, "[]", Deployment { cluster: true, ..Deployment::default() }).await;
+        keyed(&world, "h9", &[("a", 10), ("b", 25)]).await;
+        let backup = backup_of(&world, "h9").await;
+        let snapshots = backup["snapshot"]["snapshots"].as_array().unwrap();
+        let keys: Vec<_> = snapshots.iter().map(|one| (&one["shard"], &one["shard_key"])).collect();
+        assert_eq!(keys, [(&json!(2), &json!("a")), (&json!(3), &json!("b"))]);
+        for (gone, strategy) in [(true, "straight"), (false, "prove")] {
+            if gone {
+                world.done("DELETE /collections/h9", None).await;
+            }
+            let recovered = run(&Recover, &world.host().await, &backup).await.unwrap();
+            assert_eq!((&recovered["points"], &recovered["strategy"]), (&json!(35), &json!(strategy)));
+            for (key, points) in [("a", 10), ("b", 25)] {
+                let body = json!({ "exact": true, "shard_key": key });
+                let counted = world.done("POST /collections/h9/points/count", Some(body)).await;
+                assert_eq!(counted["count"], points, "of key {key} on {nodes} nodes, {strategy}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn snapshots_in_s3_come_without_checksums() {
+    let world = World::deployed(1, "[]", Deployment { s3: true, ..Deployment::default() }).await;
+    world.fill("h10", 20, 1).await;
+    let backup = backup_of(&world, "h10").await;
+    let snapshot = &backup["snapshot"]["snapshots"][0];
+    assert_eq!(snapshot.get("sha256"), None, "the server tells none");
+    assert_eq!(snapshot["artifact"]["sha256"].as_str().unwrap().len(), 64, "what was stored was hashed");
+    world.done("DELETE /collections/h10", None).await;
+    let recovered = run(&Recover, &world.host().await, &backup).await.unwrap();
+    assert_eq!(recovered["points"], 20);
+}
+
+#[tokio::test]
+async fn a_shard_that_is_being_moved_is_waited_for_by_nobody() {
+    let world = World::deployed(2, "[]", Deployment { transfer_looks: 1000, ..Deployment::default() }).await;
+    world.fill("h11", 20, 2).await;
+    let (_, placed) = world.ask(0, "GET /collections/h11/cluster", None).await;
+    let (from, to) = (&placed["result"]["peer_id"], &placed["result"]["remote_shards"][0]["peer_id"]);
+    let shard = &placed["result"]["local_shards"][0]["shard_id"];
+    let body = json!({ "move_shard": { "shard_id": shard, "from_peer_id": from, "to_peer_id": to } });
+    world.done("POST /collections/h11/cluster", Some(body)).await;
+    let error = run(&Snapshot, &world.host().await, &json!({ "collections": "h11" })).await.unwrap_err();
+    assert_eq!((error.code.as_str(), error.transient), ("qdrant.moving", true), "{error}");
+    assert_eq!(world.written(), Vec::<String>::new(), "no snapshot was asked for");
 }
 
 /// Takes the artifacts of one world to another.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use drydock_practice::clock::Clock;
 use drydock_practice::faults::Faults;
 use drydock_practice::ledger::Ledger;
-use drydock_practice::qdrant::{Qdrant, QdrantOptions};
+use drydock_practice::qdrant::{Deployment, Qdrant, QdrantOptions};
 use drydock_practice::seed::Seed;
 use drydock_step::test_host::{TestHost, given};
 use drydock_step::{Connection, Ended, Kind, Reconciled, Registry, Settings, StepError};
@@ -55,6 +55,11 @@ impl World {
 
     /// A practice server with these faults. The world's own requests bear no attempt, so that rules with one do not meet them.
     pub(crate) async fn with_faults(nodes: usize, faults: &str) -> Self {
+        Self::deployed(nodes, faults, Deployment::default()).await
+    }
+
+    /// The same, set up in this way.
+    pub(crate) async fn deployed(nodes: usize, faults: &str, deployment: Deployment) -> Self {
         let time = Arc::new(AtomicI64::new(START_MICROS));
         let source = Arc::clone(&time);
         // Every look at the clock takes a millisecond, so that a test decides when a second is over.
@@ -73,7 +78,7 @@ impl World {
             ledger: ledger.clone(),
             faults: Faults::parse(faults).unwrap(),
         };
-        let qdrant = Qdrant::start(options).await.unwrap();
+        let qdrant = Qdrant::start_as(options, deployment).await.unwrap();
         Self::of(qdrant.urls(), KEY.into(), ledger, Some(qdrant), dir, time)
     }
 
