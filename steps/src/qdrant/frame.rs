@@ -32,7 +32,7 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// What the server says.
     pub(super) async fn made(&self) -> Result<Standing, StepError> {
-        if !self.qdrant.collection_names().await?.iter().any(|known| known == self.name) {
+        if !self.is_there().await? {
             self.ctx.note(json!({ "making": self.name })).await?;
             let params = json!({ "params": self.entry.params });
             let config = if self.entry.config.is_null() { &params } else { &self.entry.config };

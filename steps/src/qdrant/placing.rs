@@ -10,16 +10,15 @@ use reqwest::Body;
 use reqwest::multipart::{Form, Part};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::answers::Count;
 use super::entry::{CollectionEntry, SnapshotEntry};
 use super::frame::Frame;
 use super::members::Member;
+use super::notes::tag;
 use super::requests::{self, Ask, Whose};
 use super::serving::Serving;
 use super::target::QdrantConnection;
-use crate::rehash::hex;
 
 /// How often a file is sent, when the connection is lost on the way.
 const TRIES: u32 = 3;
@@ -315,8 +314,7 @@ impl<'a> Placing<'a> {
 
     /// The name that the server keeps a file under: nobody else's, and the same for every attempt of the step.
     fn file_name(&self, at: usize) -> String {
-        let hash = hex(&Sha256::digest(format!("{}/{}", self.ctx.run, self.ctx.step)));
-        format!("drydock-{}-{at}.snapshot", hash.get(..16).unwrap_or_default())
+        format!("drydock-{}-{at}.snapshot", tag(self.ctx, 16))
     }
 
     /// Whether the server keeps a file that it is sent: what it fetches, and a single shard, it does not.

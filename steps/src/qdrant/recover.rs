@@ -10,12 +10,11 @@ use drydock_step::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::claims::Needs;
 use super::entry::CollectionEntry;
 use super::members::Member;
-use super::notes::{ended, goes_on, open_notes};
+use super::notes::{ended, goes_on, open_notes, tag};
 use super::placing::{Goes, Way, location, parts, sent_to};
 use super::recovery::{OnBroken, Progress, Recovery, Strategy};
 use super::refusal::finding;
@@ -26,7 +25,6 @@ use super::serving::{SERVE_AT, ServeAt, Serving};
 use super::target::{QdrantConnection, numbers};
 use crate::bytes;
 use crate::described::described;
-use crate::rehash::hex;
 
 inputs! {
     /// Inputs of `qdrant.recover`.
@@ -180,8 +178,7 @@ fn swapped_in(ctx: &Ctx, name: &str) -> String {
         Some((base, hash)) if hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => base,
         _ => name,
     };
-    let hash = hex(&Sha256::digest(format!("{}/{}", ctx.run, ctx.step)));
-    format!("{base}{SWAPPED}{}", hash.get(..8).unwrap_or_default())
+    format!("{base}{SWAPPED}{}", tag(ctx, 8))
 }
 
 /// What stands between the name and the number of a collection that an alias leads to.

@@ -5,19 +5,19 @@ use drydock_step::target::Collections;
 use drydock_step::{ArtifactStore, Ctx, StepError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::answers::Count;
 use super::belongings::{aliases_of, make_indexes, point};
 use super::entry::CollectionEntry;
 use super::members::Member;
+use super::notes::tag;
 use super::placing::{Placed, Placing, Sent, Way, holds};
 use super::requests;
 use super::selection::SCRATCH;
 use super::settle::{Settled, settled};
 use super::standing::Standing;
 use super::target::QdrantConnection;
-use crate::rehash::{hex, rehashed};
+use crate::rehash::rehashed;
 
 /// What to do about a collection that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -310,10 +310,9 @@ impl Recovery<'_> {
 
     /// The name of the collection that a snapshot is proved in. No glob of a plan means it, and no other step uses it.
     fn scratch(&self) -> String {
-        let hash = hex(&Sha256::digest(format!("{}/{}", self.ctx.run, self.ctx.step)));
         // A name has at most 255 bytes.
         let name: String = self.name.chars().take(50).collect();
-        format!("{SCRATCH}{name}_{}", hash.get(..8).unwrap_or_default())
+        format!("{SCRATCH}{name}_{}", tag(self.ctx, 8))
     }
 
     /// Recovers under the scratch name, counts, and drops it again.
