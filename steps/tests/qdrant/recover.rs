@@ -212,6 +212,26 @@ async fn what_a_failure_made_is_removed_again() {
 }
 
 #[tokio::test]
+async fn what_a_recovery_has_broken_goes_or_stays_as_the_plan_says() {
+    let world = World::with_faults(1, "[]").await;
+    for (was_there, on_broken, stays) in
+        [(true, "remove", false), (true, "keep", true), (false, "keep", true), (false, "remove", false)]
+    {
+        world.fill("c", 10, 1).await;
+        world.pass_second();
+        let mut backup = backup_of(&world, "c").await;
+        damage(&world, &mut backup);
+        if !was_there {
+            world.done("DELETE /collections/c", None).await;
+        }
+        let with = with(&backup, json!({ "strategy": "in_place", "on_broken": on_broken }));
+        let words = if stays { "is broken now and was left" } else { "was removed again" };
+        refused(run(&Recover, &world.host().await, &with).await, "qdrant.server", words);
+        assert_eq!(world.names().await.contains(&"c".to_owned()), stays, "{was_there} {on_broken}");
+    }
+}
+
+#[tokio::test]
 async fn a_count_outside_the_band_is_an_error() {
     let Some(world) = World::start(1).await else { return };
     world.fill("r8", 10, 1).await;
