@@ -71,7 +71,8 @@ pub struct CollectionEntry {
     pub snapshots: Vec<SnapshotEntry>,
 }
 
-const ARTIFACT: Shape = Shape::Record(&[
+/// Where a file lies in an artifact store.
+pub(super) const ARTIFACT: Shape = Shape::Record(&[
     Field::required("path", Shape::Text, "Its path in the store."),
     Field::required("size", Shape::Integer, "Its length in bytes."),
     Field::required("sha256", Shape::Text, "The SHA-256 of its bytes."),

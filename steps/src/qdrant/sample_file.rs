@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::entry::ARTIFACT;
 use crate::rehash::hex;
 
 /// The format's name.
@@ -91,12 +92,6 @@ pub struct SampleEntry {
     /// Where it lies.
     pub artifact: Artifact,
 }
-
-const ARTIFACT: Shape = Shape::Record(&[
-    Field::required("path", Shape::Text, "Its path in the store."),
-    Field::required("size", Shape::Integer, "Its length in bytes."),
-    Field::required("sha256", Shape::Text, "The SHA-256 of its bytes."),
-]);
 
 /// The shape of a [`SampleEntry`].
 pub(super) const SAMPLE: Shape = Shape::Record(&[
