@@ -50,6 +50,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(http::scenario::Scenario);
     registry.target(http::target::HttpTarget);
     registry.kind(artifact::verify::Verify);
+    registry.kind(artifact::read::Read);
     registry.target(artifact::target::ArtifactsTarget);
     registry.kind(point::open::Open);
     registry.kind(point::seal::Seal);

@@ -56,6 +56,11 @@ pub fn quarantine(run: &str, collection: &str, n: u32) -> String {
     format!("quarantine/{run}/{collection}{again}.jsonl")
 }
 
+/// The folder that a whole collection is kept in, which a run took out.
+pub fn quarantine_of_whole(run: &str, collection: &str) -> String {
+    format!("quarantine/{run}/{collection}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

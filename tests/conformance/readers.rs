@@ -32,7 +32,8 @@ steps:
   http_request: { uses: http.request, target: api, needs: [http_wait], with: { method: GET, path: /agents } }
   process_run: { uses: process.run, needs: [http_request], with: { argv: [echo, read], effect: reads } }
   artifact_verify: { uses: artifact.verify, target: backups, needs: [process_run], with: { prefix: sql } }
-  point_select: { uses: point.select, target: backups, needs: [artifact_verify, seal], with: { to: "{{ steps.seal.outputs.id }}" } }
+  artifact_read: { uses: artifact.read, target: backups, needs: [artifact_verify, seal], with: { path: "points/{{ steps.seal.outputs.id }}/manifest.json" } }
+  point_select: { uses: point.select, target: backups, needs: [artifact_read, seal], with: { to: "{{ steps.seal.outputs.id }}" } }
   qdrant_count: { uses: qdrant.count, target: vectors, needs: [point_select], with: { collection: agent_aa } }
   qdrant_query: { uses: qdrant.query, target: vectors, needs: [qdrant_count], with: { collection: agent_aa, point: 1, limit: 1 } }
   sampled: { uses: qdrant.sample, target: vectors, with: { collection: agent_aa, to: backups } }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use drydock_plan::requests::Requests;
 use serde_json::Value;
 
+use crate::at_work::AtWork;
 use crate::child::{ChildEnd, ChildSpec};
 use crate::error::StepError;
 use crate::target::Connection;
@@ -152,5 +153,28 @@ impl Ctx {
             result = work => result,
             () = self.cancelled() => Err(StepError::cancelled()),
         }
+    }
+}
+
+#[async_trait]
+impl AtWork for Ctx {
+    fn notes(&self) -> &[Value] {
+        &self.notes
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.host.now_ms()
+    }
+
+    async fn note(&self, value: Value) -> Result<(), StepError> {
+        self.host.note(value).await
+    }
+
+    fn progress(&self, done: u64, of: Option<u64>, unit: &'static str, phase: &str) {
+        Self::progress(self, done, of, unit, phase);
+    }
+
+    fn log(&self, line: &str) {
+        Self::log(self, line);
     }
 }

@@ -6,6 +6,7 @@ pub mod child;
 pub mod touch;
 pub mod grant;
 pub mod artifact;
+pub mod at_work;
 pub mod target;
 pub mod inputs;
 pub mod context;
@@ -21,6 +22,7 @@ pub use drydock_plan::requests;
 pub use drydock_plan::shape::{Field, Shape};
 
 pub use crate::artifact::{ArtifactStore, ByteStream, Stored};
+pub use crate::at_work::AtWork;
 pub use crate::child::{ChildEnd, ChildOutput, ChildSpec};
 pub use crate::context::{Ctx, Host, Sample};
 pub use crate::error::StepError;

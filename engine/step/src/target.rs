@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::artifact::ArtifactStore;
+use crate::at_work::AtWork;
 use crate::error::StepError;
 use crate::grant::Grant;
 
@@ -197,6 +198,19 @@ pub trait Collections: Send + Sync {
     /// # Errors
     /// What the server says.
     async fn delete_collection(&self, collection: &str) -> Result<bool, StepError>;
+
+    /// Keep a whole collection in a store, below `prefix`, with what its points' payloads do not tell: its vectors and its parameters. Gives
+    /// the path of what describes it, from which it can be recovered. An attempt that follows a lost one goes on from its notes.
+    ///
+    /// # Errors
+    /// What the server or the store says.
+    async fn keep_collection(
+        &self,
+        attempt: Arc<dyn AtWork>,
+        collection: &str,
+        store: &dyn ArtifactStore,
+        prefix: &str,
+    ) -> Result<String, StepError>;
 }
 
 /// Proofs about backups that a server can read and we cannot.

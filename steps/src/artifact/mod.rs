@@ -3,4 +3,6 @@
 mod durable;
 pub mod folder;
 pub mod target;
+mod expected;
 pub mod verify;
+pub mod read;

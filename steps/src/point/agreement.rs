@@ -210,9 +210,11 @@ impl Agreement {
             });
             // A later attempt finds what an earlier one had left over.
             entry.points = entry.points.max(taken.points);
-            let told = |artifact: &String| entry.artifacts.contains(artifact);
-            let artifact = taken.artifact.clone().filter(|artifact| !told(artifact));
-            entry.artifacts.extend(artifact);
+            for kept in [&taken.artifact, &taken.snapshot].into_iter().flatten() {
+                if !entry.artifacts.contains(kept) {
+                    entry.artifacts.push(kept.clone());
+                }
+            }
             entry.taken = true;
         }
         entries.into_values().collect()

@@ -23,6 +23,9 @@ pub(super) struct Taken {
     pub(super) points: u64,
     /// Where the points are kept.
     pub(super) artifact: Option<String>,
+    /// Where the whole collection is kept, as what `qdrant.recover` takes for its `snapshot`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) snapshot: Option<String>,
 }
 
 /// What takes out.
@@ -76,12 +79,17 @@ impl Mend<'_> {
             Some(fields) => Some(self.kept(scan, fields).await?),
             None => None,
         };
+        let snapshot = match &self.keep {
+            Some(_) if scan.whole => Some(self.kept_whole(&scan.collection).await?),
+            _ => None,
+        };
         let taken = Taken {
             collection: scan.collection.clone(),
             agent: scan.agent.clone(),
             whole: scan.whole,
             points: scan.orphan_points(),
             artifact,
+            snapshot,
         };
         self.ctx.note(json!({ "taken": taken })).await?;
         let server = collections_of(&*self.derived)?;
@@ -92,6 +100,25 @@ impl Mend<'_> {
             server.delete_points(&scan.collection, ids).await?;
         }
         Ok(taken)
+    }
+
+    /// Keeps a whole collection, vectors and all; where.
+    async fn kept_whole(&self, collection: &str) -> Result<String, StepError> {
+        let before =
+            self.ctx.notes.iter().filter_map(|note| Keeping::deserialize(note.get("kept_whole")?).ok());
+        if self.goes_on
+            && let Some(kept) = before.filter(|kept| kept.collection == collection).last()
+            && self.store.size(&kept.artifact).await?.is_some()
+        {
+            return Ok(kept.artifact);
+        }
+        let prefix = layout::quarantine_of_whole(&self.ctx.run, collection);
+        let server = collections_of(&*self.derived)?;
+        let attempt = Arc::new(self.ctx.clone());
+        let artifact = server.keep_collection(attempt, collection, self.store, &prefix).await?;
+        let kept = Keeping { collection: collection.to_owned(), artifact };
+        self.ctx.note(json!({ "kept_whole": kept })).await?;
+        Ok(kept.artifact)
     }
 
     /// Keeps the orphans in the store, a JSON line each; where.

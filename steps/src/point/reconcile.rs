@@ -53,7 +53,8 @@ inputs! {
         documents: String = maybe(Shape::Text).or("\"SELECT Id, AgentId, Version FROM Octopus_Documents\""),
         /// What the names of agents' collections begin with; an agent's id follows. Other collections are left alone.
         prefix: String = maybe(Shape::Text).or("\"agent_\""),
-        /// What to do about vectors whose document or agent does not exist.
+        /// What to do about vectors whose document or agent does not exist. `quarantine` keeps the payloads of what it takes out as JSON
+        /// lines, and a collection whose agent does not exist with its vectors: `artifact.read` and `qdrant.recover` bring it back.
         on_orphans: OnOrphans = maybe(Shape::OneOf(&["fail", "quarantine", "delete", "list"])).or("\"fail\""),
         /// What to do about documents without vectors.
         on_missing: OnMissing = maybe(Shape::OneOf(&["fail", "warn"])).or("\"warn\""),
@@ -174,6 +175,10 @@ impl StepKind for Reconcile {
         ];
         if inputs.access() == Access::Writes {
             let text = "put orphans as quarantine/<run>/<collection>.jsonl";
+            actions.push(Action::writes(ActionKind::Artifact, target, text));
+            let text = "make a snapshot of each collection whose agent does not exist, bring it into the store, and remove it";
+            actions.push(Action::writes(ActionKind::Http, derived, text));
+            let text = "put it below quarantine/<run>/<collection>/, with a collection.json that qdrant.recover takes";
             actions.push(Action::writes(ActionKind::Artifact, target, text));
         }
         if inputs.mends() {

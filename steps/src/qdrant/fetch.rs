@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use drydock_recovery::manifest::Artifact;
 use drydock_step::{
-    Access, Action, ActionKind, ArtifactStore, Connection, Ctx, Effect, Ended, Facts, KindShape, Reconciled,
-    Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, ArtifactStore, AtWork, Connection, Ctx, Effect, Ended, Facts, KindShape,
+    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use futures_util::future::join_all;
 use serde::Deserialize;
@@ -153,19 +153,19 @@ fn path_of(prefix: &str, snapshot: &str) -> String {
 }
 
 /// One attempt's work.
-struct Fetching<'a> {
-    ctx: &'a Ctx,
-    entry: &'a CollectionEntry,
-    members: Vec<Member>,
-    store: &'a dyn ArtifactStore,
-    prefix: &'a str,
+pub(super) struct Fetching<'a> {
+    pub(super) attempt: Arc<dyn AtWork>,
+    pub(super) entry: &'a CollectionEntry,
+    pub(super) members: Vec<Member>,
+    pub(super) store: &'a dyn ArtifactStore,
+    pub(super) prefix: &'a str,
     /// Whether the servers keep the snapshots.
-    keep: bool,
+    pub(super) keep: bool,
 }
 
 impl<'a> Fetching<'a> {
     async fn of(
-        ctx: &'a Ctx,
+        ctx: &Ctx,
         inputs: &'a FetchInputs,
         connection: &dyn Connection,
         to: &'a dyn Connection,
@@ -173,7 +173,7 @@ impl<'a> Fetching<'a> {
         let store =
             to.store().ok_or_else(|| StepError::internal("`to` of qdrant.fetch is no artifact store"))?;
         Ok(Self {
-            ctx,
+            attempt: Arc::new(ctx.clone()),
             entry: inputs.snapshot.known()?,
             members: QdrantConnection::of(connection)?.members().await?,
             store,
@@ -186,7 +186,7 @@ impl<'a> Fetching<'a> {
     ///
     /// # Errors
     /// What a server or the store says, `qdrant.checksum`, `qdrant.archive`.
-    async fn all(&self) -> Result<CollectionEntry, StepError> {
+    pub(super) async fn all(&self) -> Result<CollectionEntry, StepError> {
         let total = self.entry.snapshots.iter().map(|one| one.size).sum::<Option<u64>>();
         let done = Arc::new(AtomicU64::new(0));
         let each = self.entry.snapshots.iter().map(|snapshot| self.one(snapshot, total, done.clone()));
@@ -204,7 +204,7 @@ impl<'a> Fetching<'a> {
             Some(artifact) => artifact,
             None => {
                 let artifact = self.downloaded(snapshot, total, done).await?;
-                self.ctx.note(json!({ "stored": artifact })).await?;
+                self.attempt.note(json!({ "stored": artifact })).await?;
                 artifact
             }
         };
@@ -214,7 +214,7 @@ impl<'a> Fetching<'a> {
             let node = &self.member(snapshot)?.node;
             // The backup is good without it. What is left on a server costs space there, and is told.
             if let Err(error) = node.delete_snapshot(whose(self.entry, snapshot), &snapshot.name).await {
-                self.ctx.log(format!("{} is still on {}: {error}", snapshot.name, snapshot.node));
+                self.attempt.log(&format!("{} is still on {}: {error}", snapshot.name, snapshot.node));
                 fetched.left_on_server = Some(error.message);
             }
         }
@@ -227,11 +227,11 @@ impl<'a> Fetching<'a> {
         total: Option<u64>,
         done: Arc<AtomicU64>,
     ) -> Result<Artifact, StepError> {
-        let (ctx, phase) = (self.ctx.clone(), snapshot.node.clone());
+        let (attempt, phase) = (self.attempt.clone(), snapshot.node.clone());
         let seen = move |more| {
             let before = done.fetch_add(more, Ordering::Relaxed);
             if before / STRIDE != (before + more) / STRIDE {
-                ctx.progress(before + more, total, "bytes", phase.as_str());
+                attempt.progress(before + more, total, "bytes", &phase);
             }
         };
         let path = path_of(self.prefix, &snapshot.name);
@@ -274,7 +274,7 @@ impl<'a> Fetching<'a> {
         let path = path_of(self.prefix, &snapshot.name);
         let Some(size) = self.store.size(&path).await? else { return Ok(None) };
         let mut stored =
-            self.ctx.notes.iter().filter_map(|note| Artifact::deserialize(note.get("stored")?).ok());
+            self.attempt.notes().iter().filter_map(|note| Artifact::deserialize(note.get("stored")?).ok());
         if let Some(noted) = stored.rfind(|noted| noted.path == path && noted.size == size) {
             return Ok(Some(noted));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drydock_recovery::Time;
 use drydock_recovery::manifest::Band;
-use drydock_step::{Ctx, Millis, StepError};
+use drydock_step::{AtWork, Millis, StepError};
 use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -97,8 +97,8 @@ fn read<'n, T: Deserialize<'n>>(note: &'n Value, key: &str) -> Option<T> {
 }
 
 /// The time of an attempt's clock.
-pub(super) fn time(ctx: &Ctx) -> Time {
-    Time::from_timestamp_millis(ctx.now_ms()).unwrap_or_default()
+pub(super) fn time(attempt: &dyn AtWork) -> Time {
+    Time::from_timestamp_millis(attempt.now_ms()).unwrap_or_default()
 }
 
 /// The name of a place that snapshots are made at.
@@ -176,7 +176,7 @@ pub(super) fn lines(members: &[Member], name: &str, standing: &Standing) -> Vec<
 
 /// Makes snapshots on these nodes for an attempt, going on from what earlier ones did.
 pub(super) struct Making<'a> {
-    pub(super) ctx: &'a Ctx,
+    pub(super) attempt: &'a dyn AtWork,
     pub(super) members: &'a [Member],
     pub(super) progress: Progress,
 }
@@ -211,7 +211,7 @@ impl Making<'_> {
         let after = self.count(name).await?;
         let now = Standing::of(self.members, name).await?;
         if let Err(error) = good(name, &standing, &now, &parts, &snapshots) {
-            self.ctx.note(json!({ "void": name })).await?;
+            self.attempt.note(json!({ "void": name })).await?;
             self.discard(name, &snapshots).await;
             return Err(error);
         }
@@ -242,14 +242,14 @@ impl Making<'_> {
     }
 
     /// Removes snapshots that were made here and are no good; that one is left is only told.
-    async fn discard(&self, name: &str, made: &[SnapshotEntry]) {
+    pub(super) async fn discard(&self, name: &str, made: &[SnapshotEntry]) {
         for one in made {
             let Some(member) = self.members.iter().find(|member| member.node.url == one.node) else {
                 continue;
             };
             let whose = Whose { collection: name, shard: one.shard };
             if let Err(error) = member.node.delete_snapshot(whose, &one.name).await {
-                self.ctx.log(format!("{} is still on {}: {error}", one.name, one.node));
+                self.attempt.log(&format!("{} is still on {}: {error}", one.name, one.node));
             }
         }
     }
@@ -278,7 +278,7 @@ impl Making<'_> {
                     continue;
                 }
                 if let Some(found) = newest(&part, begun).await? {
-                    let made = entry(&part, found, begun.at, time(self.ctx));
+                    let made = entry(&part, found, begun.at, time(self.attempt));
                     begun.made.insert(part.place(), made);
                 }
             }
@@ -300,12 +300,12 @@ impl Making<'_> {
         let places = parts.iter().map(Part::place);
         let begun = Begun {
             collection: name.to_owned(),
-            at: time(self.ctx),
+            at: time(self.attempt),
             points: self.count(name).await?,
             before: places.zip(lists.into_iter().map(names)).collect(),
             made: BTreeMap::new(),
         };
-        self.ctx.note(json!({ "begun": begun })).await?;
+        self.attempt.note(json!({ "begun": begun })).await?;
         Ok(begun)
     }
 
@@ -336,12 +336,12 @@ impl Making<'_> {
         let description = match found {
             Some(found) => found,
             None => {
-                started_at = time(self.ctx);
+                started_at = time(self.attempt);
                 self.created(part, begun).await?
             }
         };
-        let made = entry(part, description, started_at, time(self.ctx));
-        self.ctx.note(json!({ "made": made, "collection": begun.collection })).await?;
+        let made = entry(part, description, started_at, time(self.attempt));
+        self.attempt.note(json!({ "made": made, "collection": begun.collection })).await?;
         Ok(made)
     }
 
@@ -363,7 +363,7 @@ impl Making<'_> {
                     // Both were made within one second: what had the name before is replaced.
                     let line =
                         format!("{} replaced a snapshot of the same second, {}", member.node.url, made.name);
-                    self.ctx.log(line.clone());
+                    self.attempt.log(&line);
                     failed = StepError::transient("qdrant.name", line);
                     tokio::time::sleep(NEXT_SECOND).await;
                 }

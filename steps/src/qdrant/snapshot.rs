@@ -180,7 +180,7 @@ impl StepKind for Snapshot {
         }
         let connection = ctx.connection().await?;
         let members = QdrantConnection::of(&*connection)?.members().await?;
-        let surveyed = Making { ctx, members: &members, progress }.surveyed().await?;
+        let surveyed = Making { attempt: ctx, members: &members, progress }.surveyed().await?;
         Ok(surveyed.map_or(Reconciled::Busy(1000), |progress| Reconciled::Partly(json!(progress))))
     }
 }
@@ -205,7 +205,7 @@ async fn made(
     let members = qdrant.members().await?;
     let version = qdrant.version().await?;
     let (progress, old) = progress.parted(*inputs.keep_for.known()?, time(ctx));
-    let making = Making { ctx, members: &members, progress };
+    let making = Making { attempt: ctx, members: &members, progress };
     making.discard_all(&old).await;
     let mut entries: BTreeMap<String, CollectionEntry> = BTreeMap::new();
     let mut listed = meant(qdrant, selection).await?;

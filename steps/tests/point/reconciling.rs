@@ -102,6 +102,10 @@ async fn a_quarantine_keeps_what_it_takes_out() {
         json!({"agent_id": "agent_a", "document_id": "gone", "chunk": 0, "version": 1, "text": "…"});
     assert_eq!(first, json!({"id": 10, "payload": payload}));
     assert_eq!(world.read("quarantine/r1/agent_c.jsonl").await.lines().count(), 2);
+    let whole = "quarantine/r1/agent_c/collection.json";
+    assert_eq!(found["orphans"][1]["artifacts"], json!(["quarantine/r1/agent_c.jsonl", whole]));
+    let kept: Value = serde_json::from_str(&world.read(whole).await).unwrap();
+    assert_eq!(kept["ids"].as_array().unwrap().len(), 2, "the collection was kept before it went");
     assert_eq!((world.vectors.ids("agent_a"), world.vectors.ids("agent_c")), (Some(vec![1, 2, 3]), None));
     assert_eq!(world.vectors.ids("other"), Some(vec![1]));
 }
@@ -140,7 +144,7 @@ async fn a_lost_attempt_is_gone_on_with_and_nothing_that_was_kept_is_lost() {
         (&json!(1202), &json!(1207), &json!(3))
     );
     assert_eq!(world.read("quarantine/r1/agent_a.jsonl").await.lines().count(), 1200);
-    assert_eq!(world.files().list("quarantine").await.unwrap().len(), 2, "nothing is kept twice");
+    assert_eq!(world.files().list("quarantine").await.unwrap().len(), 3, "nothing is kept twice");
     assert_eq!(world.vectors.ids("agent_a"), Some(vec![1, 2, 3]));
 }
 

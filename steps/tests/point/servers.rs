@@ -3,11 +3,12 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use drydock_step::artifact::stream_of;
 use drydock_step::target::{Collections, PointPayload, Proves, RowSet, Rows};
-use drydock_step::{Connection, Identity, StepError};
+use drydock_step::{ArtifactStore, AtWork, Connection, Identity, StepError};
 use serde_json::{Map, Value, json};
 
 fn identity(name: &str, version: &str) -> Identity {
@@ -168,5 +169,16 @@ impl Collections for Vectors {
     async fn delete_collection(&self, collection: &str) -> Result<bool, StepError> {
         self.may_remove()?;
         Ok(self.collections.lock().unwrap().remove(collection).is_some())
+    }
+
+    async fn keep_collection(
+        &self,
+        _attempt: Arc<dyn AtWork>,
+        collection: &str,
+        store: &dyn ArtifactStore,
+        prefix: &str,
+    ) -> Result<String, StepError> {
+        let kept = json!({ "collection": collection, "ids": self.ids(collection) });
+        Ok(store.put(&format!("{prefix}/collection.json"), stream_of(kept.to_string())).await?.path)
     }
 }

@@ -14,4 +14,5 @@ mod resume;
 mod reads;
 mod recall;
 mod prune;
+mod quarantine;
 mod story;
