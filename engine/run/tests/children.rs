@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use drydock_run::children::{CancelSignal, ChildEnv, Children, Patience};
-use drydock_step::{ChildEnd, ChildOutput, ChildSpec, StepError};
+use drydock_step::{ChildEnd, ChildOutput, ChildPipe, ChildSpec, StepError};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The longest that a test waits for what must come.
@@ -128,6 +128,26 @@ async fn much_is_written_and_read_at_once() {
     assert_eq!(run(deaf).await.unwrap().stdout, b"deaf\n");
     let loud = run(script("head -c 300000 /dev/zero | tr '\\0' e >&2; printf end >&2")).await.unwrap();
     assert_eq!((loud.stderr.len(), loud.stderr.ends_with("eend")), (64 * 1024, true));
+}
+
+#[tokio::test]
+async fn what_is_handed_on_is_whole_however_slowly_it_is_taken() {
+    let (pipe, mut pieces) = ChildPipe::holding(1);
+    // It ends long before the last piece is taken: the patience for what is left in its pipe is over by then.
+    let writes = ChildSpec { stdout: ChildOutput::Piped(pipe), ..script("head -c 900000 /dev/zero; exit 3") };
+    let running = tokio::spawn(run(writes));
+    let mut taken = 0;
+    while let Some(piece) = pieces.recv().await {
+        taken += piece.len();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let end = running.await.unwrap().unwrap();
+    assert_eq!((taken, end.code, end.stdout.len(), end.truncated), (900_000, Some(3), 0, false));
+    // Nobody takes it: the program's next write fails.
+    let (pipe, pieces) = ChildPipe::holding(1);
+    drop(pieces);
+    let end = run(ChildSpec { stdout: ChildOutput::Piped(pipe), ..script("exec yes") }).await.unwrap();
+    assert_eq!(end.signal, Some(13), "{end:?}");
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
 /// Where a child's standard output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChildOutput {
@@ -12,9 +15,37 @@ pub enum ChildOutput {
     },
     /// Written to this file, made anew.
     File(PathBuf),
+    /// Handed on in pieces while the program runs. It is held up while nobody takes them; once nobody will, its output is closed.
+    Piped(ChildPipe),
     /// Thrown away.
     Dropped,
 }
+
+/// The end of a pipe that a child's output is put into.
+#[derive(Debug, Clone)]
+pub struct ChildPipe(mpsc::Sender<Bytes>);
+
+impl ChildPipe {
+    /// A pipe that holds so many pieces, and its other end: what comes out of that, until every clone of this end is gone.
+    pub fn holding(pieces: usize) -> (Self, mpsc::Receiver<Bytes>) {
+        let (sender, receiver) = mpsc::channel(pieces.max(1));
+        (Self(sender), receiver)
+    }
+
+    /// Puts a piece in; `false` once nobody takes any more.
+    pub async fn put(&self, piece: Bytes) -> bool {
+        self.0.send(piece).await.is_ok()
+    }
+}
+
+impl PartialEq for ChildPipe {
+    /// Whether both are the same pipe.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.same_channel(&other.0)
+    }
+}
+
+impl Eq for ChildPipe {}
 
 /// A program to start. No shell is between.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ pub use drydock_plan::shape::{Field, Shape};
 
 pub use crate::artifact::{ArtifactStore, ByteStream, Stored};
 pub use crate::at_work::AtWork;
-pub use crate::child::{ChildEnd, ChildOutput, ChildSpec};
+pub use crate::child::{ChildEnd, ChildOutput, ChildPipe, ChildSpec};
 pub use crate::context::{Ctx, Host, Sample};
 pub use crate::error::StepError;
 pub use crate::grant::{Duty, Grant, GrantPlace, LOGIN};

@@ -14,7 +14,7 @@ use drydock_plan::syntax::requests_file::requests_of;
 use drydock_plan::syntax::yaml;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -213,40 +213,80 @@ async fn run_program(spec: ChildSpec) -> Result<ChildEnd, StepError> {
         .split_first()
         .ok_or_else(|| StepError::new("process.start", "the command line is empty"))?;
     let mut command = tokio::process::Command::new(program);
-    command.args(arguments).envs(spec.env).current_dir(spec.cwd).kill_on_drop(true);
+    command.args(arguments).envs(spec.env.iter().cloned()).current_dir(&spec.cwd);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    #[cfg(unix)]
+    command.process_group(0);
     if let ChildOutput::File(path) = &spec.stdout {
         command.stdout(std::fs::File::create(path).map_err(failed)?);
     }
     let mut child = command.spawn().map_err(failed)?;
-    let input = child.stdin.take();
+    let group = Group(child.id());
+    let (input, output, error) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async {
         if let Some(mut input) = input {
             // A program may end without having read its input.
             let _ = input.write_all(&spec.stdin).await;
         }
     };
-    let (output, ()) = tokio::join!(child.wait_with_output(), feed);
-    let output = output.map_err(failed)?;
-    let mut stdout = output.stdout;
-    let truncated = match spec.stdout {
-        ChildOutput::Kept { limit } => {
-            let longer = stdout.len() > limit;
-            stdout.truncate(limit);
-            longer
+    let read = async {
+        let Some(mut output) = output else { return (Vec::new(), false) };
+        let mut kept = Vec::new();
+        let mut piece = Vec::with_capacity(64 * 1024);
+        while let Ok(1..) = output.read_buf(&mut piece).await {
+            match &spec.stdout {
+                ChildOutput::Kept { .. } => kept.append(&mut piece),
+                ChildOutput::Piped(pipe) => {
+                    if !pipe.put(std::mem::take(&mut piece).into()).await {
+                        break;
+                    }
+                }
+                ChildOutput::File(_) | ChildOutput::Dropped => {}
+            }
+            piece.clear();
         }
-        ChildOutput::File(_) | ChildOutput::Dropped => {
-            stdout.clear();
-            false
-        }
+        let truncated = match spec.stdout {
+            ChildOutput::Kept { limit } => {
+                let longer = kept.len() > limit;
+                kept.truncate(limit);
+                longer
+            }
+            _ => false,
+        };
+        (kept, truncated)
     };
+    let listen = async {
+        let mut errors = Vec::new();
+        if let Some(mut error) = error {
+            let _ = error.read_to_end(&mut errors).await;
+        }
+        errors
+    };
+    let ((stdout, truncated), errors, status, ()) = tokio::join!(read, listen, child.wait(), feed);
+    let status = status.map_err(failed)?;
+    drop(group);
     Ok(ChildEnd {
-        code: output.status.code(),
-        signal: signal_of(output.status),
+        code: status.code(),
+        signal: signal_of(status),
         stdout,
         truncated,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        stderr: String::from_utf8_lossy(&errors).into_owned(),
     })
+}
+
+/// The group of a program; killed when this is dropped, as a run does it.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0.filter(|_| cfg!(unix)) {
+            let kill = std::process::Command::new("kill")
+                .args(["-KILL", "--", &format!("-{leader}")])
+                .stderr(Stdio::null())
+                .status();
+            drop(kill);
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use drydock_step::{ChildEnd, ChildOutput, ChildSpec, StepError};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::process::Child;
 use tokio::time::timeout;
 
@@ -31,7 +31,7 @@ pub use self::program::ChildEnv;
 use self::group::Group;
 use self::link::ReaperLink;
 use self::mark::Mark;
-use self::output::{Kept, OutputFile, Tail, drain};
+use self::output::{Output, OutputFile, Tail, drain};
 
 /// How much of a child's standard error is kept.
 const STDERR_KEPT: usize = 64 * 1024;
@@ -100,8 +100,7 @@ impl Children {
         }
         let mut child = program::start(command, &spec)?;
         let group = Group::of(&child, self.link.clone())?;
-        let limit = if let ChildOutput::Kept { limit } = spec.stdout { limit } else { 0 };
-        let (kept, errors, status) = self.attend(&mut child, &group, &spec.stdin, limit, cancel).await;
+        let (output, errors, status) = self.attend(&mut child, &group, &spec, cancel).await;
         let asked = group.was_asked_to_end();
         group.settle(self.patience.linger);
         let status = status?;
@@ -111,11 +110,12 @@ impl Children {
         if asked {
             return Err(StepError::cancelled());
         }
+        let (stdout, truncated) = output.kept();
         Ok(ChildEnd {
             code: status.code(),
             signal: platform::signal_of(status),
-            stdout: kept.bytes,
-            truncated: kept.truncated,
+            stdout,
+            truncated,
             stderr: errors.into_text(),
         })
     }
@@ -138,28 +138,34 @@ impl Children {
         &self,
         child: &mut Child,
         group: &Group,
-        stdin: &[u8],
-        limit: usize,
+        spec: &ChildSpec,
         cancel: &CancelSignal,
-    ) -> (Kept, Tail, Result<std::process::ExitStatus, StepError>) {
-        let (mut kept, mut errors) = (Kept::new(limit), Tail::new(STDERR_KEPT));
-        let (input, output, error) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    ) -> (Output, Tail, Result<std::process::ExitStatus, StepError>) {
+        let (mut output, mut errors) = (Output::of(&spec.stdout), Tail::new(STDERR_KEPT));
+        let (input, from, error) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let status = {
-            let reading = read_both((output, &mut kept), (error, &mut errors));
-            let feeding = feed(input, stdin);
+            let reading = async { tokio::join!(output.drain(from), drain(error, &mut errors)) };
+            let feeding = feed(input, &spec.stdin);
             let ladder = self.cancel_ladder(group, cancel);
             tokio::pin!(reading, feeding, ladder);
             let (mut read, mut fed) = (false, false);
             let status = loop {
                 tokio::select! {
                     status = child.wait() => break status,
-                    () = &mut reading, if !read => read = true,
+                    _ = &mut reading, if !read => read = true,
                     () = &mut feeding, if !fed => fed = true,
                     () = &mut ladder => {}
                 }
             };
             if !read && timeout(self.patience.linger, &mut reading).await.is_err() {
                 group.kill();
+                // What is handed on may wait for whoever takes it, and not a byte of it may be missing.
+                if matches!(spec.stdout, ChildOutput::Piped(_)) {
+                    tokio::select! {
+                        _ = &mut reading => {}
+                        () = cancel.asked() => {}
+                    }
+                }
             }
             status
         };
@@ -169,7 +175,7 @@ impl Children {
                 format!("the end of the program could not be waited for: {error}"),
             )
         });
-        (kept, errors, status)
+        (output, errors, status)
     }
 
     /// Never returns: the child's end does.
@@ -181,13 +187,6 @@ impl Children {
         group.kill();
         std::future::pending::<()>().await;
     }
-}
-
-async fn read_both(
-    (output, kept): (Option<impl AsyncRead + Unpin>, &mut Kept),
-    (error, errors): (Option<impl AsyncRead + Unpin>, &mut Tail),
-) {
-    tokio::join!(drain(output, kept), drain(error, errors));
 }
 
 /// A child that closes its input early has read what it wanted.

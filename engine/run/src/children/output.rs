@@ -5,16 +5,63 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use drydock_step::StepError;
+use bytes::BytesMut;
+use drydock_step::{ChildOutput, ChildPipe, StepError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// How much is read at once.
 const CHUNK: usize = 16 * 1024;
 
+/// How much is handed on at once, at most.
+const PIECE: usize = 256 * 1024;
+
 /// Takes bytes and keeps what it wants of them.
 pub(super) trait Sink {
     /// Take these.
     fn take(&mut self, bytes: &[u8]);
+}
+
+/// What becomes of a child's standard output where it does not write a file by itself.
+pub(super) enum Output {
+    /// Its beginning is kept.
+    Kept(Kept),
+    /// It is handed on.
+    Piped(ChildPipe),
+}
+
+impl Output {
+    /// Of a spec.
+    pub(super) fn of(spec: &ChildOutput) -> Self {
+        match spec {
+            ChildOutput::Kept { limit } => Self::Kept(Kept::new(*limit)),
+            ChildOutput::Piped(pipe) => Self::Piped(pipe.clone()),
+            ChildOutput::File(_) | ChildOutput::Dropped => Self::Kept(Kept::new(0)),
+        }
+    }
+
+    /// Reads to the end; or, where it is handed on, until nobody takes it any more: the child's next write fails then.
+    pub(super) async fn drain(&mut self, from: Option<impl AsyncRead + Unpin>) {
+        let pipe = match self {
+            Self::Kept(kept) => return drain(from, kept).await,
+            Self::Piped(pipe) => pipe,
+        };
+        let Some(mut from) = from else { return };
+        let mut piece = BytesMut::with_capacity(PIECE);
+        while let Ok(1..) = from.read_buf(&mut piece).await {
+            if !pipe.put(piece.split().freeze()).await {
+                return;
+            }
+            piece.reserve(PIECE);
+        }
+    }
+
+    /// What was kept, and whether there was more.
+    pub(super) fn kept(self) -> (Vec<u8>, bool) {
+        match self {
+            Self::Kept(kept) => (kept.bytes, kept.truncated),
+            Self::Piped(_) => (Vec::new(), false),
+        }
+    }
 }
 
 /// The first bytes, up to a limit.

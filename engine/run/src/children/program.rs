@@ -45,7 +45,11 @@ pub(super) fn command(spec: &ChildSpec, env: &ChildEnv, mark: &Mark) -> Result<C
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         .envs(mark.variables())
         .stdin(if spec.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
-        .stdout(if matches!(spec.stdout, ChildOutput::Kept { .. }) { Stdio::piped() } else { Stdio::null() })
+        .stdout(if matches!(spec.stdout, ChildOutput::Kept { .. } | ChildOutput::Piped(_)) {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stderr(Stdio::piped());
     Ok(command)
 }
