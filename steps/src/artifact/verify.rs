@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use drydock_step::{
     Access, Action, ActionKind, ArtifactStore, Ctx, Ended, Facts, Field, In, KindShape, Reconciled, Shape,
-    StepError, StepKind, Stored, TargetNeed, Touch, inputs, maybe,
+    StepError, StepKind, TargetNeed, Touch, inputs, maybe,
 };
 use serde_json::{Value, json};
 

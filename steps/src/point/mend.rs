@@ -104,10 +104,10 @@ impl Mend<'_> {
 
     /// Keeps a whole collection, vectors and all; where.
     async fn kept_whole(&self, collection: &str) -> Result<String, StepError> {
-        let before =
+        let mut before =
             self.ctx.notes.iter().filter_map(|note| Keeping::deserialize(note.get("kept_whole")?).ok());
         if self.goes_on
-            && let Some(kept) = before.filter(|kept| kept.collection == collection).last()
+            && let Some(kept) = before.rfind(|kept| kept.collection == collection)
             && self.store.size(&kept.artifact).await?.is_some()
         {
             return Ok(kept.artifact);
