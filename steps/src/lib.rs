@@ -15,6 +15,7 @@ pub mod process;
 pub mod http;
 pub mod sqlserver;
 pub mod ef;
+pub mod postgres;
 pub mod target;
 pub mod artifact;
 pub mod point;
@@ -46,6 +47,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(sqlserver::adopt::Adopt);
     registry.kind(ef::update::Update);
     registry.target(sqlserver::target::SqlServer);
+    registry.target(postgres::target::Postgres);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);
     registry.kind(http::scenario::Scenario);
