@@ -1,8 +1,46 @@
 //! The pages of the codes that are words, `http.status`: [`Page`]. Their texts are those of `docs/codes`; codes of the form `DD203` have
 //! theirs in the plan room.
 
-/// The page of SQL Server's own numbers, which many codes share.
-const FAMILY: &str = "sqlserver.number";
+/// Codes that a server gives itself, `sqlserver.3201` and `postgres.42P01`: many share a page.
+struct Family {
+    /// The page.
+    page: &'static str,
+    /// What its codes begin with.
+    prefix: &'static str,
+    /// How its heading names one of them.
+    head: &'static str,
+    /// The head of its table's first column.
+    column: &'static str,
+    /// Whether the rest of a code is one, in lower case.
+    is_one: fn(&str) -> bool,
+}
+
+const FAMILIES: [Family; 2] = [
+    Family {
+        page: "sqlserver.number",
+        prefix: "sqlserver.",
+        head: "sqlserver.NUMBER",
+        column: "number",
+        is_one: |rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()),
+    },
+    Family {
+        page: "postgres.sqlstate",
+        prefix: "postgres.",
+        head: "postgres.SQLSTATE",
+        column: "state",
+        // A word of five letters would be one as well; every SQLSTATE that a server gives has a digit.
+        is_one: |rest| {
+            rest.len() == 5
+                && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                && rest.bytes().any(|byte| byte.is_ascii_digit())
+        },
+    },
+];
+
+/// Whether a page is that of a family.
+fn is_family(page: &str) -> bool {
+    FAMILIES.iter().any(|family| family.page == page)
+}
 
 macro_rules! pages {
     ($($code:literal,)*) => {
@@ -94,6 +132,11 @@ pages![
     "point.truth",
     "point.unproved",
     "point.unusable",
+    "postgres.answer",
+    "postgres.connect",
+    "postgres.lost",
+    "postgres.sqlstate",
+    "postgres.tls",
     "process.exit",
     "process.json",
     "process.output",
@@ -192,16 +235,16 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// The page of a code that is words, or a number of a server.
+    /// The page of a code that is words, or one that a server gives itself.
     pub(crate) fn of(code: &str) -> Option<Self> {
         let code = code.to_ascii_lowercase();
-        let own = PAGES.iter().find(|(name, _)| *name == code && *name != FAMILY);
-        own.and_then(|(_, text)| Self::read(&code, text)).or_else(|| Self::of_number(&code))
+        let own = PAGES.iter().find(|(name, _)| *name == code && !is_family(name));
+        own.and_then(|(_, text)| Self::read(&code, text)).or_else(|| Self::of_family(&code))
     }
 
     /// All codes with a page of their own.
     pub(crate) fn codes() -> impl Iterator<Item = &'static str> {
-        PAGES.iter().map(|(code, _)| *code).filter(|code| *code != FAMILY)
+        PAGES.iter().map(|(code, _)| *code).filter(|code| !is_family(code))
     }
 
     /// `# code: title`, what happened, `What to do: …`.
@@ -217,28 +260,29 @@ impl Page {
         })
     }
 
-    /// The page of a number of SQL Server, with what its table says of it.
-    fn of_number(code: &str) -> Option<Self> {
-        let number = code.strip_prefix("sqlserver.")?;
-        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        let (_, text) = PAGES.iter().find(|(name, _)| *name == FAMILY)?;
-        let family = Self::read(code, text)?;
-        let (prose, table) = family.what.split_once("\n| number |")?;
+    /// The page of a code that a server gives, with what the family's table says of it.
+    fn of_family(code: &str) -> Option<Self> {
+        let (family, own) = FAMILIES.iter().find_map(|family| {
+            let own = code.strip_prefix(family.prefix)?;
+            (family.is_one)(own).then_some((family, own))
+        })?;
+        let (_, text) = PAGES.iter().find(|(name, _)| *name == family.page)?;
+        let page = Self::read(code, text)?;
+        let (prose, table) = page.what.split_once(&format!("\n| {} |", family.column))?;
         let row = table.lines().find_map(|line| {
             let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
-            let (numbers, class, remedy) = (cells.next()?, cells.next()?, cells.next()?);
-            numbers.split(", ").any(|one| one == number).then(|| (class.to_owned(), remedy.to_owned()))
+            let (listed, class, remedy) = (cells.next()?, cells.next()?, cells.next()?);
+            let is_listed = listed.split(", ").any(|one| one.eq_ignore_ascii_case(own));
+            is_listed.then(|| (class.to_owned(), remedy.to_owned()))
         });
         let classes = prose.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("**: "));
         Some(match row {
-            None => Self { what: prose.trim_end().to_owned(), ..family },
+            None => Self { what: prose.trim_end().to_owned(), ..page },
             Some((class, remedy)) => {
                 let means =
                     classes.into_iter().find(|(name, _)| *name == class).map_or("", |(_, means)| means);
                 let first = prose.lines().next().unwrap_or_default();
-                Self { what: format!("{first}\n\nIts class is **{class}**: {means}"), remedy, ..family }
+                Self { what: format!("{first}\n\nIts class is **{class}**: {means}"), remedy, ..page }
             }
         })
     }
@@ -253,8 +297,8 @@ mod tests {
         for (code, text) in PAGES {
             let page = Page::read(code, text).unwrap_or_else(|| panic!("{code} has another form"));
             assert!(!page.what.is_empty() && page.remedy.len() > 5, "{code}");
-            let head =
-                if *code == FAMILY { "# sqlserver.NUMBER: ".to_owned() } else { format!("# {code}: ") };
+            let family = FAMILIES.iter().find(|family| family.page == *code);
+            let head = format!("# {}: ", family.map_or(*code, |family| family.head));
             assert!(text.starts_with(&head), "{code} is headed otherwise");
         }
     }
@@ -267,7 +311,11 @@ mod tests {
         assert_eq!(page.remedy, "a log backup is missing between these; `drydock chain` names the gap");
         let other = Page::of("sqlserver.50000").unwrap();
         assert!(other.what.contains("- **wait**") && !other.what.contains('|'), "{other:?}");
-        for none in ["sqlserver.", "sqlserver.12x", "sqlserver.number", "http.12"] {
+        let state = Page::of("postgres.53300").unwrap();
+        assert!(state.what.contains("Its class is **wait**") && state.remedy.contains("`max_connections`"));
+        assert!(Page::of("postgres.42p01").unwrap().remedy.contains("`search_path`"));
+        assert_eq!(Page::of("postgres.23505").unwrap().title, "error of the server");
+        for none in ["postgres.", "postgres.words", "postgres.sqlstate", "sqlserver.", "sqlserver.12x", "sqlserver.number", "http.12"] {
             assert_eq!(Page::of(none), None, "{none}");
         }
     }

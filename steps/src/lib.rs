@@ -47,6 +47,9 @@ pub fn register(registry: &mut Registry) {
     registry.kind(sqlserver::adopt::Adopt);
     registry.kind(ef::update::Update);
     registry.target(sqlserver::target::SqlServer);
+    registry.kind(postgres::query::Query);
+    registry.kind(postgres::count::Count);
+    registry.kind(postgres::verify::Verify);
     registry.target(postgres::target::Postgres);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);

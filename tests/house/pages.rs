@@ -101,6 +101,11 @@ fn is_number(code: &str) -> bool {
     code.strip_prefix("sqlserver.").is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// Whether a code is a state of a server.
+fn is_state(code: &str) -> bool {
+    code.strip_prefix("postgres.").is_some_and(|state| state.len() == 5 && state.bytes().any(|b| b.is_ascii_digit()))
+}
+
 #[test]
 fn every_numbered_code_has_its_page_and_every_page_its_code() {
     let named = numbered();
@@ -112,16 +117,16 @@ fn every_numbered_code_has_its_page_and_every_page_its_code() {
     assert!(lonely.is_empty(), "pages without a code: {lonely:?}");
 }
 
-/// The page that the numbers of a server share.
-const FAMILY: &str = "sqlserver.number";
+/// The pages that the codes share which a server gives itself.
+const FAMILIES: [&str; 2] = ["sqlserver.number", "postgres.sqlstate"];
 
 #[test]
 fn every_worded_code_has_its_page_and_every_page_its_code() {
-    let named: BTreeSet<String> = worded().into_iter().filter(|code| !is_number(code)).collect();
+    let named: BTreeSet<String> = worded().into_iter().filter(|code| !is_number(code) && !is_state(code)).collect();
     assert!(named.len() > 90, "only {} codes were found: {named:?}", named.len());
     let pages: BTreeSet<String> = pages().into_iter().filter(|name| !name.starts_with("DD")).collect();
     let without: Vec<&String> = named.difference(&pages).collect();
-    let lonely: Vec<&String> = pages.difference(&named).filter(|page| *page != FAMILY).collect();
+    let lonely: Vec<&String> = pages.difference(&named).filter(|page| !FAMILIES.contains(&page.as_str())).collect();
     assert!(without.is_empty(), "codes without a page: {without:?}");
     assert!(lonely.is_empty(), "pages without a code: {lonely:?}");
     let shown = read("cli/src/pages.rs");
@@ -131,12 +136,13 @@ fn every_worded_code_has_its_page_and_every_page_its_code() {
 }
 
 /// Files in which a failure is made of a code that is no literal, each because it gives what others named.
-const HANDED_ON: [&str; 6] = [
+const HANDED_ON: [&str; 7] = [
     "engine/step/src/error.rs",
     "engine/machine/src/decide/mod.rs",
     "steps/src/qdrant/refusal.rs",
     "steps/src/point/selected.rs",
     "steps/src/sqlserver/failure.rs",
+    "steps/src/postgres/failure.rs",
     "cli/src/load.rs",
 ];
 
@@ -166,6 +172,31 @@ fn numbers(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// What the first column of a page's table lists.
+fn told_of(page: &str) -> BTreeSet<String> {
+    let page = read(&format!("docs/codes/{page}.md"));
+    page.lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
+        .flat_map(|cell| cell.split(", ").map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn every_state_that_is_known_stands_in_the_page_of_states() {
+    let source = read("steps/src/postgres/failure.rs");
+    let (_, known) = source.split_once("const KNOWN").expect("the table of known errors");
+    let known = known.split("];\n\n").next().expect("its end");
+    let wanted: BTreeSet<String> = known
+        .split('"')
+        .filter(|word| word.len() == 5 && is_state(&format!("postgres.{word}")))
+        .map(str::to_owned)
+        .collect();
+    assert!(wanted.len() > 30, "only {} states were found", wanted.len());
+    let told = told_of(FAMILIES[1]);
+    let without: Vec<&String> = wanted.difference(&told).collect();
+    assert!(without.is_empty(), "states that the page does not have: {without:?}");
+}
+
 #[test]
 fn every_number_that_is_known_stands_in_the_page_of_numbers() {
     let source = read("steps/src/sqlserver/failure.rs");
@@ -178,12 +209,7 @@ fn every_number_that_is_known_stands_in_the_page_of_numbers() {
     wanted.extend(
         worded().iter().filter(|code| is_number(code)).map(|code| code["sqlserver.".len()..].to_owned()),
     );
-    let page = read(&format!("docs/codes/{FAMILY}.md"));
-    let told: BTreeSet<String> = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
-        .flat_map(|cell| cell.split(", ").map(str::to_owned))
-        .collect();
+    let told = told_of(FAMILIES[0]);
     let without: Vec<&String> = wanted.difference(&told).collect();
     assert!(without.is_empty(), "numbers that the page does not have: {without:?}");
 }

@@ -18,8 +18,6 @@ const SERVER: &str = "SELECT current_setting('server_version') AS version, curre
 const CONTROL: &str = "SELECT s.system_identifier AS system_identifier, c.timeline_id AS timeline \
     FROM pg_control_system() AS s CROSS JOIN pg_control_checkpoint() AS c";
 
-const EXTENSIONS: &str = "SELECT extname AS name, extversion AS version FROM pg_extension ORDER BY extname";
-
 /// Something that a role may or may not see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Seen<T> {
@@ -28,15 +26,6 @@ pub(super) struct Seen<T> {
     /// Why it is not seen, in the server's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hidden: Option<String>,
-}
-
-/// An extension of a database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Extension {
-    /// Its name.
-    pub(super) name: String,
-    /// The version that the database has of it.
-    pub(super) version: String,
 }
 
 /// What a server is.
@@ -117,16 +106,4 @@ impl ServerFacts {
     pub(super) fn major(&self) -> u32 {
         u32::try_from(self.version_number / 10_000).unwrap_or(0)
     }
-}
-
-/// The extensions of the session's database, by name.
-///
-/// # Errors
-/// What the server says.
-pub(super) async fn extensions(session: &Session) -> Result<Vec<Extension>, StepError> {
-    let found = session.ask("asking for extensions", EXTENSIONS).await?;
-    let one = |row: Row<'_>| {
-        Ok(Extension { name: row.known("name")?.to_owned(), version: row.known("version")?.to_owned() })
-    };
-    found.rows().map(one).collect()
 }

@@ -121,27 +121,18 @@ impl Session {
         self.answer(sql).await.map_err(|failure| failure.of_statement(sql, doing, Effect::Writes))
     }
 
-    /// The answers to several questions about one state of the database, and what was asked: the first that fails ends it.
+    /// One state of the database, for several questions about it.
     ///
     /// # Errors
     /// What the server says; `postgres.lost` (transient).
-    pub(super) async fn ask_at_once(&self, doing: &str, questions: &[String]) -> Result<Vec<Answer>, StepError> {
-        let told = |sql: &str, failure: Failure| failure.of_statement(sql, doing, Effect::Reads);
-        let turn = self.turn().await.map_err(|failure| told("", failure))?;
-        let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {READABLE}");
-        let asked = async {
-            self.batch(&begin).await.map_err(|failure| (failure, begin.as_str()))?;
-            let mut answers = Vec::new();
-            for sql in questions {
-                answers.push(self.rows(sql, usize::MAX).await.map_err(|failure| (failure, sql.as_str()))?);
-            }
-            Ok(answers)
+    pub(super) async fn snapshot(&self) -> Result<Snapshot<'_>, StepError> {
+        let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {READABLE}; SET LOCAL row_security = off");
+        let begun = async {
+            let turn = self.turn().await?;
+            self.batch(&begin).await?;
+            Ok(Snapshot { turn })
         };
-        let answers = asked.await;
-        let stays = answers.as_ref().err().is_none_or(|(failure, _)| failure.leaves_connection());
-        let ended = if stays { self.batch("ROLLBACK").await } else { Ok(()) };
-        self.give_back(turn, stays && ended.is_ok());
-        answers.map_err(|(failure, sql): (Failure, &str)| told(sql, failure))
+        begun.await.map_err(|failure: Failure| failure.of_statement(&begin, "taking a snapshot", Effect::Reads))
     }
 
     /// The rows of a query that only reads, at most so many and one more. It runs in a transaction that only reads and is rolled back.
@@ -290,6 +281,34 @@ impl Session {
             Ok(answer)
         };
         asked.await.map_err(|error| self.wire.failure(error))
+    }
+}
+
+/// One state of a database: nothing that others do meanwhile is seen, and what row level security would hide is an error. Where it is not
+/// brought to its end the session is not asked again.
+pub(super) struct Snapshot<'s> {
+    turn: Turn<'s>,
+}
+
+impl Snapshot<'_> {
+    /// The answer to a question, which may take as long as the data are large.
+    ///
+    /// # Errors
+    /// What the server says; `postgres.lost` (transient).
+    pub(super) async fn ask(&self, doing: &str, sql: &str) -> Result<Answer, StepError> {
+        let answer = self.turn.session.rows(sql, usize::MAX).await;
+        answer.map_err(|failure| failure.of_statement(sql, doing, Effect::Reads))
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// `postgres.lost` (transient).
+    pub(super) async fn end(self) -> Result<(), StepError> {
+        let session = self.turn.session;
+        let ended = session.batch("ROLLBACK").await;
+        session.give_back(self.turn, ended.is_ok());
+        ended.map_err(|failure| failure.while_doing("ending a snapshot", Effect::Reads))
     }
 }
 

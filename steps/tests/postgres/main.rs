@@ -1,0 +1,9 @@
+//! The kinds of PostgreSQL against real servers, which `scripts/postgres` installs.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
+#[path = "../support/postgres.rs"]
+mod server;
+mod world;
+mod connecting;
+mod session;
