@@ -11,3 +11,4 @@ mod server;
 mod sharding;
 mod shards;
 mod snapshots;
+mod vectors;
