@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::config::Config;
 use super::point::{Point, PointId};
 use super::replica::{ReplicaState, ShardKey};
+use super::vector::Vector;
 
 pub(super) use read::{UnpackedShard, unpack, unpack_shard};
 pub(super) use write::{write_collection, write_full, write_shard};
@@ -25,10 +26,11 @@ const COLLECTION_VERSION: &str = "0.4.2";
 /// The version that a real segment carries.
 const SEGMENT_VERSION: &str = "0.6.0";
 
-/// Our own file of a segment: a line a point, with everything but its vector.
+/// Our own file of a segment: a line a point, with everything but its dense vectors.
 const POINTS_FILE: &str = "practice.points.jsonl";
 
-/// Our own file of a segment: the vectors, little-endian 32-bit floats, in the order of the points.
+/// Our own file of a segment: the dense vectors, little-endian 32-bit floats, in the order of the points, and of
+/// each in the order of the names.
 const VECTORS_FILE: &str = "practice.vectors.f32";
 
 /// The points of a shard and the number of its last operation.
@@ -95,6 +97,10 @@ struct PointLine {
     id: PointId,
     version: u64,
     payload: Map<String, Value>,
+    /// The names of its dense vectors, which lie in [`VECTORS_FILE`].
+    dense: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sparse: BTreeMap<String, Vector>,
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::access::Access;
 use super::config::CreateCollection;
 use super::extract::{Answer, Body, Done, Query, WriteQuery};
 use super::node::Node;
@@ -16,9 +17,10 @@ use super::store::{State as Store, View};
 const MAX_NAME: usize = 255;
 
 /// `GET /collections`.
-pub(super) async fn list(State(node): State<Arc<Node>>) -> Answer<Value> {
+pub(super) async fn list(State(node): State<Arc<Node>>, access: Access) -> Answer<Value> {
     let state = node.store.read();
-    let names: Vec<Value> = state.collections.keys().map(|name| json!({ "name": name })).collect();
+    let seen = state.collections.keys().filter(|name| access.sees(name));
+    let names: Vec<Value> = seen.map(|name| json!({ "name": name })).collect();
     Ok(Done(json!({ "collections": names })))
 }
 
@@ -134,26 +136,28 @@ pub(super) fn updated(operation: u64, wait: Option<bool>) -> Value {
 }
 
 /// `GET /aliases`.
-pub(super) async fn aliases(State(node): State<Arc<Node>>) -> Answer<Value> {
-    Ok(Done(shown_aliases(&node.store.read(), |_| true)))
+pub(super) async fn aliases(State(node): State<Arc<Node>>, access: Access) -> Answer<Value> {
+    Ok(Done(shown_aliases(&node.store.read(), &access, |_| true)))
 }
 
 /// `GET /collections/{name}/aliases`.
 pub(super) async fn collection_aliases(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
+    access: Access,
 ) -> Answer<Value> {
     let state = node.store.read();
     state.collection(&name)?;
     let own = state.resolve(&name);
-    Ok(Done(shown_aliases(&state, |collection| collection == own)))
+    Ok(Done(shown_aliases(&state, &access, |collection| collection == own)))
 }
 
-fn shown_aliases(state: &Store, of: impl Fn(&str) -> bool) -> Value {
+/// The aliases of these collections; both names must be seen.
+fn shown_aliases(state: &Store, access: &Access, of: impl Fn(&str) -> bool) -> Value {
     let shown: Vec<Value> = state
         .aliases
         .iter()
-        .filter(|(_, collection)| of(collection))
+        .filter(|(alias, collection)| of(collection) && access.sees(alias) && access.sees(collection))
         .map(|(alias, collection)| json!({ "alias_name": alias, "collection_name": collection }))
         .collect();
     json!({ "aliases": shown })

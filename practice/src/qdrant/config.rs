@@ -1,11 +1,13 @@
 //! What a collection is configured to be: read from a create request or from a snapshot, shown in its info,
 //! compared before a recovery. Main type: [`Config`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::point::Distance;
 use super::refusal::Refusal;
+use super::vector::{Distance, UNNAMED, Vector, Vectors, WithVector};
 
 /// The largest vector that the real server takes.
 const MAX_DIMENSIONS: usize = 65_536;
@@ -23,13 +25,16 @@ pub(super) struct Config {
 /// The part that decides where and how points are kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Params {
-    pub(super) vectors: VectorParams,
+    #[serde(default)]
+    vectors: VectorsConfig,
     pub(super) shard_number: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sharding_method: Option<ShardingMethod>,
     pub(super) replication_factor: u32,
     write_consistency_factor: u32,
     on_disk_payload: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sparse_vectors: Option<BTreeMap<String, SparseParams>>,
 }
 
 /// Who decides which shard a point lies in: its id, or the key that comes with it.
@@ -40,7 +45,16 @@ enum ShardingMethod {
     Custom,
 }
 
-/// The one, unnamed vector of a collection's points.
+/// The dense vectors of a collection's points: one without a name, or any number with. Named for the error text of
+/// the real server, which names its own type so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum VectorsConfig {
+    Single(VectorParams),
+    Multi(BTreeMap<String, VectorParams>),
+}
+
+/// One dense vector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VectorParams {
@@ -50,11 +64,30 @@ pub(super) struct VectorParams {
     on_disk: Option<bool>,
 }
 
+/// One sparse vector. Its values are compared as they are: a modifier is not done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SparseParams {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    index: Option<SparseIndex>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SparseIndex {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    full_scan_threshold: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    on_disk: Option<bool>,
+}
+
 /// The body of `PUT /collections/{name}`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateCollection {
+    #[serde(default)]
     vectors: VectorsConfig,
+    sparse_vectors: Option<BTreeMap<String, SparseParams>>,
     shard_number: Option<u32>,
     sharding_method: Option<ShardingMethod>,
     replication_factor: Option<u32>,
@@ -68,23 +101,36 @@ pub(super) struct CreateCollection {
     wal_config: Map<String, Value>,
 }
 
-/// Named for the error text of the real server, which names its own type so. Named vectors fit no variant.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum VectorsConfig {
-    Single(VectorParams),
+impl Default for VectorsConfig {
+    fn default() -> Self {
+        Self::Multi(BTreeMap::new())
+    }
+}
+
+impl VectorsConfig {
+    fn each(&self) -> Vec<(&str, &VectorParams)> {
+        match self {
+            Self::Single(params) => vec![(UNNAMED, params)],
+            Self::Multi(by_name) => by_name.iter().map(|(name, params)| (name.as_str(), params)).collect(),
+        }
+    }
 }
 
 impl CreateCollection {
     /// The whole configuration: what was asked for, over the server's defaults. `shards` is the number of
     /// shards where none was asked for.
     pub(super) fn config(self, shards: u32) -> Result<Config, Refusal> {
-        let VectorsConfig::Single(vectors) = self.vectors;
-        if vectors.size == 0 || vectors.size > MAX_DIMENSIONS {
-            return Err(Refusal::Invalid(format!(
-                "JSON body: [vectors.size: value {} invalid, must be from 1 to {MAX_DIMENSIONS}]",
-                vectors.size
-            )));
+        for (name, VectorParams { size, .. }) in self.vectors.each() {
+            if *size == 0 || *size > MAX_DIMENSIONS {
+                return Err(Refusal::Invalid(format!(
+                    "JSON body: [vectors.size: value {size} invalid, must be from 1 to {MAX_DIMENSIONS}]"
+                )));
+            }
+            if self.sparse_vectors.as_ref().is_some_and(|sparse| sparse.contains_key(name)) {
+                return Err(Refusal::BadInput(format!(
+                    "Dense and sparse vector names must be unique - duplicate found with '{name}'"
+                )));
+            }
         }
         // With keys, this is the number of shards of each key.
         let custom = self.sharding_method == Some(ShardingMethod::Custom);
@@ -104,12 +150,13 @@ impl CreateCollection {
         }
         Ok(Config {
             params: Params {
-                vectors,
+                vectors: self.vectors,
                 shard_number,
                 sharding_method: self.sharding_method,
                 replication_factor,
                 write_consistency_factor,
                 on_disk_payload: self.on_disk_payload.unwrap_or(true),
+                sparse_vectors: self.sparse_vectors,
             },
             hnsw_config: over(hnsw_defaults(), self.hnsw_config, "hnsw_config")?,
             optimizer_config: over(optimizer_defaults(), self.optimizers_config, "optimizers_config")?,
@@ -120,6 +167,65 @@ impl CreateCollection {
 }
 
 impl Params {
+    /// The dense vectors, by name.
+    pub(super) fn dense(&self) -> Vec<(&str, &VectorParams)> {
+        self.vectors.each()
+    }
+
+    /// How the vector of this name is compared; nothing where there is no such vector.
+    pub(super) fn distance(&self, name: &str) -> Result<Distance, Refusal> {
+        let dense = self.dense().into_iter().find(|(known, _)| *known == name);
+        match dense {
+            Some((_, params)) => Ok(params.distance),
+            // Sparse vectors know the dot product alone.
+            None if self.is_sparse(name) => Ok(Distance::Dot),
+            None => Err(Refusal::BadInput(format!("Not existing vector name error: {name}"))),
+        }
+    }
+
+    /// Refuses a vector that the collection has not, or not of this kind or length.
+    pub(super) fn check(&self, name: &str, vector: &Vector) -> Result<(), Refusal> {
+        vector.check()?;
+        let dense = self.dense().into_iter().find(|(known, _)| *known == name);
+        match (vector, dense) {
+            (Vector::Dense(vector), Some((_, VectorParams { size, .. }))) if vector.len() != *size => {
+                Err(Refusal::BadInput(format!(
+                    "Vector dimension error: expected dim: {size}, got {}",
+                    vector.len()
+                )))
+            }
+            (Vector::Dense(_), Some(_)) => Ok(()),
+            (Vector::Sparse(_), None) if self.is_sparse(name) => Ok(()),
+            _ => {
+                self.distance(name)?;
+                Err(Refusal::BadInput("Conversion between sparse and regular vectors failed".into()))
+            }
+        }
+    }
+
+    /// The same of each of a point's.
+    pub(super) fn check_all(&self, vectors: &Vectors) -> Result<(), Refusal> {
+        vectors.0.iter().try_for_each(|(name, vector)| self.check(name, vector))
+    }
+
+    /// The vectors of a point as they are kept, once they are [checked](Self::check_all).
+    pub(super) fn stored(&self, vectors: &Vectors) -> Vectors {
+        let stored = vectors.0.iter().filter_map(|(name, vector)| {
+            Some((name.clone(), vector.clone().stored(self.distance(name).ok()?)))
+        });
+        Vectors(stored.collect())
+    }
+
+    /// Refuses to show vectors that the collection has not.
+    pub(super) fn check_shown(&self, wanted: &WithVector) -> Result<(), Refusal> {
+        let WithVector::Named(names) = wanted else { return Ok(()) };
+        names.iter().try_for_each(|name| self.distance(name).map(drop))
+    }
+
+    fn is_sparse(&self, name: &str) -> bool {
+        self.sparse_vectors.as_ref().is_some_and(|sparse| sparse.contains_key(name))
+    }
+
     /// Whether shards have keys.
     pub(super) fn custom_sharding(&self) -> bool {
         self.sharding_method == Some(ShardingMethod::Custom)
@@ -216,13 +322,21 @@ mod tests {
             r#"{"vectors": {"size": "x"}}"#,
             "did not match any variant of untagged enum VectorsConfig at line 1 column 26",
         );
-        refused(r#"{"vectors": {"a": {"size": 4, "distance": "Dot"}}}"#, "untagged enum VectorsConfig");
+        refused(
+            r#"{"vectors": {"a": {"size": 4, "distance": "Dot"}, "b": {"size": 4}}}"#,
+            "untagged enum VectorsConfig",
+        );
+        refused(
+            r#"{"vectors": {"a": {"size": 4, "distance": "Dot"}}, "sparse_vectors": {"a": {}}}"#,
+            "Dense and sparse vector names must be unique - duplicate found with 'a'",
+        );
+        refused(r#"{"sparse_vectors": {"a": {"modifier": "idf"}}}"#, "unknown field `modifier`");
         refused(r#"{"vectors": {"size": 0, "distance": "Dot"}}"#, "vectors.size: value 0 invalid");
         refused(
             r#"{"vectors": {"size": 4, "distance": "Dot"}, "replication_factor": 0}"#,
             "replication_factor: value 0",
         );
-        refused(r#"{"vectors": {"size": 4, "distance": "Dot"}, "sparse_vectors": {}}"#, "unknown field");
+        refused(r#"{"vectors": {"size": 4, "distance": "Dot"}, "quantization_config": {}}"#, "unknown field");
         refused(
             r#"{"vectors": {"size": 4, "distance": "Dot"}, "hnsw_config": {"n": 1}}"#,
             "`n` in `hnsw_config`",

@@ -13,10 +13,12 @@ pub struct Deployment {
     pub s3: bool,
     /// A second key that may do everything, beside the first.
     pub alt_api_key: Option<String>,
+    /// Whether tokens are taken that one of the two keys signed, each of which says what it may do.
+    pub jwt_rbac: bool,
 }
 
 impl Default for Deployment {
     fn default() -> Self {
-        Self { cluster: false, transfer_looks: 2, s3: false, alt_api_key: None }
+        Self { cluster: false, transfer_looks: 2, s3: false, alt_api_key: None, jwt_rbac: false }
     }
 }

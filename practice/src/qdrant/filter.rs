@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::point::PointId;
+use super::point::{Point, PointId};
 
 /// Conditions that must hold, of which one should hold, and that must not hold.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -24,6 +24,7 @@ enum Condition {
     IsEmpty(IsEmpty),
     IsNull(IsNull),
     HasId(HasId),
+    HasVector(HasVector),
     Nested(Filter),
 }
 
@@ -52,6 +53,12 @@ struct IsNull {
 #[serde(deny_unknown_fields)]
 struct HasId {
     has_id: Vec<PointId>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HasVector {
+    has_vector: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -86,9 +93,9 @@ struct Range {
 }
 
 impl Filter {
-    /// Whether the point with this id and payload passes.
-    pub(super) fn passes(&self, id: &PointId, payload: &Map<String, Value>) -> bool {
-        let holds = |condition: &Condition| condition.holds(id, payload);
+    /// Whether the point with this id passes.
+    pub(super) fn passes(&self, id: &PointId, point: &Point) -> bool {
+        let holds = |condition: &Condition| condition.holds(id, point);
         self.must.iter().all(holds)
             && (self.should.is_empty() || self.should.iter().any(holds))
             && !self.must_not.iter().any(holds)
@@ -96,13 +103,15 @@ impl Filter {
 }
 
 impl Condition {
-    fn holds(&self, id: &PointId, payload: &Map<String, Value>) -> bool {
+    fn holds(&self, id: &PointId, point: &Point) -> bool {
+        let payload = &point.payload;
         match self {
             Self::Field(condition) => condition.holds(payload),
             Self::IsEmpty(IsEmpty { is_empty }) => values_at(payload, &is_empty.key).all(Value::is_null),
             Self::IsNull(IsNull { is_null }) => values_at(payload, &is_null.key).any(Value::is_null),
             Self::HasId(HasId { has_id }) => has_id.contains(id),
-            Self::Nested(filter) => filter.passes(id, payload),
+            Self::HasVector(HasVector { has_vector }) => point.vectors.get(has_vector).is_some(),
+            Self::Nested(filter) => filter.passes(id, point),
         }
     }
 }
@@ -191,8 +200,10 @@ mod tests {
             "tags": ["red", "blue"], "doc": {"title": "Tide"}, "parts": [{"n": 1}, {"n": 2}]
         });
         let Value::Object(payload) = payload else { unreachable!() };
+        let vectors = serde_json::from_value(json!({"text": [1.0]})).unwrap();
+        let point = Point { vectors, payload, version: 1 };
         let read: Filter = serde_json::from_value(filter.clone()).unwrap();
-        assert_eq!(read.passes(&PointId::Number(7), &payload), passes, "{filter}");
+        assert_eq!(read.passes(&PointId::Number(7), &point), passes, "{filter}");
     }
 
     #[test]
@@ -210,6 +221,8 @@ mod tests {
         check(json!({"must_not": [{"has_id": [7]}]}), false);
         check(json!({"should": [{"has_id": [6]}, {"key": "doc.title", "match": {"value": "Tide"}}]}), true);
         check(json!({"should": [{"has_id": [6]}]}), false);
+        check(json!({"must": [{"has_vector": "text"}]}), true);
+        check(json!({"must": [{"has_vector": "image"}]}), false);
         check(json!({"must": [{"key": "parts[].n", "match": {"value": 2}}]}), true);
         check(json!({"must": [{"must_not": [{"has_id": [6]}]}]}), true);
     }

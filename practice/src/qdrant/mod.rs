@@ -2,18 +2,20 @@
 //! real tar files, on one node or several. Main type: [`Qdrant`].
 //!
 //! What it answers was recorded from a real server; `tests/qdrant/replay.rs` asks it the same again. What it
-//! does not do it refuses in words, with 501 or as an unknown field: named and sparse vectors, tokens,
-//! resharding, partial snapshots, and the segments of a real server's snapshots.
+//! does not do it refuses in words, with 501 or as an unknown field: vectors of several rows,
+//! quantization, resharding, partial snapshots, and the segments of a real server's snapshots.
 
 mod deployment;
+
+mod refusal;
+
+mod vector;
 
 mod point;
 
 mod ring;
 
 mod filter;
-
-mod refusal;
 
 mod extract;
 
@@ -31,9 +33,13 @@ mod select;
 
 mod archive;
 
-mod keys;
+mod access;
+
+mod token;
 
 mod node;
+
+mod keys;
 
 mod snapshot;
 
@@ -61,3 +67,4 @@ mod routes;
 
 pub use deployment::Deployment;
 pub use routes::{Qdrant, QdrantOptions};
+pub use token::token;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
-use crate::seed::Seed;
+use crate::seed::{Draw, Seed};
 
 use super::deployment::Deployment;
 use super::store::Store;
@@ -27,6 +27,8 @@ pub(super) struct Node {
     pub(super) s3: bool,
     dir: PathBuf,
     scratch: AtomicU64,
+    /// How many random samples were drawn.
+    samples: AtomicU64,
     activity: Mutex<BTreeMap<String, Activity>>,
 }
 
@@ -69,7 +71,8 @@ impl Node {
             .map_err(io::Error::other)?;
         let activity = Mutex::default();
         let (patience, s3) = (deployment.transfer_looks, deployment.s3);
-        Ok(Self { store, index, clock, seed, http, patience, s3, dir, scratch: AtomicU64::new(0), activity })
+        let (scratch, samples) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { store, index, clock, seed, http, patience, s3, dir, scratch, samples, activity })
     }
 
     /// The node's peer id.
@@ -102,6 +105,11 @@ impl Node {
         let number = self.scratch.fetch_add(1, Ordering::Relaxed);
         let tail: String = self.seed.uuid(&format!("{label} {number}")).simple().to_string();
         self.dir.join("storage/tmp").join(format!("{label}-{}", tail.get(..6).unwrap_or_default()))
+    }
+
+    /// Numbers for one random sample: others for the next.
+    pub(super) fn draw(&self) -> Draw {
+        self.seed.draw(&format!("sample {} {}", self.index, self.samples.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Notes that a snapshot of the collection is being made.

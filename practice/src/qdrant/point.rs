@@ -1,4 +1,4 @@
-//! Points: ids, vectors, payloads, and how near two vectors are. Main types: [`Point`], [`PointId`].
+//! Points: ids, vectors and payloads. Main types: [`Point`], [`PointId`].
 
 use std::fmt;
 
@@ -6,6 +6,8 @@ use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use uuid::Uuid;
+
+use super::vector::Vectors;
 
 /// The id of a point. Numbers come before UUIDs, as in a scroll of the real server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,50 +20,10 @@ pub(super) enum PointId {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Point {
     /// Normalised where the distance is Cosine.
-    pub(super) vector: Vec<f32>,
+    pub(super) vectors: Vectors,
     pub(super) payload: Map<String, Value>,
     /// The operation that wrote it last.
     pub(super) version: u64,
-}
-
-/// How the nearness of two vectors is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Distance {
-    Cosine,
-    Dot,
-    Euclid,
-    Manhattan,
-}
-
-impl Distance {
-    /// The vector as a collection of this distance keeps it.
-    pub(super) fn stored(self, vector: Vec<f32>) -> Vec<f32> {
-        let length = vector.iter().map(|x| x * x).sum::<f32>();
-        // The real server leaves a vector alone that has no direction, or unit length already.
-        if self != Self::Cosine || length < f32::EPSILON || (length - 1.0).abs() <= 1.0e-6 {
-            return vector;
-        }
-        let length = length.sqrt();
-        vector.into_iter().map(|x| x / length).collect()
-    }
-
-    /// The score of `point` for `query`, both as stored.
-    pub(super) fn score(self, query: &[f32], point: &[f32]) -> f32 {
-        let pairs = query.iter().zip(point);
-        match self {
-            Self::Cosine | Self::Dot => pairs.map(|(a, b)| a * b).sum(),
-            Self::Euclid => pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt(),
-            Self::Manhattan => pairs.map(|(a, b)| (a - b).abs()).sum(),
-        }
-    }
-
-    /// Whether a score of `a` is better than one of `b`.
-    pub(super) fn better(self, a: f32, b: f32) -> bool {
-        match self {
-            Self::Cosine | Self::Dot => a > b,
-            Self::Euclid | Self::Manhattan => a < b,
-        }
-    }
 }
 
 impl PointId {
@@ -116,24 +78,6 @@ impl Visitor<'_> for PointIdVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cosine_vectors_are_stored_as_recorded() {
-        let stored = Distance::Cosine.stored(vec![0.142_857_15, 0.2, 0.333_333_34, 1.0]);
-        for (stored, recorded) in stored.iter().zip([0.131_985_81, 0.184_780_14, 0.307_966_92, 0.923_900_66])
-        {
-            assert!((stored - recorded).abs() < 1.0e-6, "{stored} is not {recorded}");
-        }
-    }
-
-    #[test]
-    fn distances() {
-        let cases = [(Distance::Dot, 11.0), (Distance::Euclid, 8.0f32.sqrt()), (Distance::Manhattan, 4.0)];
-        for (distance, expected) in cases {
-            assert_eq!(distance.score(&[1.0, 2.0], &[3.0, 4.0]), expected, "{distance:?}");
-        }
-        assert!(Distance::Euclid.better(1.0, 2.0) && Distance::Dot.better(2.0, 1.0));
-    }
 
     #[test]
     fn ids_sort_numbers_first_and_refuse_the_rest() {

@@ -14,8 +14,9 @@ use super::node::Node;
 use super::point::PointId;
 use super::refusal::Refusal;
 use super::replica::ShardKeySelector;
-use super::select::{Record, Scored, Shown, Wanted, WithPayload, by_ids, count, nearest, page, unranked};
+use super::select::{self, Record, Scored, Shown, Sought, Wanted, WithPayload, by_ids, count, page};
 use super::store::{Change, NewPoint, Selector, Update, View};
+use super::vector::{UNNAMED, Vector, WithVector};
 
 /// How long an update that nobody waits for stays in the queue.
 const QUEUED: Duration = Duration::from_millis(20);
@@ -57,8 +58,8 @@ pub(super) struct Retrieve {
     ids: Vec<PointId>,
     shard_key: Option<ShardKeySelector>,
     with_payload: Option<WithPayload>,
-    #[serde(default)]
-    with_vector: bool,
+    #[serde(default, alias = "with_vectors")]
+    with_vector: WithVector,
 }
 
 /// The body of `POST .../points/count`.
@@ -81,35 +82,81 @@ pub(super) struct Scroll {
     filter: Option<Filter>,
     shard_key: Option<ShardKeySelector>,
     with_payload: Option<WithPayload>,
-    #[serde(default)]
-    with_vector: bool,
+    #[serde(default, alias = "with_vectors")]
+    with_vector: WithVector,
 }
 
-/// The body of `POST .../points/query`, and of `.../points/search` with `vector` in place of `query`.
+/// The body of `POST .../points/query`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Nearest {
-    #[serde(alias = "vector")]
-    query: Option<Sought>,
+pub(super) struct Asked {
+    query: Option<QueryInterface>,
+    /// The name of the vector that is searched by.
+    using: Option<String>,
     filter: Option<Filter>,
     shard_key: Option<ShardKeySelector>,
     limit: Option<usize>,
     offset: Option<usize>,
     with_payload: Option<WithPayload>,
-    #[serde(default)]
-    with_vector: bool,
+    #[serde(default, alias = "with_vectors")]
+    with_vector: WithVector,
     score_threshold: Option<f32>,
     /// How to search, which changes nothing where every point is compared.
     #[serde(rename = "params")]
     _params: Option<Value>,
 }
 
+/// What a query goes by. Named for the error text of the real server, as those below.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Sought {
-    Vector(Vec<f32>),
+enum QueryInterface {
+    Nearest(VectorInput),
+    Query(NamedQuery),
+}
+
+/// A vector, or the point that has it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum VectorInput {
+    Vector(Vector),
     Point(PointId),
-    Nearest { nearest: Vec<f32> },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum NamedQuery {
+    Nearest(VectorInput),
+    Sample(Sample),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sample {
+    Random,
+}
+
+/// The body of `POST .../points/search`, the older of the two.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Search {
+    vector: NamedVectorStruct,
+    filter: Option<Filter>,
+    shard_key: Option<ShardKeySelector>,
+    limit: usize,
+    offset: Option<usize>,
+    with_payload: Option<WithPayload>,
+    #[serde(default, alias = "with_vectors")]
+    with_vector: WithVector,
+    score_threshold: Option<f32>,
+    #[serde(rename = "params")]
+    _params: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum NamedVectorStruct {
+    Default(Vec<f32>),
+    Named { name: String, vector: Vector },
 }
 
 /// `PUT /collections/{name}/points`.
@@ -183,7 +230,10 @@ pub(super) async fn retrieve(
     Body(asked): Body<Retrieve>,
 ) -> Answer<Vec<Record>> {
     let shown = shown(asked.with_payload, true, asked.with_vector);
-    read(&node, &name, asked.shard_key.as_ref(), |view| Ok(by_ids(view, &asked.ids, &shown)))
+    read(&node, &name, asked.shard_key.as_ref(), |view| {
+        view.collection.config.params.check_shown(&shown.vector)?;
+        Ok(by_ids(view, &asked.ids, &shown))
+    })
 }
 
 /// `GET /collections/{name}/points/{id}`.
@@ -195,7 +245,7 @@ pub(super) async fn one(
     let id = PointId::parse(&id)
         .ok_or_else(|| Refusal::BadInput(format!("Can not recognize \"{id}\" as point id")))?;
     read(&node, &name, None, |view| {
-        let found = by_ids(view, std::slice::from_ref(&id), &shown(None, true, true)).pop();
+        let found = by_ids(view, std::slice::from_ref(&id), &shown(None, true, WithVector::All(true))).pop();
         found.ok_or_else(|| Refusal::NotFound(format!("Point with id {id} does not exists!")))
     })
 }
@@ -224,6 +274,7 @@ pub(super) async fn scroll(
         return Err(Refusal::Invalid("JSON body: [limit: value 0 invalid, must be 1 or larger]".into()));
     }
     read(&node, &name, asked.shard_key.as_ref(), |view| {
+        view.collection.config.params.check_shown(&shown.vector)?;
         let (points, next) = page(view, asked.filter.as_ref(), asked.offset.as_ref(), limit, &shown);
         Ok(json!({ "points": points, "next_page_offset": next }))
     })
@@ -234,10 +285,10 @@ pub(super) async fn query(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
     Query(_): Query<ReadQuery>,
-    Body(asked): Body<Nearest>,
+    Body(asked): Body<Asked>,
 ) -> Answer<Value> {
     let keys = asked.shard_key.clone();
-    read(&node, &name, keys.as_ref(), |view| Ok(json!({ "points": found(view, asked)? })))
+    read(&node, &name, keys.as_ref(), |view| Ok(json!({ "points": found(&node, view, asked)? })))
 }
 
 /// `POST /collections/{name}/points/search`.
@@ -245,47 +296,67 @@ pub(super) async fn search(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
     Query(_): Query<ReadQuery>,
-    Body(asked): Body<Nearest>,
+    Body(asked): Body<Search>,
 ) -> Answer<Vec<Scored>> {
-    let keys = asked.shard_key.clone();
-    read(&node, &name, keys.as_ref(), |view| found(view, asked))
+    let (vector, using) = match asked.vector {
+        NamedVectorStruct::Default(vector) => (Vector::Dense(vector), None),
+        NamedVectorStruct::Named { name, vector } => (vector, Some(name)),
+    };
+    let Search {
+        filter, shard_key, limit, offset, with_payload, with_vector, score_threshold, _params, ..
+    } = asked;
+    let keys = shard_key.clone();
+    let asked = Asked {
+        query: Some(QueryInterface::Nearest(VectorInput::Vector(vector))),
+        limit: Some(limit),
+        using,
+        filter,
+        shard_key,
+        offset,
+        with_payload,
+        with_vector,
+        score_threshold,
+        _params,
+    };
+    read(&node, &name, keys.as_ref(), |view| found(&node, view, asked))
 }
 
-fn found(view: &View<'_>, asked: Nearest) -> Result<Vec<Scored>, Refusal> {
+fn found(node: &Node, view: &View<'_>, asked: Asked) -> Result<Vec<Scored>, Refusal> {
+    let params = &view.collection.config.params;
     let shown = shown(asked.with_payload, false, asked.with_vector);
-    let vector = match asked.query {
-        None => None,
-        Some(Sought::Vector(vector) | Sought::Nearest { nearest: vector }) => Some(vector),
-        Some(Sought::Point(id)) => {
-            let point = view.point(&id);
-            Some(
-                point
-                    .map(|point| point.vector.clone())
-                    .ok_or_else(|| Refusal::NotFound(format!("No point with id {id} found")))?,
-            )
+    params.check_shown(&shown.vector)?;
+    let name = asked.using.unwrap_or_else(|| UNNAMED.to_owned());
+    let sought = match asked.query {
+        None => Sought::Nothing,
+        Some(QueryInterface::Query(NamedQuery::Sample(Sample::Random))) => Sought::Random(node.draw()),
+        Some(QueryInterface::Nearest(input) | QueryInterface::Query(NamedQuery::Nearest(input))) => {
+            let vector = match input {
+                VectorInput::Vector(vector) => vector,
+                VectorInput::Point(id) => vector_of(view, &id, &name)?,
+            };
+            params.check(&name, &vector)?;
+            Sought::Nearest(name, vector)
         }
     };
-    let size = view.collection.config.params.vectors.size;
-    if let Some(vector) = &vector
-        && vector.len() != size
-    {
-        return Err(Refusal::BadInput(format!(
-            "Vector dimension error: expected dim: {size}, got {}",
-            vector.len()
-        )));
-    }
-    let ranked = vector.is_some();
     let wanted = Wanted {
-        vector: vector.unwrap_or_default(),
+        sought,
         filter: asked.filter,
         limit: asked.limit.unwrap_or(LIMIT),
         offset: asked.offset.unwrap_or(0),
         score_threshold: asked.score_threshold,
     };
-    Ok(if ranked { nearest(view, wanted, &shown) } else { unranked(view, &wanted, &shown) })
+    select::search(view, wanted, &shown)
 }
 
-fn shown(payload: Option<WithPayload>, by_default: bool, vector: bool) -> Shown {
+/// The vector of a point that is searched around.
+fn vector_of(view: &View<'_>, id: &PointId, name: &str) -> Result<Vector, Refusal> {
+    let absent = || Refusal::NotFound(format!("No point with id {id} found"));
+    view.collection.config.params.distance(name)?;
+    let own = view.point(id).ok_or_else(absent)?.vectors.get(name).cloned();
+    own.ok_or_else(|| Refusal::NotFound(format!("Vector with name {name:?} for point")))
+}
+
+fn shown(payload: Option<WithPayload>, by_default: bool, vector: WithVector) -> Shown {
     Shown { payload: payload.unwrap_or(WithPayload::All(by_default)), vector }
 }
 

@@ -262,7 +262,7 @@ impl Node {
         id: u32,
         unpacked: &UnpackedShard,
     ) -> Result<(), Refusal> {
-        let size = collection.config.params.vectors.size;
+        let params = collection.config.params.clone();
         let Some(shard) = collection.shards.get_mut(&id) else { return Err(no_shard(id)) };
         let is_new = !shard.replicas.contains_key(&self.index);
         let alone = shard.active_beside(self.index).is_empty();
@@ -272,7 +272,7 @@ impl Node {
         }
         replica.points.clear();
         replica.broken = true;
-        match unpacked.load(size, &format!("{}/{id}", self.collection_place(own))) {
+        match unpacked.load(&params, &format!("{}/{id}", self.collection_place(own))) {
             Ok((points, operations)) => {
                 replica.points = points;
                 replica.operations = operations;

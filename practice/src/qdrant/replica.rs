@@ -129,7 +129,7 @@ impl Replica {
 
     /// The ids of the points that pass.
     pub(super) fn passing(&self, filter: &Filter) -> Vec<PointId> {
-        let passing = self.points.iter().filter(|(id, point)| filter.passes(id, &point.payload));
+        let passing = self.points.iter().filter(|(id, point)| filter.passes(id, point));
         passing.map(|(id, _)| id.clone()).collect()
     }
 }

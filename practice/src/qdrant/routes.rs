@@ -73,7 +73,8 @@ impl Qdrant {
         let peers = (0..count).map(|index| peer_id(options.seed, index)).collect();
         let store = Arc::new(Store::new(peers, deployment.cluster));
         let alternative = deployment.alt_api_key.clone();
-        let keys = Keys { full: options.api_key, alternative, read_only: options.read_only_key };
+        let (full, read_only) = (options.api_key, options.read_only_key);
+        let keys = Keys { full, alternative, read_only, tokens: deployment.jwt_rbac };
         let mut nodes = Vec::new();
         for index in 0..count {
             let dir = options.dir.join(format!("qdrant-{index}"));
@@ -169,7 +170,7 @@ fn routes(node: Arc<Node>, keys: Keys) -> Router {
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(no_head))
-        .layer(middleware::from_fn_with_state(keys, authorize))
+        .layer(middleware::from_fn_with_state((keys, Arc::clone(&node)), authorize))
         .with_state(node)
 }
 

@@ -1,13 +1,17 @@
-//! Reading points: by id, page by page, counted, nearest to a vector. Main functions: [`nearest`], [`page`].
+//! Reading points: by id, page by page, counted, nearest to a vector. Main functions: [`search`], [`page`].
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::seed::Draw;
+
 use super::filter::Filter;
 use super::point::{Point, PointId};
+use super::refusal::Refusal;
 use super::store::View;
+use super::vector::{Vector, Vectors, WithVector};
 
 /// Which part of the payload is wanted.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,7 +28,7 @@ pub(super) struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    vector: Option<Vec<f32>>,
+    vector: Option<Vectors>,
 }
 
 /// A point that was found, with its score.
@@ -36,20 +40,31 @@ pub(super) struct Scored {
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    vector: Option<Vec<f32>>,
+    vector: Option<Vectors>,
 }
 
 /// What is wanted of each point.
 #[derive(Debug, Clone)]
 pub(super) struct Shown {
     pub(super) payload: WithPayload,
-    pub(super) vector: bool,
+    pub(super) vector: WithVector,
+}
+
+/// What a search goes by.
+#[derive(Debug)]
+pub(super) enum Sought {
+    /// What is nearest to a vector, among the vectors of this name. It has been checked.
+    Nearest(String, Vector),
+    /// Any points, as the seed draws them.
+    Random(Draw),
+    /// The order of the ids.
+    Nothing,
 }
 
 /// A search.
 #[derive(Debug)]
 pub(super) struct Wanted {
-    pub(super) vector: Vec<f32>,
+    pub(super) sought: Sought,
     pub(super) filter: Option<Filter>,
     pub(super) limit: usize,
     pub(super) offset: usize,
@@ -68,7 +83,7 @@ impl Shown {
     }
 
     fn record(&self, id: &PointId, point: &Point) -> Record {
-        let vector = self.vector.then(|| point.vector.clone());
+        let vector = point.vectors.shown(&self.vector);
         Record { id: id.clone(), payload: self.payload(point), vector }
     }
 }
@@ -100,31 +115,56 @@ pub(super) fn page(
     (found.into_iter().take(limit).map(|(id, point)| shown.record(id, point)).collect(), next)
 }
 
-/// The points nearest to a vector, best first; equal scores in the order of their ids.
-pub(super) fn nearest(view: &View<'_>, wanted: Wanted, shown: &Shown) -> Vec<Scored> {
-    let distance = view.collection.config.params.vectors.distance;
-    let query = distance.stored(wanted.vector);
-    let mut found: Vec<_> = view
-        .points()
-        .filter(|(id, point)| passes(wanted.filter.as_ref(), id, point))
-        .map(|(id, point)| (distance.score(&query, &point.vector), id, point))
-        .filter(|(score, ..)| wanted.score_threshold.is_none_or(|limit| !distance.better(limit, *score)))
-        .collect();
+/// The points that are sought, best first. Without a vector they have no score to speak of.
+///
+/// # Errors
+/// For a vector that the collection has not.
+pub(super) fn search(view: &View<'_>, wanted: Wanted, shown: &Shown) -> Result<Vec<Scored>, Refusal> {
+    let Wanted { sought, filter, limit, offset, score_threshold } = wanted;
+    let mut passing: Vec<_> =
+        view.points().filter(|(id, point)| passes(filter.as_ref(), id, point)).collect();
+    let found = match sought {
+        Sought::Nearest(name, vector) => nearest(view, passing, &name, vector, score_threshold)?,
+        Sought::Random(mut draw) => {
+            passing.sort_unstable_by_key(|(id, _)| *id);
+            let mut drawn: Vec<_> =
+                passing.into_iter().map(|(id, point)| (draw.number(), id, point)).collect();
+            drawn.sort_unstable_by_key(|(number, ..)| *number);
+            drawn.into_iter().map(|(_, id, point)| (0.0, id, point)).collect()
+        }
+        Sought::Nothing => {
+            passing.sort_unstable_by_key(|(id, _)| *id);
+            passing.into_iter().map(|(id, point)| (0.0, id, point)).collect()
+        }
+    };
+    let chosen = found.into_iter().skip(offset).take(limit);
+    Ok(chosen.map(|(score, id, point)| scored(score, id, point, shown)).collect())
+}
+
+/// A point with its score.
+type Ranked<'a> = (f32, &'a PointId, &'a Arc<Point>);
+
+/// The points nearest to a vector, best first; equal scores in the order of their ids. A point without such a
+/// vector is not found.
+fn nearest<'a>(
+    view: &View<'_>,
+    points: Vec<(&'a PointId, &'a Arc<Point>)>,
+    name: &str,
+    vector: Vector,
+    threshold: Option<f32>,
+) -> Result<Vec<Ranked<'a>>, Refusal> {
+    let distance = view.collection.config.params.distance(name)?;
+    let query = vector.stored(distance);
+    let scores = points
+        .into_iter()
+        .filter_map(|(id, point)| Some((query.score(point.vectors.get(name)?, distance)?, id, point)));
+    let mut found: Vec<Ranked<'a>> =
+        scores.filter(|(score, ..)| threshold.is_none_or(|limit| !distance.better(limit, *score))).collect();
     found.sort_unstable_by(|(a, a_id, _), (b, b_id, _)| {
         let by_score = if distance.better(1.0, 0.0) { b.total_cmp(a) } else { a.total_cmp(b) };
         by_score.then_with(|| a_id.cmp(b_id))
     });
-    let best = found.into_iter().skip(wanted.offset).take(wanted.limit);
-    best.map(|(score, id, point)| scored(score, id, point, shown)).collect()
-}
-
-/// Up to `limit` points in the order of their ids, without a score to speak of: a query without a vector.
-pub(super) fn unranked(view: &View<'_>, wanted: &Wanted, shown: &Shown) -> Vec<Scored> {
-    let mut found: Vec<_> =
-        view.points().filter(|(id, point)| passes(wanted.filter.as_ref(), id, point)).collect();
-    found.sort_unstable_by_key(|(id, _)| *id);
-    let some = found.into_iter().skip(wanted.offset).take(wanted.limit);
-    some.map(|(id, point)| scored(0.0, id, point, shown)).collect()
+    Ok(found)
 }
 
 fn scored(score: f32, id: &PointId, point: &Arc<Point>, shown: &Shown) -> Scored {
@@ -133,5 +173,5 @@ fn scored(score: f32, id: &PointId, point: &Arc<Point>, shown: &Shown) -> Scored
 }
 
 fn passes(filter: Option<&Filter>, id: &PointId, point: &Point) -> bool {
-    filter.is_none_or(|filter| filter.passes(id, &point.payload))
+    filter.is_none_or(|filter| filter.passes(id, point))
 }

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::access::Access;
 use super::extract::{Answer, Done};
 use super::node::Node;
 use super::store::Collection;
@@ -156,10 +157,11 @@ pub(super) async fn metrics(State(node): State<Arc<Node>>) -> Result<String, sup
 }
 
 /// `GET /telemetry`: the part about collections and snapshots.
-pub(super) async fn telemetry(State(node): State<Arc<Node>>) -> Answer<Value> {
+pub(super) async fn telemetry(State(node): State<Arc<Node>>, access: Access) -> Answer<Value> {
     let snapshots: Vec<Value> = node
         .activity()
         .iter()
+        .filter(|(id, _)| access.sees(id))
         .map(|(id, now)| {
             json!({
                 "id": id,
@@ -173,7 +175,7 @@ pub(super) async fn telemetry(State(node): State<Arc<Node>>) -> Answer<Value> {
         "id": node.seed.uuid(&format!("telemetry {}", node.index)),
         "app": { "name": "qdrant", "version": VERSION },
         "collections": {
-            "number_of_collections": node.store.read().collections.len(),
+            "number_of_collections": node.store.read().collections.keys().filter(|name| access.sees(name)).count(),
             "snapshots": snapshots,
         },
     })))

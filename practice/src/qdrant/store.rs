@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use super::replica::{Replica, Shard, ShardKey};
 use super::ring::Ring;
 use super::transfer::Transfer;
+use super::vector::Vectors;
 
 /// What the nodes of one cluster share.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ pub(super) struct View<'a> {
 #[serde(deny_unknown_fields)]
 pub(super) struct NewPoint {
     pub(super) id: PointId,
-    pub(super) vector: Vec<f32>,
+    pub(super) vector: Vectors,
     pub(super) payload: Option<Map<String, Value>>,
 }
 
@@ -237,15 +238,8 @@ impl Collection {
                 return Err(self.unreadable(*id, node));
             }
         }
-        let expected = self.config.params.vectors.size;
         let Change::Upsert(points) = &update.change else { return Ok(()) };
-        match points.iter().find(|point| point.vector.len() != expected) {
-            Some(point) => Err(Refusal::BadInput(format!(
-                "Vector dimension error: expected dim: {expected}, got {}",
-                point.vector.len()
-            ))),
-            None => Ok(()),
-        }
+        points.iter().try_for_each(|point| self.config.params.check_all(&point.vector))
     }
 
     /// Applies a [checked](Self::check) update after all that wait, and returns its operation's number.
@@ -324,20 +318,19 @@ impl Collection {
     }
 
     fn upsert(&mut self, ring: &Ring, points: &[NewPoint]) -> u64 {
-        let distance = self.config.params.vectors.distance;
-        let mut by_shard: BTreeMap<u32, Vec<&NewPoint>> = BTreeMap::new();
+        let mut by_shard: BTreeMap<u32, Vec<(&NewPoint, Vectors)>> = BTreeMap::new();
         for point in points {
-            by_shard.entry(ring.shard_of(&point.id)).or_default().push(point);
+            let vectors = self.config.params.stored(&point.vector);
+            by_shard.entry(ring.shard_of(&point.id)).or_default().push((point, vectors));
         }
         let mut last = 0;
         for (id, points) in by_shard {
             for replica in self.updated(id) {
                 let version = replica.next_operation();
                 last = last.max(version);
-                for NewPoint { id, vector, payload } in &points {
-                    let (vector, payload) =
-                        (distance.stored(vector.clone()), payload.clone().unwrap_or_default());
-                    replica.points.insert(id.clone(), Arc::new(Point { vector, payload, version }));
+                for (NewPoint { id, payload, .. }, vectors) in &points {
+                    let (vectors, payload) = (vectors.clone(), payload.clone().unwrap_or_default());
+                    replica.points.insert(id.clone(), Arc::new(Point { vectors, payload, version }));
                 }
             }
         }

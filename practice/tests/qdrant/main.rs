@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it cannot go on")]
 
 mod faults;
+mod keys;
 mod points;
 mod replicas;
 mod replay;
@@ -10,3 +11,4 @@ mod server;
 mod sharding;
 mod shards;
 mod snapshots;
+mod vectors;

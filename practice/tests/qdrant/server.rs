@@ -83,6 +83,18 @@ impl Server {
         request.send().await.unwrap()
     }
 
+    /// Asks the first node with this key; none where it is empty.
+    pub(crate) async fn ask_as(&self, key: &str, request: &str, body: Option<Value>) -> Answered {
+        let (method, path) = request.split_once(' ').unwrap();
+        let url = format!("{}{path}", self.qdrant.urls()[0]);
+        let mut request = self.http.request(method.parse().unwrap(), url);
+        if !key.is_empty() {
+            request = request.bearer_auth(key);
+        }
+        let response = request.json(&body.unwrap_or_else(|| json!({}))).send().await.unwrap();
+        Answered { status: response.status().as_u16(), text: response.text().await.unwrap() }
+    }
+
     /// Sends a file to an endpoint that takes one.
     pub(crate) async fn upload(&self, node: usize, path: &str, name: &str, file: Vec<u8>) -> Answered {
         let url = format!("{}{path}", self.qdrant.urls()[node]);

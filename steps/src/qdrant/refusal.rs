@@ -16,7 +16,13 @@ pub(super) fn refused(request: &str, status: StatusCode, body: &[u8], twice: Twi
     let error = |code: &str| StepError::new(code, message.clone());
     match status.as_u16() {
         401 => error("qdrant.key").help("give the target the server's `api_key`"),
-        403 => error("qdrant.key").help("this key may not do that: a key with manage access is needed"),
+        403 => error("qdrant.key").help(match words.as_str() {
+            "ExpiredSignature" => "the target's `api_key` is a token that has ended: give it a new one",
+            "InvalidSignature" => {
+                "the target's `api_key` is a token that another server's key signed, or one that was changed"
+            }
+            _ => "this key may not do that: a key with manage access is needed",
+        }),
         404 => error("qdrant.absent"),
         // What was begun to be read has another version now, or ends before.
         412 | 416 => error("qdrant.changed"),

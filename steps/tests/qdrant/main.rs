@@ -12,6 +12,7 @@ mod ways;
 mod shards;
 mod resume;
 mod reads;
+mod tokens;
 mod recall;
 mod prune;
 mod quarantine;

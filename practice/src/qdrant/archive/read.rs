@@ -12,9 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tar::{Archive, EntryType};
 
-use super::super::config::Config;
+use super::super::config::{Config, Params};
 use super::super::point::Point;
 use super::super::refusal::Refusal;
+use super::super::vector::{Vector, Vectors};
 use super::{KeyMapping, Loaded, POINTS_FILE, PayloadIndex, PointLine, ReplicaSetState, VECTORS_FILE};
 
 /// A snapshot of a collection that has been taken apart and not yet understood.
@@ -134,35 +135,45 @@ impl UnpackedShard {
         self.local
     }
 
-    /// Understands the data, vectors of `size` dimensions. `place` is the shard's folder, which errors name.
-    pub(in super::super) fn load(&self, size: usize, place: &str) -> Result<Loaded, Refusal> {
+    /// Understands the data, of a collection with these parameters. `place` is the shard's folder, which errors name.
+    pub(in super::super) fn load(&self, params: &Params, place: &str) -> Result<Loaded, Refusal> {
         let mut loaded = Loaded::default();
         for segment in &self.segments {
-            segment.load(size, &format!("{place}/segments/{}", segment.name), &mut loaded)?;
+            segment.load(params, &format!("{place}/segments/{}", segment.name), &mut loaded)?;
         }
         Ok(loaded)
     }
 }
 
 impl Segment {
-    fn load(&self, size: usize, at: &str, (points, operations): &mut Loaded) -> Result<(), Refusal> {
+    fn load(&self, params: &Params, at: &str, (points, operations): &mut Loaded) -> Result<(), Refusal> {
         let file = |name: &str| self.files.get(name).map(Vec::as_slice).unwrap_or_default();
         let failed = |error: &dyn std::fmt::Display| {
             Refusal::Service(format!("Failed to read segment state {at} error: {error}"))
         };
         let state: Value = serde_json::from_slice(file("segment.json")).map_err(|error| failed(&error))?;
         *operations = (*operations).max(state.get("version").and_then(Value::as_u64).unwrap_or(0));
-        let mut vectors = file(VECTORS_FILE).chunks_exact(size.max(1) * 4);
+        let sizes: BTreeMap<&str, usize> =
+            params.dense().into_iter().map(|(name, vector)| (name, vector.size)).collect();
+        let mut numbers = file(VECTORS_FILE);
         for line in serde_json::Deserializer::from_slice(file(POINTS_FILE)).into_iter() {
-            let PointLine { id, version, payload } = line.map_err(|error| failed(&error))?;
-            let bytes = vectors.next().ok_or_else(|| failed(&format!("no vector for point {id}")))?;
-            let vector = bytes.as_chunks::<4>().0.iter().map(|x| f32::from_le_bytes(*x)).collect();
-            points.insert(id, Arc::new(Point { vector, payload, version }));
+            let PointLine { id, version, payload, dense, sparse } = line.map_err(|error| failed(&error))?;
+            if let Some((name, _)) = sparse.iter().find(|(name, vector)| params.check(name, vector).is_err())
+            {
+                return Err(failed(&format!("the collection has no sparse vector {name}")));
+            }
+            let mut vectors = sparse;
+            for name in dense {
+                let missing = || failed(&format!("no vector {name:?} for point {id}"));
+                let length = 4 * sizes.get(name.as_str()).ok_or_else(missing)?;
+                let (bytes, rest) = numbers.split_at_checked(length).ok_or_else(missing)?;
+                numbers = rest;
+                let vector = bytes.as_chunks::<4>().0.iter().map(|x| f32::from_le_bytes(*x)).collect();
+                vectors.insert(name, Vector::Dense(vector));
+            }
+            points.insert(id, Arc::new(Point { vectors: Vectors(vectors), payload, version }));
         }
-        match vectors.next() {
-            Some(_) => Err(failed(&"a vector without a point")),
-            None => Ok(()),
-        }
+        if numbers.is_empty() { Ok(()) } else { Err(failed(&"a vector without a point")) }
     }
 }
 

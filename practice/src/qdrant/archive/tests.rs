@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::read::Unpacked;
 use super::*;
-use crate::qdrant::config::CreateCollection;
+use crate::qdrant::config::{CreateCollection, Params};
 use crate::seed::Seed;
 
 const HERE: u64 = 11;
@@ -18,7 +18,7 @@ fn image() -> CollectionImage {
         serde_json::from_value(json!({"vectors": {"size": 2, "distance": "Dot"}, "shard_number": 2}))
             .unwrap();
     let point = |n: f32| Point {
-        vector: vec![n, 0.1],
+        vectors: serde_json::from_value(json!([n, 0.1])).unwrap(),
         payload: json!({"n": n}).as_object().unwrap().clone(),
         version: 3,
     };
@@ -37,6 +37,11 @@ fn image() -> CollectionImage {
         number: Some(1),
         shards: vec![shard(0, HERE), shard(1, 12)],
     }
+}
+
+/// Of its collection.
+fn params() -> Params {
+    image().config.params
 }
 
 fn written(image: &CollectionImage) -> Vec<u8> {
@@ -73,7 +78,7 @@ fn what_was_written_is_read_back() {
     let local: Vec<_> = read.local_shards().collect();
     assert_eq!((local.len(), local[0].0), (1, 0), "the other shard lives elsewhere");
     assert_eq!((read.without_data(), read.knows(1), read.knows(2)), (Some(1), true, false));
-    assert_eq!(Some(local[0].1.load(2, "/c/0").unwrap()), image.shards[0].data);
+    assert_eq!(Some(local[0].1.load(&image.config.params, "/c/0").unwrap()), image.shards[0].data);
     let real_size = Archive::new(bytes.as_slice())
         .entries()
         .unwrap()
@@ -96,7 +101,7 @@ fn a_shard_alone_is_read_back_in_both_forms() {
         let file = Scratch::new(&format!("{form:?}"), &bytes);
         let read = unpack_shard(&file.0, "/tmp").unwrap();
         assert_eq!(
-            (read.is_local(), Some(read.load(2, "/c/0").unwrap())),
+            (read.is_local(), Some(read.load(&params(), "/c/0").unwrap())),
             (true, image.shards[0].data.clone())
         );
         let mut tar = Archive::new(bytes.as_slice());
@@ -123,7 +128,7 @@ fn refused(name: &str, bytes: &[u8], expected: &str) {
     let file = Scratch::new(name, bytes);
     let said = match unpack(&file.0, "/tmp/x") {
         Err(refusal) => format!("unpack: {refusal}"),
-        Ok(read) => format!("load: {}", first(&read).load(2, "/c/0").unwrap_err()),
+        Ok(read) => format!("load: {}", first(&read).load(&params(), "/c/0").unwrap_err()),
     };
     assert!(said.contains(expected), "{said:?} does not say {expected:?}");
 }
@@ -163,8 +168,8 @@ fn damage_is_found_at_its_stage() {
 fn a_flipped_vector_is_not_noticed() {
     let bytes = written(&image());
     let file = Scratch::new("flip", &damaged(&bytes, &1.0f32.to_le_bytes(), &3.0f32.to_le_bytes()));
-    let (points, _) = first(&unpack(&file.0, "/tmp").unwrap()).load(2, "/c/0").unwrap();
-    assert_eq!(points[&PointId::Number(1)].vector, [3.0, 0.1]);
+    let (points, _) = first(&unpack(&file.0, "/tmp").unwrap()).load(&params(), "/c/0").unwrap();
+    assert_eq!(points[&PointId::Number(1)].vectors, serde_json::from_value(json!([3.0, 0.1])).unwrap());
 }
 
 #[test]

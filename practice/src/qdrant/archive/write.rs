@@ -1,5 +1,6 @@
 //! Writing a snapshot's tar. The same image gives the same bytes: all times in it are zero.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use tar::{Builder, EntryType, Header};
 
 use crate::seed::Seed;
 
+use super::super::vector::Vector;
 use super::{
     COLLECTION_VERSION, CollectionImage, Form, KeyMapping, Loaded, POINTS_FILE, PayloadIndex, PointLine,
     ReplicaSetState, SEGMENT_VERSION, ShardImage, VECTORS_FILE,
@@ -124,24 +126,44 @@ fn segment(
 ) -> io::Result<()> {
     let (mut lines, mut vectors, mut versions) = (Vec::new(), Vec::new(), Vec::new());
     for (id, point) in data.iter().flat_map(|(points, _)| points) {
-        let line = PointLine { id: id.clone(), version: point.version, payload: point.payload.clone() };
-        serde_json::to_writer(&mut lines, &line)?;
+        let (mut dense, mut sparse) = (Vec::new(), BTreeMap::new());
+        for (name, vector) in &point.vectors.0 {
+            match vector {
+                Vector::Dense(numbers) => {
+                    dense.push(name.clone());
+                    vectors.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
+                }
+                Vector::Sparse(_) => {
+                    sparse.insert(name.clone(), vector.clone());
+                }
+            }
+        }
+        let (version, payload) = (point.version, point.payload.clone());
+        serde_json::to_writer(&mut lines, &PointLine { id: id.clone(), version, payload, dense, sparse })?;
         lines.push(b'\n');
-        vectors.extend(point.vector.iter().flat_map(|x| x.to_le_bytes()));
         versions.extend(point.version.to_le_bytes());
     }
-    let params = &image.config.params.vectors;
-    let state = json!({
-        "initial_version": null,
-        "version": data.map(|(_, operations)| *operations).filter(|last| *last > 0),
-        "config": {
-            "vector_data": { "": {
+    let vector_data: serde_json::Map<String, Value> = image
+        .config
+        .params
+        .dense()
+        .into_iter()
+        .map(|(name, params)| {
+            let config = json!({
                 "size": params.size,
                 "distance": params.distance,
                 "storage_type": "InRamChunkedMmap",
                 "index": { "type": "plain", "options": {} },
                 "quantization_config": null,
-            } },
+            });
+            (name.to_owned(), config)
+        })
+        .collect();
+    let state = json!({
+        "initial_version": null,
+        "version": data.map(|(_, operations)| *operations).filter(|last| *last > 0),
+        "config": {
+            "vector_data": vector_data,
             "payload_storage_type": { "type": "mmap" },
         },
     });
