@@ -28,6 +28,11 @@ pub(super) struct Program {
 }
 
 impl Program {
+    /// Its major version.
+    pub(super) fn major(&self) -> u32 {
+        self.major
+    }
+
     /// The program of this name for a server of this major version: of the target's own folders, or else of the places where packages put
     /// them, or else what the system finds by the bare name; the same major version, or else the lowest newer one.
     ///
@@ -69,7 +74,8 @@ impl Program {
                 return Ok(found);
             }
         }
-        let message = format!("there is no {name} for a server of version {server_major}: {}", seen.join("; "));
+        let message =
+            format!("there is no {name} for a server of version {server_major}: {}", seen.join("; "));
         Err(StepError::new("postgres.programs", message).help(format!(
             "install the client programs of version {server_major} or newer on the runner (Debian: postgresql-client-{server_major}), or name their folder in `programs` of the target"
         )))

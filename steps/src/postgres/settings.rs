@@ -197,7 +197,9 @@ impl PostgresSettings {
             return Err(refused_settings("its `user` is empty"));
         }
         if written.password.as_ref().is_some_and(|password| password.contains(['\n', '\r', '\0'])) {
-            return Err(refused_settings("its `password` has a line break in it, which no program can be given"));
+            return Err(refused_settings(
+                "its `password` has a line break in it, which no program can be given",
+            ));
         }
         if written.sslmode == SslMode::VerifyCa && written.ca.is_none() {
             return Err(refused_settings(

@@ -123,7 +123,11 @@ impl Connection for PostgresConnection {
         let place = self.settings.place();
         let system = facts.system_identifier.value.as_ref();
         let system = system.map_or(String::new(), |id| format!(" (system {id})"));
-        Ok(Identity { text: format!("postgres {place}{system}"), name: place, version: facts.version.clone() })
+        Ok(Identity {
+            text: format!("postgres {place}{system}"),
+            name: place,
+            version: facts.version.clone(),
+        })
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -1,0 +1,51 @@
+//! Whether a base backup is whole, by PostgreSQL's own program: [`proved`] has `pg_verifybackup` read an unpacked one.
+
+use std::path::Path;
+
+use drydock_step::{ChildOutput, ChildSpec, Ctx, StepError};
+
+use super::program_end::ended_badly;
+use super::programs::Program;
+use super::target::PostgresConnection;
+
+/// Its name.
+pub(super) const PROGRAM: &str = "pg_verifybackup";
+
+/// Has every file of an unpacked backup compared with its manifest, and the WAL that it needs read.
+///
+/// # Errors
+/// `postgres.programs`, when there is no such program of the server's own version, `postgres.base` when the backup is not whole.
+pub(super) async fn proved(
+    ctx: &Ctx,
+    connection: &PostgresConnection,
+    folder: &Path,
+) -> Result<Program, StepError> {
+    let settings = connection.settings();
+    let facts = connection.facts().await?;
+    let program = Program::find(ctx, &settings.programs, PROGRAM, facts.major()).await?;
+    let mut argv = vec![program.path.clone(), "--exit-on-error".into()];
+    if program.major() != facts.major() {
+        // It reads WAL by the pg_waldump of its own version, which knows the format of no other.
+        ctx.log(format!(
+            "{} cannot read the WAL of version {}, which stays unread",
+            program.version,
+            facts.major()
+        ));
+        argv.push("--no-parse-wal".into());
+    }
+    argv.push(folder.display().to_string());
+    let spec = ChildSpec {
+        argv,
+        env: vec![("LC_ALL".into(), "C".into())],
+        cwd: ctx.folder.to_path_buf(),
+        stdin: Vec::new(),
+        stdout: ChildOutput::Dropped,
+    };
+    let end = ctx.spawn(spec).await?;
+    if end.code == Some(0) {
+        return Ok(program);
+    }
+    let error = ended_badly(PROGRAM, &end);
+    Err(StepError { code: "postgres.base".into(), ..error }
+        .help("the backup in the store is not what the server sent; take a new one, and find out what has damaged this one"))
+}

@@ -1,0 +1,163 @@
+//! `postgres.basebackup`: what it stores is whole, what it cannot take it refuses, and nothing of a lost one stays at the server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drydock_step::test_host::{TestHost, given};
+use drydock_step::{Ended, Kind, Reconciled, Settings, StepError, TargetKind};
+use drydock_steps::artifact::target::ArtifactsTarget;
+use drydock_steps::postgres::basebackup::Basebackup;
+use serde_json::{Value, json};
+
+use crate::server::{BOTH, Major, Options, Postgres};
+
+/// A host whose `t` is the server and whose `backups` is the folder `store`.
+pub(crate) async fn host(server: &Postgres, folder: &std::path::Path) -> Arc<TestHost> {
+    let values = json!({ "url": folder.join("store") }).as_object().unwrap().clone();
+    let store = Settings { values, folder: folder.into(), attempt: "r1/step/1".into() };
+    let store = ArtifactsTarget.connect(store).await.unwrap();
+    let kind = Arc::new(drydock_steps::postgres::target::Postgres);
+    Arc::new(TestHost::new(folder).server("t", kind, server.settings()).target("backups", store))
+}
+
+/// What a kind gives on the target `t`.
+pub(crate) async fn run(kind: &dyn Kind, host: &Arc<TestHost>, with: &Value) -> Result<Value, StepError> {
+    match kind.execute(&host.ctx(Some("t")), given(with.clone()), None).await? {
+        Ended::Outputs(outputs) => Ok(outputs),
+        Ended::Waits(message) => panic!("{message}"),
+    }
+}
+
+/// Walsenders and slots at a server.
+async fn at_work(server: &Postgres) -> Value {
+    let sql =
+        "SELECT (SELECT count(*) FROM pg_stat_replication) + (SELECT count(*) FROM pg_replication_slots)";
+    server.one("postgres", sql).await
+}
+
+#[tokio::test]
+async fn what_is_stored_is_a_whole_backup_on_both_versions() {
+    for major in BOTH {
+        let server = Postgres::start(major, Options::default());
+        let dir = tempfile::tempdir().unwrap();
+        let host = host(&server, dir.path()).await;
+        let entry = run(&Basebackup, &host, &json!({ "to": "backups", "prefix": "pg" })).await.unwrap();
+        let label = entry["label"].as_str().unwrap();
+        assert!(label.starts_with("drydock_"), "{entry}");
+        assert_eq!(entry["artifact"]["path"], json!(format!("pg/{label}/base.tar")));
+        assert_eq!((&entry["server_major"], &entry["timeline"]), (&json!(major.number()), &json!(1)));
+        assert_eq!(entry["verified"], true);
+        let id = server.one("postgres", "SELECT system_identifier::text FROM pg_control_system()").await;
+        assert_eq!(entry["system_identifier"], id);
+        let sql = format!(
+            "SELECT '{}'::pg_lsn <= '{}'::pg_lsn",
+            entry["end_lsn"].as_str().unwrap(),
+            server.one("postgres", "SELECT pg_current_wal_lsn()::text").await.as_str().unwrap()
+        );
+        assert_eq!(server.one("postgres", &sql).await, true, "it ended at or before where the server is now");
+        assert!(entry["tool"]["version"].as_str().unwrap().starts_with("pg_basebackup (PostgreSQL) "));
+        assert_eq!(at_work(&server).await, 0, "the slot and the walsender are gone");
+        let scratch: Vec<String> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|one| one.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(scratch, ["store"], "nothing is left in the scratch");
+        let again = self::host(&server, dir.path()).await;
+        let with = json!({ "to": "backups", "prefix": "pg", "label": label });
+        let words = refused(run(&Basebackup, &again, &with).await, "artifact.exists");
+        assert!(words.contains("there is already a base backup in pg/drydock_"), "{words}");
+    }
+}
+
+fn refused(outputs: Result<Value, StepError>, code: &str) -> String {
+    let error = outputs.unwrap_err();
+    assert_eq!(error.code, code, "{error}");
+    error.message
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_dropped_leaves_nothing_at_the_server() {
+    let server = Postgres::start(Major::Eighteen, Options::default());
+    server
+        .run_script(
+            "postgres",
+            "CREATE TABLE t AS SELECT n, repeat('x', 900) AS x FROM generate_series(1, 60000) AS n",
+        )
+        .await;
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(&server, dir.path()).await;
+    // Slow enough to be met at work.
+    let with = json!({ "to": "backups", "rate": "4MiB" });
+    let mut attempt = Box::pin(run(&Basebackup, &host, &with));
+    let mut met = false;
+    for _ in 0..600 {
+        let ended = tokio::time::timeout(Duration::from_millis(20), &mut attempt).await;
+        assert!(ended.is_err(), "it ended without being met: {ended:?}");
+        if at_work(&server).await == 2 {
+            met = true;
+            break;
+        }
+    }
+    assert!(met, "the slot and the walsender were never there");
+    drop(attempt);
+    for _ in 0..600 {
+        if at_work(&server).await == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(at_work(&server).await, 0);
+    let verdict = Basebackup.reconcile(&host.ctx(Some("t")), given(with)).await.unwrap();
+    assert_eq!(verdict, Reconciled::NotDone);
+    let whole = run(&Basebackup, &host, &json!({ "to": "backups" })).await.unwrap();
+    let verdict =
+        Basebackup.reconcile(&host.ctx(Some("t")), given(json!({ "to": "backups" }))).await.unwrap();
+    assert_eq!(verdict, Reconciled::Done(whole));
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_is_refused_before_anything_is_begun() {
+    let server = Postgres::start(Major::Fifteen, Options::default());
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(&server, dir.path()).await;
+    let base = run(&Basebackup, &host, &json!({ "to": "backups", "label": "first" })).await.unwrap();
+    let words = refused(
+        run(&Basebackup, &host, &json!({ "to": "backups", "label": "second", "against": base })).await,
+        "postgres.incremental",
+    );
+    assert!(words.contains("takes no incremental backups"), "{words}");
+    let words = refused(run(&Basebackup, &host, &json!({ "to": "backups", "label": "a/b" })).await, "input");
+    assert_eq!(words, "input `label`, `a/b`, is no name of a backup");
+    server.run_script("postgres", "CREATE ROLE reader LOGIN PASSWORD 'quay'").await;
+    let kind = Arc::new(drydock_steps::postgres::target::Postgres);
+    let settings = server.settings_with(json!({ "user": "reader", "password": "quay" }));
+    let store = host.ctx(None).host.connect("backups").await.unwrap();
+    let reader = Arc::new(TestHost::new(dir.path()).server("t", kind, settings).target("backups", store));
+    let words = refused(run(&Basebackup, &reader, &json!({ "to": "backups" })).await, "postgres.unavailable");
+    assert_eq!(words, "the role may not replicate, which is how a base backup is taken");
+    let found = Kind::preflight(&Basebackup, &reader.ctx(Some("t")), given(json!({ "to": "backups" })))
+        .await
+        .unwrap();
+    assert_eq!((found.findings.len(), found.findings[0].code.as_str()), (1, "postgres.unavailable"));
+    assert_eq!(at_work(&server).await, 0);
+}
+
+#[tokio::test]
+async fn an_incremental_backup_has_what_has_changed() {
+    let settings = vec![("summarize_wal", "on".to_owned())];
+    let server = Postgres::start(Major::Eighteen, Options { settings, ..Options::default() });
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(&server, dir.path()).await;
+    let full = run(&Basebackup, &host, &json!({ "to": "backups", "label": "full" })).await.unwrap();
+    server.run_script("postgres", "CREATE TABLE t AS SELECT 1 AS n").await;
+    let with = json!({ "to": "backups", "label": "more", "against": full });
+    let more = run(&Basebackup, &host, &with).await.unwrap();
+    assert_eq!(more["against"]["label"], "full");
+    assert_eq!(more["against"]["manifest_sha256"], full["manifest"]["sha256"]);
+    let size = |entry: &Value| entry["bytes"].as_u64().unwrap();
+    assert!(size(&more) < size(&full), "{} < {}", size(&more), size(&full));
+    std::fs::write(dir.path().join("store/postgres/base/full/backup_manifest"), "{}").unwrap();
+    let with = json!({ "to": "backups", "label": "third", "against": full });
+    let words = refused(run(&Basebackup, &host, &with).await, "artifact.damaged");
+    assert!(words.starts_with("postgres/base/full/backup_manifest has sha256 "), "{words}");
+}
