@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 use super::config::CreateCollection;
+use super::deployment::Health;
 use super::extract::{Answer, Body, Done, Query, WriteQuery};
 use super::node::Node;
 use super::refusal::Refusal;
@@ -58,9 +59,17 @@ pub(super) async fn info(State(node): State<Arc<Node>>, Path(name): Path<String>
     let collection = state.collection(&name)?;
     let view = collection.view(node.index, None)?;
     let running = node.activity().get(state.resolve(&name)).is_some_and(|now| now.snapshots_running > 0);
+    let (status, optimizer) = match node.health.get(state.resolve(&name)) {
+        Some(Health::FailedOptimizer(error)) => ("red", json!({ "error": error })),
+        Some(Health::FailedOperation) => ("red", json!("ok")),
+        Some(Health::Optimising) => ("yellow", json!("ok")),
+        _ if running => ("yellow", json!("ok")),
+        Some(Health::Unoptimised) => ("grey", json!("ok")),
+        None => ("green", json!("ok")),
+    };
     Ok(Done(json!({
-        "status": if running { "yellow" } else { "green" },
-        "optimizer_status": "ok",
+        "status": status,
+        "optimizer_status": optimizer,
         "indexed_vectors_count": 0,
         "points_count": view.points().count(),
         "segments_count": 2 * collection.shards.len(),

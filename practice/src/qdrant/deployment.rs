@@ -1,5 +1,7 @@
 //! How a practice Qdrant is set up, beyond its nodes and keys. Main type: [`Deployment`].
 
+use std::collections::BTreeMap;
+
 /// The set-up of a practice Qdrant. The default is a server as it comes.
 #[derive(Debug, Clone)]
 pub struct Deployment {
@@ -15,10 +17,47 @@ pub struct Deployment {
     pub alt_api_key: Option<String>,
     /// Whether tokens are taken that one of the two keys signed, each of which says what it may do.
     pub jwt_rbac: bool,
+    /// What is the matter with collections of these names, now and when they are made. Others are well.
+    pub health: BTreeMap<String, Health>,
+    /// What is the matter with the agreement of these nodes of a cluster, by their place. Others take part in it.
+    pub consensus: BTreeMap<usize, Consensus>,
+}
+
+/// What is the matter with a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Something is being optimised, without end: it is yellow.
+    Optimising,
+    /// Nothing was optimised since the server's start: it is grey.
+    Unoptimised,
+    /// An operation failed: it is red.
+    FailedOperation,
+    /// The optimizer failed with these words: it is red, and says why.
+    FailedOptimizer(String),
+}
+
+/// What is the matter with a node that takes no part in its cluster's agreement. Nothing that all must agree on can be
+/// done over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Consensus {
+    /// No node leads.
+    NoLeader,
+    /// It was stopped.
+    Stopped,
+    /// It stopped with this error.
+    Failed(String),
 }
 
 impl Default for Deployment {
     fn default() -> Self {
-        Self { cluster: false, transfer_looks: 2, s3: false, alt_api_key: None, jwt_rbac: false }
+        Self {
+            cluster: false,
+            transfer_looks: 2,
+            s3: false,
+            alt_api_key: None,
+            jwt_rbac: false,
+            health: BTreeMap::new(),
+            consensus: BTreeMap::new(),
+        }
     }
 }

@@ -41,6 +41,8 @@ mod node;
 
 mod keys;
 
+mod agreement;
+
 mod snapshot;
 
 mod recover;
@@ -65,6 +67,6 @@ mod sharding;
 
 mod routes;
 
-pub use deployment::Deployment;
+pub use deployment::{Consensus, Deployment, Health};
 pub use routes::{Qdrant, QdrantOptions};
 pub use token::token;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::clock::Clock;
 use crate::seed::{Draw, Seed};
 
-use super::deployment::Deployment;
+use super::deployment::{Consensus, Deployment, Health};
 use super::store::Store;
 
 /// A node. Points and collections are the cluster's, in the [`Store`]; snapshots are its own.
@@ -25,6 +25,10 @@ pub(super) struct Node {
     pub(super) patience: u32,
     /// See [`Deployment::s3`].
     pub(super) s3: bool,
+    /// See [`Deployment::health`].
+    pub(super) health: BTreeMap<String, Health>,
+    /// See [`Deployment::consensus`].
+    pub(super) consensus: Option<Consensus>,
     dir: PathBuf,
     scratch: AtomicU64,
     /// How many random samples were drawn.
@@ -71,8 +75,23 @@ impl Node {
             .map_err(io::Error::other)?;
         let activity = Mutex::default();
         let (patience, s3) = (deployment.transfer_looks, deployment.s3);
+        let (health, consensus) = (deployment.health.clone(), deployment.consensus.get(&index).cloned());
         let (scratch, samples) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { store, index, clock, seed, http, patience, s3, dir, scratch, samples, activity })
+        Ok(Self {
+            store,
+            index,
+            clock,
+            seed,
+            http,
+            patience,
+            s3,
+            health,
+            consensus,
+            dir,
+            scratch,
+            samples,
+            activity,
+        })
     }
 
     /// The node's peer id.

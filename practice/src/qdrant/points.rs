@@ -326,13 +326,18 @@ fn found(node: &Node, view: &View<'_>, asked: Asked) -> Result<Vec<Scored>, Refu
     let shown = shown(asked.with_payload, false, asked.with_vector);
     params.check_shown(&shown.vector)?;
     let name = asked.using.unwrap_or_else(|| UNNAMED.to_owned());
+    let mut around = None;
     let sought = match asked.query {
         None => Sought::Nothing,
         Some(QueryInterface::Query(NamedQuery::Sample(Sample::Random))) => Sought::Random(node.draw()),
         Some(QueryInterface::Nearest(input) | QueryInterface::Query(NamedQuery::Nearest(input))) => {
             let vector = match input {
                 VectorInput::Vector(vector) => vector,
-                VectorInput::Point(id) => vector_of(view, &id, &name)?,
+                VectorInput::Point(id) => {
+                    let vector = vector_of(view, &id, &name)?;
+                    around = Some(id);
+                    vector
+                }
             };
             params.check(&name, &vector)?;
             Sought::Nearest(name, vector)
@@ -340,6 +345,7 @@ fn found(node: &Node, view: &View<'_>, asked: Asked) -> Result<Vec<Scored>, Refu
     };
     let wanted = Wanted {
         sought,
+        around,
         filter: asked.filter,
         limit: asked.limit.unwrap_or(LIMIT),
         offset: asked.offset.unwrap_or(0),

@@ -18,6 +18,7 @@ use crate::http::{Frame, Serving, empty, serve};
 use crate::ledger::Ledger;
 use crate::seed::Seed;
 
+use super::agreement::agreed;
 use super::deployment::Deployment;
 use super::keys::{Keys, authorize, changes};
 use super::node::Node;
@@ -169,6 +170,7 @@ fn routes(node: Arc<Node>, keys: Keys) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(Arc::clone(&node), agreed))
         .layer(middleware::from_fn(no_head))
         .layer(middleware::from_fn_with_state((keys, Arc::clone(&node)), authorize))
         .with_state(node)

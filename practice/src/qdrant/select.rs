@@ -65,6 +65,8 @@ pub(super) enum Sought {
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) sought: Sought,
+    /// The point that is searched around, which is not found itself.
+    pub(super) around: Option<PointId>,
     pub(super) filter: Option<Filter>,
     pub(super) limit: usize,
     pub(super) offset: usize,
@@ -120,9 +122,10 @@ pub(super) fn page(
 /// # Errors
 /// For a vector that the collection has not.
 pub(super) fn search(view: &View<'_>, wanted: Wanted, shown: &Shown) -> Result<Vec<Scored>, Refusal> {
-    let Wanted { sought, filter, limit, offset, score_threshold } = wanted;
+    let Wanted { sought, around, filter, limit, offset, score_threshold } = wanted;
+    let found = |id: &PointId| around.as_ref() != Some(id);
     let mut passing: Vec<_> =
-        view.points().filter(|(id, point)| passes(filter.as_ref(), id, point)).collect();
+        view.points().filter(|(id, point)| found(id) && passes(filter.as_ref(), id, point)).collect();
     let found = match sought {
         Sought::Nearest(name, vector) => nearest(view, passing, &name, vector, score_threshold)?,
         Sought::Random(mut draw) => {

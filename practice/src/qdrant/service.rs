@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::access::Access;
+use super::deployment::Consensus;
 use super::extract::{Answer, Done};
 use super::node::Node;
 use super::store::Collection;
@@ -55,7 +56,21 @@ pub(super) async fn cluster(State(node): State<Arc<Node>>) -> Answer<Value> {
             (peer.to_string(), json!({ "uri": format!("http://127.0.0.1:{}/", 6335 + 1000 * (index + 1)) }))
         })
         .collect();
-    let leader = node.store.peers.first();
+    let role = if node.index == 0 { "Leader" } else { "Follower" };
+    let (leader, role) = match node.consensus {
+        Some(Consensus::NoLeader) => (None, "Candidate"),
+        _ => (node.store.peers.first(), role),
+    };
+    let thread = match &node.consensus {
+        Some(Consensus::Stopped) => json!({ "consensus_thread_status": "stopped" }),
+        Some(Consensus::Failed(error)) => {
+            json!({ "consensus_thread_status": "stopped_with_err", "err": error })
+        }
+        Some(Consensus::NoLeader) | None => json!({
+            "consensus_thread_status": "working",
+            "last_update": node.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
+        }),
+    };
     Ok(Done(json!({
         "status": "enabled",
         "peer_id": node.peer(),
@@ -65,13 +80,10 @@ pub(super) async fn cluster(State(node): State<Arc<Node>>) -> Answer<Value> {
             "commit": 1,
             "pending_operations": 0,
             "leader": leader,
-            "role": if node.index == 0 { "Leader" } else { "Follower" },
+            "role": role,
             "is_voter": true,
         },
-        "consensus_thread_status": {
-            "consensus_thread_status": "working",
-            "last_update": node.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
-        },
+        "consensus_thread_status": thread,
         "message_send_failures": {},
     })))
 }

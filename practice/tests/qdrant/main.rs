@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it cannot go on")]
 
 mod faults;
+mod health;
 mod keys;
 mod points;
 mod replicas;

@@ -30,7 +30,7 @@ async fn searching() {
     let server = with_points().await;
     let cases = [
         (json!({"query": [2.2, 0], "limit": 2}), vec![2, 3]),
-        (json!({"query": 5, "limit": 2}), vec![5, 4]),
+        (json!({"query": 5, "limit": 2}), vec![4, 3]),
         (json!({"query": {"nearest": [0, 0]}, "limit": 2, "offset": 1}), vec![2, 3]),
         (json!({"query": [2.2, 0], "score_threshold": 1.0}), vec![2, 3]),
         (

@@ -44,14 +44,23 @@ pub(super) struct NodeCount {
 /// How long that may take is the step's `timeout`.
 ///
 /// # Errors
-/// `qdrant.broken` for a collection that does not come back, `qdrant.replicas` for nodes that go on counting differently.
+/// `qdrant.broken` for a collection that does not come back, `qdrant.optimizer` for one that is not optimised, `qdrant.replicas` for nodes that go on counting differently.
 pub(super) async fn settled(ctx: &Ctx, members: &[Member], name: &str) -> Result<Settled, StepError> {
     let (begun, mut before, mut differ_since) = (Instant::now(), None, None);
     loop {
         let standing = Standing::of(members, name).await?;
         if standing.status == "red" {
-            let message = format!("collection {name} is red: an operation on it failed");
-            return Err(StepError::new("qdrant.broken", message).help("the server's own log says which"));
+            return Err(match standing.optimizer {
+                Some(why) => {
+                    let message = format!("collection {name} is red: its optimizer has failed: {why}");
+                    StepError::new("qdrant.optimizer", message)
+                        .help("its points are there, and searches are slower; the server's own log says more")
+                }
+                None => {
+                    let message = format!("collection {name} is red: an operation on it failed");
+                    StepError::new("qdrant.broken", message).help("the server's own log says which")
+                }
+            });
         }
         let ask = requests::count(name, true, None);
         let counts: Vec<Count> = try_join_all(members.iter().map(|member| member.node.ask(&ask))).await?;

@@ -29,7 +29,7 @@ pub(super) struct Standing {
     pub(super) payload_schema: Map<String, Value>,
     /// The worst that a node says: `green`, `grey`, `yellow`, `red`.
     pub(super) status: String,
-    /// Why an optimizer has failed, if one has.
+    /// Why an optimizer has failed, if one has: then the collection is red for that alone.
     pub(super) optimizer: Option<String>,
     /// Updates that are accepted and not applied, on all nodes.
     pub(super) waiting: u64,
@@ -140,7 +140,8 @@ impl Standing {
     /// # Errors
     /// `qdrant.moving` (transient) while shards are moved, `qdrant.incomplete` when a shard is active nowhere, `qdrant.broken`.
     pub(super) fn whole(&self, name: &str) -> Result<(), StepError> {
-        if self.status == "red" {
+        // One whose optimizer has failed has its points all the same.
+        if self.status == "red" && self.optimizer.is_none() {
             return Err(StepError::new(
                 "qdrant.broken",
                 format!("collection {name} is red: an operation on it failed"),
@@ -229,6 +230,15 @@ mod tests {
         assert!(!rests("yellow", 0, &all) && !rests("green", 1, &all) && !rests("red", 0, &all));
         assert!(!rests("green", 0, &[node(&[(0, "Active"), (1, "Active"), (2, "Recovery")], 0)]));
         assert!(!rests("green", 0, &[node(&[(0, "Active"), (1, "Active"), (2, "Active")], 1)]));
+    }
+
+    #[test]
+    fn a_failed_optimizer_is_no_failed_operation() {
+        let failed = json!({ "status": "red", "config": {}, "optimizer_status": { "error": "no space" } });
+        let all = [node(&[(0, "Active"), (1, "Active"), (2, "Active")], 0)];
+        let standing = Standing::told(vec![serde_json::from_value(failed).unwrap()], &all).unwrap();
+        assert_eq!(standing.optimizer.as_deref(), Some("no space"));
+        assert!(standing.whole("c").is_ok() && !standing.rests());
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod shards;
 mod resume;
 mod reads;
 mod tokens;
+mod health;
 mod recall;
 mod prune;
 mod quarantine;

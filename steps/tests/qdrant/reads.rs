@@ -114,6 +114,52 @@ async fn what_was_to_be_found_is_found_or_the_step_fails() {
 }
 
 #[tokio::test]
+async fn vectors_with_names_are_searched_by_name() {
+    let Some(world) = World::start(1).await else { return };
+    world.done("DELETE /collections/q6", None).await;
+    let config = json!({
+        "vectors": { "text": { "size": 2, "distance": "Dot" }, "image": { "size": 2, "distance": "Euclid" } },
+    });
+    world.done("PUT /collections/q6", Some(config)).await;
+    let point = |id: u64| {
+        let mut vectors = json!({ "text": [id, 1] });
+        if id < 4 {
+            vectors["image"] = json!([id, 0]);
+        }
+        json!({ "id": id, "vector": vectors })
+    };
+    let points: Vec<_> = (1..=10).map(point).collect();
+    world.done("PUT /collections/q6/points?wait=true", Some(json!({ "points": points }))).await;
+    let host = world.host().await;
+    let searching = |more: Value| {
+        let mut with = json!({ "collection": "q6", "vector": [1, 0], "limit": 2 });
+        with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        with
+    };
+    // Of one name more is nearer, of the other less.
+    for more in [
+        json!({ "using": "text", "expect": [10, 9], "min_score": 9 }),
+        json!({ "using": "image", "expect": [1, 2], "min_score": 1 }),
+    ] {
+        run(&Query, &host, &searching(more)).await.unwrap();
+    }
+    let around = json!({ "collection": "q6", "point": 3, "using": "image", "limit": 5 });
+    let around = run(&Query, &host, &around).await.unwrap();
+    let ids: Vec<_> = around["hits"].as_array().unwrap().iter().map(|hit| &hit["id"]).collect();
+    assert_eq!(ids.len(), 2, "points without the vector are not found, nor is the point itself: {ids:?}");
+    let bound = json!({ "using": "image", "min_score": -1 });
+    let words = "1 has a score of 0, which was to be at most -1";
+    refused(run(&Query, &host, &searching(bound)).await, "qdrant.unexpected", words);
+    let unnamed = run(&Query, &host, &searching(json!({}))).await;
+    refused(unnamed, "qdrant.refused", "400 Bad Request: Wrong input: Not existing vector name error: ");
+    let unnamed = run(&Query, &host, &searching(json!({ "min_score": 1 }))).await;
+    refused(unnamed, "input", "collection q6 has several vectors, and one must be named: image, text");
+    let lacks = json!({ "collection": "q6", "point": 7, "using": "image" });
+    refused(run(&Query, &host, &lacks).await, "qdrant.absent", "Vector with name \"image\" for point");
+    world.done("DELETE /collections/q6", None).await;
+}
+
+#[tokio::test]
 async fn where_a_score_is_a_distance_less_is_nearer() {
     let Some(world) = World::start(1).await else { return };
     world.done("DELETE /collections/q5", None).await;

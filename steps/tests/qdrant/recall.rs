@@ -246,39 +246,82 @@ async fn cosine_vectors_are_asked_as_they_are_stored() {
     assert_eq!((&found["recall"], &found["agreement"]), (&json!(1.0), &json!(1.0)));
 }
 
-#[tokio::test]
-async fn vectors_with_names_are_sampled_by_name() {
-    let Some(world) = World::start(1).await else { return };
-    world.done("DELETE /collections/n7", None).await;
-    let config = json!({ "vectors": { "text": { "size": 2, "distance": "Dot" }, "image": { "size": 3, "distance": "Euclid" } } });
-    let (status, _) = world.ask(0, "PUT /collections/n7", Some(config)).await;
-    if status != 200 {
-        eprintln!("skipped: this server has no vectors with names");
-        return;
-    }
+/// A new collection of 30 points with `text`, of which the even ones have `image` as well, and those that 5 divides the
+/// sparse `words`.
+async fn fill_with_names(world: &World, collection: &str) {
+    world.done(&format!("DELETE /collections/{collection}"), None).await;
+    let config = json!({
+        "vectors": { "text": { "size": 2, "distance": "Dot" }, "image": { "size": 3, "distance": "Euclid" } },
+        "sparse_vectors": { "words": {} },
+    });
+    world.done(&format!("PUT /collections/{collection}"), Some(config)).await;
     let point = |id: u64| {
-        let vectors = if id.is_multiple_of(2) {
-            json!({ "text": [id, 1], "image": [id, 0, 1] })
-        } else {
-            json!({ "text": [id, 1] })
-        };
+        let mut vectors = json!({ "text": [id, 1] });
+        if id.is_multiple_of(2) {
+            vectors["image"] = json!([id, 0, 1]);
+        }
+        if id.is_multiple_of(5) {
+            vectors["words"] = json!({ "indices": [7, 100 + id], "values": [id, 1] });
+        }
         json!({ "id": id, "vector": vectors })
     };
     let points: Vec<_> = (1..=30).map(point).collect();
-    world.done("PUT /collections/n7/points?wait=true", Some(json!({ "points": points }))).await;
+    let request = format!("PUT /collections/{collection}/points?wait=true");
+    world.done(&request, Some(json!({ "points": points }))).await;
+}
+
+#[tokio::test]
+async fn vectors_with_names_are_sampled_by_name() {
+    let Some(world) = World::start(1).await else { return };
+    fill_with_names(&world, "n7").await;
     let host = world.host().await;
     let mut with = sampling("n7");
     refused(
         run(&Sample, &host, &with).await,
         "input",
-        "collection n7 has several vectors, and one must be named: image, text",
+        "collection n7 has several vectors, and one must be named: image, text, words",
     );
-    with["using"] = json!("image");
-    let sample = run(&Sample, &host, &with).await.unwrap();
-    assert_eq!((&sample["using"], &sample["sampled"]), (&json!("image"), &json!(15)), "the others lack it");
-    assert_eq!(sample["artifact"]["path"], "points/p1/qdrant/n7@image.sample.json");
-    let found = run(&Recall, &host, &recalling("n7", &sample)).await.unwrap();
-    assert_eq!((&found["agreement"], &found["queries"]), (&json!(1.0), &json!(15)));
+    with["using"] = json!("sound");
+    refused(
+        run(&Sample, &host, &with).await,
+        "input",
+        "collection n7 has no vector sound: image, text, words",
+    );
+    let mut samples = Vec::new();
+    for (name, sampled) in [("text", 20), ("image", 15), ("words", 6)] {
+        with["using"] = json!(name);
+        let sample = run(&Sample, &host, &with).await.unwrap();
+        assert_eq!(
+            (&sample["using"], &sample["sampled"]),
+            (&json!(name), &json!(sampled)),
+            "the others lack it"
+        );
+        assert_eq!(sample["artifact"]["path"], format!("points/p1/qdrant/n7@{name}.sample.json"));
+        samples.push(sample);
+    }
+    let words = &file(&world, &samples[2])["queries"][0];
+    assert_eq!(words["vector"]["indices"][0], 7);
+    assert_eq!(words["neighbours"].as_array().unwrap().len(), 6, "one more than the five that are wanted");
+
+    let mut backup = backup_of(&world, "n7").await;
+    backup["collection"] = json!("n7_restored");
+    world.done("DELETE /collections/n7_restored", None).await;
+    run(&Recover, &host, &backup).await.unwrap();
+    let with = json!({ "collection": "n7_restored", "from": "backups", "samples": samples });
+    let found = run(&Recall, &host, &with).await.unwrap();
+    let whole = json!({ "recall": 1.0, "recall_then": 1.0, "agreement": 1.0, "queries": 41, "worst": [] });
+    assert_eq!(found, whole);
+
+    // What is other than it was under one name is told with the name.
+    let points: Vec<_> = (1..=30).map(|id| json!({ "id": id, "vector": { "text": [id, 1] } })).collect();
+    let request = "PUT /collections/n7_restored/points?wait=true";
+    world.done(request, Some(json!({ "points": points }))).await;
+    let without = json!({ "collection": "n7_restored", "from": "backups", "samples": [samples[0]] });
+    run(&Recall, &host, &without).await.unwrap();
+    let error =
+        refused(run(&Recall, &host, &with).await, "qdrant.recall", "of the neighbours that were stored");
+    assert!(error.message.contains("image") || error.message.contains("words"), "{error}");
+    world.done("DELETE /collections/n7_restored", None).await;
 }
 
 #[tokio::test]
