@@ -132,9 +132,16 @@ pages![
     "point.unproved",
     "point.unusable",
     "postgres.answer",
+    "postgres.collation",
     "postgres.connect",
+    "postgres.damaged",
+    "postgres.extension",
+    "postgres.index",
     "postgres.lost",
+    "postgres.program",
+    "postgres.programs",
     "postgres.sqlstate",
+    "postgres.table",
     "postgres.tls",
     "process.exit",
     "process.json",
@@ -313,7 +320,15 @@ mod tests {
         assert!(state.what.contains("Its class is **wait**") && state.remedy.contains("`max_connections`"));
         assert!(Page::of("postgres.42p01").unwrap().remedy.contains("`search_path`"));
         assert_eq!(Page::of("postgres.23505").unwrap().title, "error of the server");
-        for none in ["postgres.", "postgres.words", "postgres.sqlstate", "sqlserver.", "sqlserver.12x", "sqlserver.number", "http.12"] {
+        for none in [
+            "postgres.",
+            "postgres.words",
+            "postgres.sqlstate",
+            "sqlserver.",
+            "sqlserver.12x",
+            "sqlserver.number",
+            "http.12",
+        ] {
             assert_eq!(Page::of(none), None, "{none}");
         }
     }

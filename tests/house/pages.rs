@@ -103,7 +103,8 @@ fn is_number(code: &str) -> bool {
 
 /// Whether a code is a state of a server.
 fn is_state(code: &str) -> bool {
-    code.strip_prefix("postgres.").is_some_and(|state| state.len() == 5 && state.bytes().any(|b| b.is_ascii_digit()))
+    code.strip_prefix("postgres.")
+        .is_some_and(|state| state.len() == 5 && state.bytes().any(|b| b.is_ascii_digit()))
 }
 
 #[test]
@@ -122,11 +123,13 @@ const FAMILIES: [&str; 2] = ["sqlserver.number", "postgres.sqlstate"];
 
 #[test]
 fn every_worded_code_has_its_page_and_every_page_its_code() {
-    let named: BTreeSet<String> = worded().into_iter().filter(|code| !is_number(code) && !is_state(code)).collect();
+    let named: BTreeSet<String> =
+        worded().into_iter().filter(|code| !is_number(code) && !is_state(code)).collect();
     assert!(named.len() > 90, "only {} codes were found: {named:?}", named.len());
     let pages: BTreeSet<String> = pages().into_iter().filter(|name| !name.starts_with("DD")).collect();
     let without: Vec<&String> = named.difference(&pages).collect();
-    let lonely: Vec<&String> = pages.difference(&named).filter(|page| !FAMILIES.contains(&page.as_str())).collect();
+    let lonely: Vec<&String> =
+        pages.difference(&named).filter(|page| !FAMILIES.contains(&page.as_str())).collect();
     assert!(without.is_empty(), "codes without a page: {without:?}");
     assert!(lonely.is_empty(), "pages without a code: {lonely:?}");
     let shown = read("cli/src/pages.rs");

@@ -29,7 +29,9 @@ impl Answer {
     /// # Errors
     /// `postgres.answer`, when it has none.
     pub(super) fn first(&self) -> Result<Row<'_>, StepError> {
-        self.rows().next().ok_or_else(|| StepError::new("postgres.answer", "the server answered without a row"))
+        self.rows()
+            .next()
+            .ok_or_else(|| StepError::new("postgres.answer", "the server answered without a row"))
     }
 }
 

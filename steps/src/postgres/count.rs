@@ -72,7 +72,9 @@ impl StepKind for Count {
         KindShape {
             target: TargetNeed::OneOf(&["postgres"]),
             outputs: OUTPUTS,
-            permissions: &["pg_read_all_data, or SELECT on the tables; BYPASSRLS where they have row level security"],
+            permissions: &[
+                "pg_read_all_data, or SELECT on the tables; BYPASSRLS where they have row level security",
+            ],
             example: "counted:\n  uses: postgres.count\n  target: vectors\n  with: { database: octopus, tables: [vectors], hash: true }\n",
             ..described(
                 "postgres.count",
@@ -105,8 +107,7 @@ impl StepKind for Count {
         let (database, hash) = (inputs.database.known()?, *inputs.hash.known()?);
         let work = async {
             let connection = ctx.connection().await?;
-            let session =
-                PostgresConnection::of(&*connection)?.in_database(Some(database.as_str())).await?;
+            let session = PostgresConnection::of(&*connection)?.in_database(Some(database.as_str())).await?;
             let snapshot = session.snapshot().await?;
             let found = snapshot.ask("listing the tables", &inputs.listing()).await?;
             let names: Vec<(String, String)> = found.rows().map(schema_and_name).collect::<Result<_, _>>()?;
@@ -166,8 +167,11 @@ mod tests {
 
     #[test]
     fn a_dry_run_shows_what_is_asked() {
-        let shown = actions(&Count, json!({ "database": "octopus", "tables": ["vectors"], "hash": true })).unwrap();
-        assert!(shown[0].text.ends_with("AND ((true AND c.relname = 'vectors')) ORDER BY n.nspname, c.relname"));
+        let shown =
+            actions(&Count, json!({ "database": "octopus", "tables": ["vectors"], "hash": true })).unwrap();
+        assert!(
+            shown[0].text.ends_with("AND ((true AND c.relname = 'vectors')) ORDER BY n.nspname, c.relname")
+        );
         assert!(shown[1].text.contains("hashtextextended(counted::text, 0)"), "{shown:?}");
         assert!(shown.iter().all(|action| !action.writes));
         let unknown = json!({ "database": "octopus", "tables": { "$after": ["a"] } });

@@ -38,14 +38,22 @@ pub(super) enum Reaction {
 /// The states that are known, each with what to do. They are those of the server's errcodes.txt.
 const KNOWN: &[(&[&str], Reaction, &str)] = &[
     (&["40001", "40P01"], Reaction::Wait, "it lost against another transaction; try again"),
-    (&["55006"], Reaction::Wait, "sessions are still in it; see pg_stat_activity, and keep the application out first"),
+    (
+        &["55006"],
+        Reaction::Wait,
+        "sessions are still in it; see pg_stat_activity, and keep the application out first",
+    ),
     (&["55P03"], Reaction::Wait, "somebody else holds a lock on it; see pg_locks and pg_stat_activity"),
     (
         &["53300"],
         Reaction::Wait,
         "every connection that `max_connections` allows is taken; see pg_stat_activity, and lower `max_parallel` if they are the plan's own",
     ),
-    (&["57P03"], Reaction::Wait, "the server is starting, recovering or shutting down; try again in a moment"),
+    (
+        &["57P03"],
+        Reaction::Wait,
+        "the server is starting, recovering or shutting down; try again in a moment",
+    ),
     (&["53200"], Reaction::Wait, "the server is out of memory; lower `max_parallel` or its work_mem"),
     (
         &["57P01", "57P02", "57P04", "57P05", "25P03", "25P04", "08006", "08003", "08P01"],
@@ -78,7 +86,11 @@ const KNOWN: &[(&[&str], Reaction, &str)] = &[
         Reaction::Surroundings,
         "free space on the server's volume; where it is that of pg_wal, see pg_replication_slots and pg_stat_archiver for what holds it",
     ),
-    (&["53000", "53400", "54000"], Reaction::Surroundings, "a limit of the server is reached; the message names it"),
+    (
+        &["53000", "53400", "54000"],
+        Reaction::Surroundings,
+        "a limit of the server is reached; the message names it",
+    ),
     (
         &["55000"],
         Reaction::Surroundings,
@@ -104,13 +116,21 @@ const KNOWN: &[(&[&str], Reaction, &str)] = &[
         Reaction::Statement,
         "what it names is not there or not in the `search_path`; is it this database, and is the schema named?",
     ),
-    (&["42601", "42P02", "42804", "22P02", "22023"], Reaction::Statement, "the statement is wrong where the message says"),
+    (
+        &["42601", "42P02", "42804", "22P02", "22023"],
+        Reaction::Statement,
+        "the statement is wrong where the message says",
+    ),
     (
         &["25001"],
         Reaction::Statement,
         "it cannot stand in a transaction; make it the only statement of its script",
     ),
-    (&["42501"], Reaction::Permission, "the role may not do this; `drydock grants` prints what each step needs"),
+    (
+        &["42501"],
+        Reaction::Permission,
+        "the role may not do this; `drydock grants` prints what each step needs",
+    ),
     (
         &["28P01", "28000"],
         Reaction::Permission,
@@ -119,6 +139,7 @@ const KNOWN: &[(&[&str], Reaction, &str)] = &[
 ];
 
 /// The failure of a question that came after the work was done: it must not be done again, but asked about.
+#[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
 pub(super) fn after_the_work(error: StepError) -> StepError {
     StepError { transient: false, unknown: true, ..error }
 }
@@ -191,7 +212,11 @@ impl From<Error> for Failure {
             return Self::Tls(words.join(": "));
         }
         if words.is_empty() {
-            words.push(if error.is_closed() { "the server closed the connection".into() } else { outer.clone() });
+            words.push(if error.is_closed() {
+                "the server closed the connection".into()
+            } else {
+                outer.clone()
+            });
         }
         match is_io || outer.contains("connecting") || outer.contains("timeout") {
             true => Self::Lost(words.join(": ")),
@@ -323,7 +348,10 @@ mod tests {
             ("F0000", "FATAL", Effect::Writes, false, true),
         ] {
             let error = refusal(state, severity).while_doing("a test", effect);
-            assert_eq!((error.code, error.transient, error.unknown), (format!("postgres.{state}"), transient, unknown));
+            assert_eq!(
+                (error.code, error.transient, error.unknown),
+                (format!("postgres.{state}"), transient, unknown)
+            );
             assert_eq!(error.message, format!("a test: It is so ({severity}, SQLSTATE {state})"));
         }
         assert!(refusal("23505", "ERROR").leaves_connection());
@@ -337,7 +365,10 @@ mod tests {
         refusal.detail = Some("It has\ntwo lines.".into());
         refusal.position = Some(14);
         let error = Failure::Refused(refusal).of_statement("SELECT 1,\n  ä, y", "a query", Effect::Reads);
-        assert_eq!(error.message, "a query: It is so; It has two lines (ERROR, SQLSTATE 42703, line 2, column 4)");
+        assert_eq!(
+            error.message,
+            "a query: It is so; It has two lines (ERROR, SQLSTATE 42703, line 2, column 4)"
+        );
         assert!(error.help.unwrap().ends_with("(the server: Perhaps you meant x)"));
         assert_eq!(error.detail.as_deref(), Some("SELECT 1,\n  ä, y"));
         let secret = self::refusal("42501", "ERROR").of_statement(

@@ -44,7 +44,11 @@ const TOLD: usize = 500;
 
 /// The shape of an [`Inspection`].
 pub(super) const INSPECTED: &[Field] = &[
-    Field::required("invalid_indexes", Shape::List(&Shape::Text), "Indexes that answer nothing, as `schema.index`."),
+    Field::required(
+        "invalid_indexes",
+        Shape::List(&Shape::Text),
+        "Indexes that answer nothing, as `schema.index`.",
+    ),
     Field::required(
         "extensions",
         Shape::List(&Shape::Record(&[
@@ -58,7 +62,11 @@ pub(super) const INSPECTED: &[Field] = &[
         "collations",
         Shape::List(&Shape::Record(&[
             Field::required("name", Shape::Text, "The collation; the database's name for its own."),
-            Field::required("built_by", Shape::Text, "The version of its rules that the indexes were built by."),
+            Field::required(
+                "built_by",
+                Shape::Text,
+                "The version of its rules that the indexes were built by.",
+            ),
             Field::optional("here", Shape::Text, "The version that this machine has."),
         ])),
         "Collations whose rules have changed below the indexes: what is sorted by text may not be found.",
@@ -157,9 +165,9 @@ impl Inspection {
     pub(super) async fn of(session: &Session, major: u32) -> Result<Self, StepError> {
         let ask = async |doing: &str, sql: &str| session.ask_long(doing, sql).await;
         let invalid = ask("looking for invalid indexes", INVALID).await?;
-        let invalid = invalid.rows().map(|row| {
-            Ok(Invalid { name: row.known("name")?.to_owned(), of: row.known("of")?.to_owned() })
-        });
+        let invalid = invalid
+            .rows()
+            .map(|row| Ok(Invalid { name: row.known("name")?.to_owned(), of: row.known("of")?.to_owned() }));
         let extensions = ask("asking for extensions", EXTENSIONS).await?;
         let extensions = extensions.rows().map(|row| {
             Ok(Installed {
@@ -168,7 +176,11 @@ impl Inspection {
                 available: row.text("available")?.map(str::to_owned),
             })
         });
-        let mut collations = ask("asking for collations", COLLATIONS).await?.rows().map(changed).collect::<Result<Vec<_>, _>>()?;
+        let mut collations = ask("asking for collations", COLLATIONS)
+            .await?
+            .rows()
+            .map(changed)
+            .collect::<Result<Vec<_>, _>>()?;
         if major >= 15 {
             let own = ask("asking for the database's collation", OWN_COLLATION).await?;
             collations.extend(own.rows().map(changed).collect::<Result<Vec<_>, _>>()?);

@@ -53,8 +53,9 @@ pub(super) async fn take(session: &Session, resource: &str, class: LockClass) ->
         }
         let holder = holder(session, key).await.unwrap_or_default();
         let message = format!("{resource} is locked by another run{holder}");
-        return Err(StepError::transient("locked", message)
-            .help("wait until that run has ended; it holds the lock at the server for as long as its session lives"));
+        return Err(StepError::transient("locked", message).help(
+            "wait until that run has ended; it holds the lock at the server for as long as its session lives",
+        ));
     }
     Ok(())
 }

@@ -27,8 +27,10 @@ impl ProgramAccess {
     /// `postgres.programs`, when the files cannot be written.
     pub(super) fn of(scratch: &Path, settings: &PostgresSettings, database: &str) -> Result<Self, StepError> {
         let failed = |error: std::io::Error| {
-            let message = format!("the files for a program cannot be written in {}: {error}", scratch.display());
-            StepError::new("postgres.programs", message).help("the run's scratch must be a folder that the runner may write")
+            let message =
+                format!("the files for a program cannot be written in {}: {error}", scratch.display());
+            StepError::new("postgres.programs", message)
+                .help("the run's scratch must be a folder that the runner may write")
         };
         let folder = new_folder(scratch, &settings.attempt).map_err(failed)?;
         let (passfile, services) = (folder.join("pgpass"), folder.join("pg_service.conf"));
@@ -116,7 +118,8 @@ mod tests {
     #[test]
     fn the_password_stands_in_a_private_file_that_goes_with_its_program() {
         let dir = tempfile::tempdir().unwrap();
-        let values = json!({ "host": "pg1", "user": "drydock", "password": "p:\\x" }).as_object().unwrap().clone();
+        let values =
+            json!({ "host": "pg1", "user": "drydock", "password": "p:\\x" }).as_object().unwrap().clone();
         let settings = Settings { values, folder: "/".into(), attempt: "r1/dump/1".into() };
         let settings = PostgresSettings::of(&settings).unwrap();
         let (first, second) = (

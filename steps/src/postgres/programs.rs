@@ -69,7 +69,8 @@ impl Program {
                 return Ok(found);
             }
         }
-        let message = format!("there is no {name} for a server of version {server_major}: {}", seen.join("; "));
+        let message =
+            format!("there is no {name} for a server of version {server_major}: {}", seen.join("; "));
         Err(StepError::new("postgres.programs", message).help(format!(
             "install the client programs of version {server_major} or newer on the runner (Debian: postgresql-client-{server_major}), or name their folder in `programs` of the target"
         )))

@@ -26,7 +26,9 @@ fn writes(why: &str) -> StepError {
 /// The failure of a text that is more than one statement.
 pub(super) fn refused_as_writing(failure: &Failure) -> Option<StepError> {
     match failure {
-        Failure::Refused(refusal) if refusal.state == "42601" && refusal.message.contains("multiple commands") => {
+        Failure::Refused(refusal)
+            if refusal.state == "42601" && refusal.message.contains("multiple commands") =>
+        {
             Some(writes("it has more than one statement"))
         }
         _ => None,
@@ -71,7 +73,8 @@ impl<'q> ReadingQuery<'q> {
             return Ok(());
         }
         let message = format!("the query has {parameters} parameters, and `parameters` gives {given}");
-        Err(StepError::new("query.parameter", message).help("the first of `parameters` is `$1`, the second `$2`"))
+        Err(StepError::new("query.parameter", message)
+            .help("the first of `parameters` is `$1`, the second `$2`"))
     }
 
     /// The statements that prepare it, run it with its values, and forget it; nothing where it has no parameters. The values are arguments

@@ -81,7 +81,8 @@ mod tests {
         let all: Vec<&Grant> = grants.iter().collect();
         let script = script("o\"dock", &all);
         assert_eq!(script.matches("GRANT pg_read_all_data TO \"o\"\"dock\";").count(), 1, "{script}");
-        let within = "\\connect \"Octo\"\"pus\"\nGRANT CONNECT ON DATABASE \"Octo\"\"pus\" TO \"o\"\"dock\";\n";
+        let within =
+            "\\connect \"Octo\"\"pus\"\nGRANT CONNECT ON DATABASE \"Octo\"\"pus\" TO \"o\"\"dock\";\n";
         assert!(script.contains(within), "{script}");
         assert!(script.contains("-- in the database (known after ):\n--   GRANT CONNECT"), "{script}");
     }

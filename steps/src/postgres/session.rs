@@ -33,6 +33,7 @@ const NEXT_HOST: [&str; 2] = ["57P03", "53300"];
 pub(super) struct Session {
     wire: Wire,
     /// Which of the target's places answered.
+    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
     pub(super) place: Place,
     turn: Mutex<()>,
     is_lost: AtomicBool,
@@ -117,6 +118,7 @@ impl Session {
     ///
     /// # Errors
     /// What the server says; `postgres.lost` (unknown) when the answer is lost.
+    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
     pub(super) async fn work(&self, doing: &str, sql: &str) -> Result<Answer, StepError> {
         self.answer(sql).await.map_err(|failure| failure.of_statement(sql, doing, Effect::Writes))
     }
@@ -126,13 +128,17 @@ impl Session {
     /// # Errors
     /// What the server says; `postgres.lost` (transient).
     pub(super) async fn snapshot(&self) -> Result<Snapshot<'_>, StepError> {
-        let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {READABLE}; SET LOCAL row_security = off");
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {READABLE}; SET LOCAL row_security = off"
+        );
         let begun = async {
             let turn = self.turn().await?;
             self.batch(&begin).await?;
             Ok(Snapshot { turn })
         };
-        begun.await.map_err(|failure: Failure| failure.of_statement(&begin, "taking a snapshot", Effect::Reads))
+        begun
+            .await
+            .map_err(|failure: Failure| failure.of_statement(&begin, "taking a snapshot", Effect::Reads))
     }
 
     /// The rows of a query that only reads, at most so many and one more. It runs in a transaction that only reads and is rolled back.
@@ -158,7 +164,8 @@ impl Session {
     async fn read_within(&self, query: &ReadingQuery<'_>, rows: usize) -> Result<RowSet, Ended> {
         self.batch(&format!("BEGIN READ ONLY; {READABLE}")).await?;
         // Described before it runs: the server itself says whether it is one statement, and what its columns are.
-        let described = self.wire.client.prepare(query.sql).await.map_err(|error| self.wire.failure(error))?;
+        let described =
+            self.wire.client.prepare(query.sql).await.map_err(|error| self.wire.failure(error))?;
         query.fits(described.params().len(), described.columns().len()).map_err(Ended::Refused)?;
         let answer = match query.prepared() {
             None => self.rows(query.sql, rows).await?,
@@ -181,7 +188,7 @@ impl Session {
         Ok(RowSet { rows: answer.cells.iter().map(row).collect(), columns })
     }
 
-    /// Runs a script as one transaction; how many statements it had. `place` says where a failure was.
+    /// Runs a script as one transaction; how many statements it had.
     ///
     /// # Errors
     /// What the server says, with the statement's number; `script.transaction` when it leaves a transaction open; `postgres.lost` (unknown).
@@ -189,7 +196,8 @@ impl Session {
         let told = |failure: Failure, done: u64| {
             // What cannot be read is refused as a whole, before its first statement.
             let whole = done == 0 && failure.state() == Some("42601");
-            let doing = if whole { "the script".into() } else { format!("statement {} of the script", done + 1) };
+            let doing =
+                if whole { "the script".into() } else { format!("statement {} of the script", done + 1) };
             failure.of_statement(script, &doing, Effect::Writes)
         };
         let turn = self.turn().await.map_err(|failure| told(failure, 0))?;
@@ -222,11 +230,13 @@ impl Session {
     }
 
     /// What the server said beside its answers since it was last asked for.
+    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
     pub(super) fn notices(&self) -> Vec<Notice> {
         self.wire.notices()
     }
 
     /// What stops the statement that it runs.
+    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
     pub(super) fn stopper(&self) -> Stopper {
         self.wire.stopper()
     }

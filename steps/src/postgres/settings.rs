@@ -197,7 +197,9 @@ impl PostgresSettings {
             return Err(refused_settings("its `user` is empty"));
         }
         if written.password.as_ref().is_some_and(|password| password.contains(['\n', '\r', '\0'])) {
-            return Err(refused_settings("its `password` has a line break in it, which no program can be given"));
+            return Err(refused_settings(
+                "its `password` has a line break in it, which no program can be given",
+            ));
         }
         if written.sslmode == SslMode::VerifyCa && written.ca.is_none() {
             return Err(refused_settings(
@@ -309,7 +311,7 @@ const SILENCED: &[(&str, &str)] = &[
     ("PGPASSWORD", ""),
     ("PGOPTIONS", ""),
     ("PGREQUIRESSL", ""),
-    ("PGREQUIREAUTH", ""),
+    ("PGREQUIREAUTH", "password,md5,gss,sspi,scram-sha-256,none"),
     ("PGREQUIREPEER", ""),
     ("PGCHANNELBINDING", "prefer"),
     ("PGSSLNEGOTIATION", "postgres"),
@@ -326,6 +328,8 @@ const SILENCED: &[(&str, &str)] = &[
     ("PGGSSDELEGATION", "0"),
     ("PGKRBSRVNAME", "postgres"),
     ("PGLOADBALANCEHOSTS", "disable"),
+    ("PGMINPROTOCOLVERSION", "3.0"),
+    ("PGMAXPROTOCOLVERSION", "3.0"),
     ("PGCLIENTENCODING", ""),
     ("PGDATESTYLE", "default"),
     ("PGTZ", "default"),

@@ -17,7 +17,8 @@ impl Identifier {
     /// # Errors
     /// `input`, when it is empty, longer than 63 bytes, or has control characters.
     pub fn parse(text: &str) -> Result<Self, StepError> {
-        let bad = |why: &str| Err(StepError::new("input", format!("`{text}` is no name in PostgreSQL: {why}")));
+        let bad =
+            |why: &str| Err(StepError::new("input", format!("`{text}` is no name in PostgreSQL: {why}")));
         if text.is_empty() {
             return bad("it is empty");
         }
@@ -73,7 +74,11 @@ pub(super) fn named(name: &str) -> String {
 /// A text as a literal, whatever is in it and whatever `standard_conforming_strings` is.
 pub(super) fn quoted(text: &str) -> String {
     let doubled = text.replace('\'', "''");
-    if doubled.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+    if doubled.contains('\\') {
+        format!("E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +104,10 @@ mod tests {
             [("", "it is empty"), ("a\0b", "control characters"), (&"ä".repeat(32), "longer than 63 bytes")]
         {
             let error = Identifier::parse(name).unwrap_err();
-            assert!(error.code == "input" && error.message.ends_with(words) || error.message.contains(words), "{error}");
+            assert!(
+                error.code == "input" && error.message.ends_with(words) || error.message.contains(words),
+                "{error}"
+            );
         }
         assert!(Identifier::parse(&"x".repeat(63)).is_ok());
     }

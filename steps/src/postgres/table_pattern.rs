@@ -25,7 +25,9 @@ impl TablePattern {
     fn parse(text: &str) -> Result<Self, StepError> {
         let (schema, name) = text.split_once('.').unwrap_or(("*", text));
         if schema.is_empty() || name.is_empty() || text.contains('\0') {
-            let message = format!("`{text}` names no table: it is `table` or `schema.table`, with `*` for any characters");
+            let message = format!(
+                "`{text}` names no table: it is `table` or `schema.table`, with `*` for any characters"
+            );
             return Err(StepError::new("input", message));
         }
         Ok(Self { schema: schema.to_owned(), name: name.to_owned() })

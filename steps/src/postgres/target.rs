@@ -87,6 +87,7 @@ impl PostgresConnection {
     }
 
     /// The session in the target's own database.
+    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
     pub(super) fn session(&self) -> &Session {
         &self.session
     }
@@ -123,7 +124,11 @@ impl Connection for PostgresConnection {
         let place = self.settings.place();
         let system = facts.system_identifier.value.as_ref();
         let system = system.map_or(String::new(), |id| format!(" (system {id})"));
-        Ok(Identity { text: format!("postgres {place}{system}"), name: place, version: facts.version.clone() })
+        Ok(Identity {
+            text: format!("postgres {place}{system}"),
+            name: place,
+            version: facts.version.clone(),
+        })
     }
 
     fn as_any(&self) -> &dyn Any {

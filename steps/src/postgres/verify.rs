@@ -34,12 +34,20 @@ inputs! {
 }
 
 const OUTPUTS: &[Field] = &[
-    Field::required("invalid_indexes", Shape::List(&Shape::Text), "Indexes that answer nothing; one fails the step."),
+    Field::required(
+        "invalid_indexes",
+        Shape::List(&Shape::Text),
+        "Indexes that answer nothing; one fails the step.",
+    ),
     INSPECTED[1],
     INSPECTED[2],
     INSPECTED[3],
     INSPECTED[4],
-    Field::optional("amcheck", Shape::Text, "The version of pg_amcheck, which has found nothing; with `amcheck`."),
+    Field::optional(
+        "amcheck",
+        Shape::Text,
+        "The version of pg_amcheck, which has found nothing; with `amcheck`.",
+    ),
 ];
 
 /// To check tables and indexes by the functions of amcheck, which is an extension of the database.
@@ -200,7 +208,8 @@ mod tests {
         let shown = actions(&Verify, json!({ "database": "octopus" })).unwrap();
         assert_eq!(shown.len(), Inspection::QUESTIONS.len());
         let shown = actions(&Verify, json!({ "database": "octopus", "amcheck": true })).unwrap();
-        let program = Action::reads(ActionKind::Process, Some("t"), "pg_amcheck --no-password --heapallindexed");
+        let program =
+            Action::reads(ActionKind::Process, Some("t"), "pg_amcheck --no-password --heapallindexed");
         assert_eq!(shown.last(), Some(&program));
         assert!(shown.iter().all(|action| !action.writes));
     }

@@ -31,12 +31,22 @@ async fn a_role_that_is_refused_says_so() {
         for (key, value, code, transient, words) in [
             ("password", json!("wrong-password"), "postgres.28P01", false, "password authentication failed"),
             ("user", json!("nobody"), "postgres.28P01", false, "password authentication failed"),
-            ("database", json!("Elsewhere"), "postgres.3D000", false, "database \"Elsewhere\" does not exist"),
+            (
+                "database",
+                json!("Elsewhere"),
+                "postgres.3D000",
+                false,
+                "database \"Elsewhere\" does not exist",
+            ),
             ("port", json!(1), "postgres.connect", true, "Connection refused"),
             ("host", json!("no-such-host.invalid"), "postgres.connect", true, "failed to lookup address"),
         ] {
             let error = connected(shared(major).settings_with(json!({ key: value }))).await.err().unwrap();
-            assert_eq!((error.code.as_str(), error.transient, error.unknown), (code, transient, false), "{error}");
+            assert_eq!(
+                (error.code.as_str(), error.transient, error.unknown),
+                (code, transient, false),
+                "{error}"
+            );
             assert!(error.message.contains(words) && error.message.starts_with("connecting to "), "{error}");
             assert!(!error.message.contains("wrong-password") && error.help.is_some(), "{error}");
         }
@@ -55,7 +65,10 @@ async fn the_first_host_that_answers_is_asked_and_sockets_are_hosts() {
     assert!(error.message.contains("127.0.0.1:1: ") && error.message.contains("127.0.0.1:2: "), "{error}");
     let standby = json!({ "target_session_attrs": "read-only" });
     let error = connected(server.settings_with(standby)).await.err().unwrap();
-    assert!(error.code == "postgres.connect" && error.message.contains("database is not read only"), "{error}");
+    assert!(
+        error.code == "postgres.connect" && error.message.contains("database is not read only"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +104,11 @@ async fn each_sslmode_proves_what_it_says() {
             }
             (Err(error), Err(words)) => {
                 assert!(error.code == "postgres.tls" && !error.transient, "{mode}: {error}");
-                assert!(error.message.contains(words) && error.help.unwrap().contains("`ca`"), "{}", error.message);
+                assert!(
+                    error.message.contains(words) && error.help.unwrap().contains("`ca`"),
+                    "{}",
+                    error.message
+                );
             }
             (found, expected) => panic!("{host} {mode}: {:?}, {expected:?}", found.err()),
         }

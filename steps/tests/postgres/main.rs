@@ -7,3 +7,8 @@ mod server;
 mod world;
 mod connecting;
 mod session;
+mod query;
+mod count;
+mod verify;
+mod programs;
+mod grants;

@@ -33,14 +33,22 @@ async fn what_writes_is_refused_and_leaves_the_session_as_it_was() {
         let connection = server.connection().await;
         let rows = connection.rows().unwrap();
         for (sql, code, words) in [
-            ("DELETE FROM t RETURNING id", "postgres.25006", "cannot execute DELETE in a read-only transaction"),
+            (
+                "DELETE FROM t RETURNING id",
+                "postgres.25006",
+                "cannot execute DELETE in a read-only transaction",
+            ),
             ("DELETE FROM t", "query.writes", "it gives no rows"),
             ("", "query.writes", "it gives no rows"),
             ("COMMIT", "query.writes", "it gives no rows"),
             ("SELECT 1; DELETE FROM t", "query.writes", "it has more than one statement"),
             ("SELECT id INTO u FROM t", "query.writes", "it gives no rows"),
             ("COPY t TO '/tmp/x'", "query.writes", "it gives no rows"),
-            ("SELECT x FROM t", "postgres.42703", "column \"x\" does not exist (ERROR, SQLSTATE 42703, line 1, column 8)"),
+            (
+                "SELECT x FROM t",
+                "postgres.42703",
+                "column \"x\" does not exist (ERROR, SQLSTATE 42703, line 1, column 8)",
+            ),
             ("SELECT 1/0 AS n", "postgres.22012", "the query: division by zero"),
             ("SELECT * FROM nowhere", "postgres.42P01", "relation \"nowhere\" does not exist"),
         ] {
@@ -60,11 +68,26 @@ async fn a_script_is_one_transaction_and_names_the_statement_that_failed() {
         let server = database(major, "scripts", "CREATE TABLE t (id int PRIMARY KEY)").await;
         let connection = server.connection().await;
         let script = connection.script().unwrap();
-        assert_eq!(script.run_script("scripts", "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2);").await, Ok(2));
+        assert_eq!(
+            script.run_script("scripts", "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2);").await,
+            Ok(2)
+        );
         for (text, code, words) in [
-            ("INSERT INTO t VALUES (3);\nINSERT INTO t VALUES (1)", "postgres.23505", "statement 2 of the script: duplicate key"),
-            ("INSERT INTO t VALUES (3);\nINSERT INTO u VALUES (1)", "postgres.42P01", "statement 2 of the script: relation \"u\" does not exist (ERROR, SQLSTATE 42P01, line 2, column 13)"),
-            ("INSERT INTO t VALUES (3);\nINSRT", "postgres.42601", "the script: syntax error at or near \"INSRT\" (ERROR, SQLSTATE 42601, line 2, column 1)"),
+            (
+                "INSERT INTO t VALUES (3);\nINSERT INTO t VALUES (1)",
+                "postgres.23505",
+                "statement 2 of the script: duplicate key",
+            ),
+            (
+                "INSERT INTO t VALUES (3);\nINSERT INTO u VALUES (1)",
+                "postgres.42P01",
+                "statement 2 of the script: relation \"u\" does not exist (ERROR, SQLSTATE 42P01, line 2, column 13)",
+            ),
+            (
+                "INSERT INTO t VALUES (3);\nINSRT",
+                "postgres.42601",
+                "the script: syntax error at or near \"INSRT\" (ERROR, SQLSTATE 42601, line 2, column 1)",
+            ),
             ("SELECT 1; VACUUM t", "postgres.25001", "statement 2 of the script: VACUUM cannot"),
             ("BEGIN; INSERT INTO t VALUES (3)", "script.transaction", "did not end it"),
         ] {
@@ -107,12 +130,22 @@ async fn a_session_that_was_ended_says_why_and_is_not_used_again() {
     let connection = server.connection().await;
     let pid = connection.rows().unwrap().rows(None, "SELECT pg_backend_pid() AS pid").await.unwrap();
     let pid = pid.rows[0]["pid"].as_i64().unwrap();
-    assert_eq!(server.one("postgres", &format!("SELECT pg_terminate_backend({pid}, 5000)")).await, json!(true));
+    assert_eq!(
+        server.one("postgres", &format!("SELECT pg_terminate_backend({pid}, 5000)")).await,
+        json!(true)
+    );
     let error = connection.ping().await.unwrap_err();
-    assert_eq!((error.code.as_str(), error.transient, error.unknown), ("postgres.57P01", true, false), "{error}");
+    assert_eq!(
+        (error.code.as_str(), error.transient, error.unknown),
+        ("postgres.57P01", true, false),
+        "{error}"
+    );
     assert!(error.message.contains("terminating connection due to administrator command"), "{error}");
     let error = connection.ping().await.unwrap_err();
-    assert!(error.code == "postgres.lost" && error.message.ends_with("the connection was lost before"), "{error}");
+    assert!(
+        error.code == "postgres.lost" && error.message.ends_with("the connection was lost before"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +153,11 @@ async fn a_server_that_crashes_leaves_a_script_unknown() {
     let mut server = Postgres::start(Major::Eighteen, Options::default());
     let connection = server.connection().await;
     let sleeping = tokio::spawn(async move {
-        connection.script().unwrap().run_script("postgres", "CREATE TABLE t (id int); SELECT pg_sleep(600)").await
+        connection
+            .script()
+            .unwrap()
+            .run_script("postgres", "CREATE TABLE t (id int); SELECT pg_sleep(600)")
+            .await
     });
     let running = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
     while server.one("postgres", running).await != json!(1) {

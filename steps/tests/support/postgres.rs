@@ -196,12 +196,19 @@ impl Postgres {
 
     /// Starts what was stopped; whether it came to answer.
     pub(crate) fn run(&mut self) -> bool {
-        let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         // The shell ends the server when the pipe to it closes: also when the test's process is gone, and then its files go too. What a shell
         // runs beside itself reads nothing, so that the pipe is handed on as 3; the server is not given it.
         let script = "exec 3<&0; \"$1\" -D \"$2\" 3<&- & server=$!; { read word <&3; kill -QUIT $server; [ \"$word\" = keep ] || { sleep 1; rm -rf \"$3\"; }; } & wait $server; exit";
         let mut command = as_user(Path::new("/bin/sh"));
-        command.arg("-c").arg(script).arg("sh").arg(self.bin().join("postgres")).arg(self.data()).arg(self.dir());
+        command
+            .arg("-c")
+            .arg(script)
+            .arg("sh")
+            .arg(self.bin().join("postgres"))
+            .arg(self.data())
+            .arg(self.dir());
         command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").current_dir("/");
         command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut child = command.spawn().unwrap();
