@@ -4,7 +4,7 @@
 //!
 //! The program itself runs as a process against practice servers that are a process of their own, so that a kill is a real one. Effects
 //! are counted on the servers' side of the wire, in their ledger, which real servers do not keep: the suite always needs the practice
-//! servers, whatever `DRYDOCK_TEST_SQLSERVER` and `DRYDOCK_TEST_QDRANT` name.
+//! servers (and a real PostgreSQL, for which there is none), whatever `DRYDOCK_TEST_SQLSERVER` and `DRYDOCK_TEST_QDRANT` name.
 //!
 //! A new kind adds one function that gives its [`case::Case`]; without one `the_suite_has_every_kind` fails.
 
@@ -30,6 +30,8 @@ macro_rules! cases {
 #[path = "../runs/world.rs"]
 #[allow(dead_code, reason = "the runs use all of it")]
 mod world;
+#[path = "../../steps/tests/support/postgres.rs"]
+mod postgres_server;
 mod practice;
 mod masked;
 mod case;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::postgres_server::{Major, Options, PASSWORD, Postgres};
 use crate::practice::{Practice, octopus};
 use crate::world::{World, ended};
 
@@ -10,7 +11,7 @@ use crate::world::{World, ended};
 pub(crate) const PLAN: &str = r#"
 drydock: v1
 name: readers
-targets: { sql: sqlserver, vectors: qdrant, backups: artifacts, api: http }
+targets: { sql: sqlserver, vectors: qdrant, pg: postgres, backups: artifacts, api: http }
 steps:
   full: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
   open: { uses: point.open, target: backups, needs: [full] }
@@ -38,7 +39,10 @@ steps:
   qdrant_query: { uses: qdrant.query, target: vectors, needs: [qdrant_count], with: { collection: agent_aa, point: 1, limit: 1 } }
   sampled: { uses: qdrant.sample, target: vectors, with: { collection: agent_aa, to: backups } }
   qdrant_recall: { uses: qdrant.recall, target: vectors, needs: [qdrant_query, sampled], with: { collection: agent_aa, from: backups, samples: ["{{ steps.sampled.outputs }}"] } }
-  flow_fail: { uses: flow.fail, needs: [qdrant_recall], on_failure: ignore, with: { message: as planned } }
+  postgres_query: { uses: postgres.query, target: pg, needs: [qdrant_recall], with: { sql: "SELECT 1 AS n" } }
+  postgres_count: { uses: postgres.count, target: pg, needs: [postgres_query], with: { database: postgres } }
+  postgres_verify: { uses: postgres.verify, target: pg, needs: [postgres_count], with: { database: postgres } }
+  flow_fail: { uses: flow.fail, needs: [postgres_verify], on_failure: ignore, with: { message: as planned } }
 "#;
 
 /// The steps of kinds that read, in their order, each with its kind.
@@ -51,10 +55,25 @@ pub(crate) fn steps() -> Vec<(String, String)> {
     PLAN.lines().filter_map(step).collect()
 }
 
+/// Adds a PostgreSQL to a world's environment, as the target `pg`.
+fn bind(world: &World, postgres: &Postgres) {
+    let password = world.path("postgres_password");
+    std::fs::write(&password, PASSWORD).unwrap();
+    let mut settings = postgres.settings();
+    settings.insert("kind".into(), json!("postgres"));
+    settings.insert("password".into(), json!({ "file": password }));
+    // JSON is YAML.
+    let target = format!("targets:\n  pg: {}\n", Value::Object(settings));
+    let environment = world.text("env.yaml").replace("targets:\n", &target);
+    std::fs::write(world.path("env.yaml"), environment).unwrap();
+}
+
 #[test]
 fn killed_when_begun_they_are_not_done_and_made_again() {
     let world = World::plan(PLAN);
     let _servers = Practice::start(&world, &json!([]), &octopus(), "");
+    let postgres = Postgres::start(Major::Eighteen, Options::default());
+    bind(&world, &postgres);
     let mut arguments = "run plan.yaml --run-id r --no-progress -e env.yaml";
     let steps = steps();
     for (step, _) in &steps {

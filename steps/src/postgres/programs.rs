@@ -137,7 +137,8 @@ async fn version_of(ctx: &Ctx, path: &Path) -> Result<Result<Program, String>, S
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::sync::Arc;

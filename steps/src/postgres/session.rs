@@ -33,6 +33,7 @@ const NEXT_HOST: [&str; 2] = ["57P03", "53300"];
 pub(super) struct Session {
     wire: Wire,
     /// Which of the target's places answered.
+    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
     pub(super) place: Place,
     turn: Mutex<()>,
     is_lost: AtomicBool,
@@ -117,6 +118,7 @@ impl Session {
     ///
     /// # Errors
     /// What the server says; `postgres.lost` (unknown) when the answer is lost.
+    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
     pub(super) async fn work(&self, doing: &str, sql: &str) -> Result<Answer, StepError> {
         self.answer(sql).await.map_err(|failure| failure.of_statement(sql, doing, Effect::Writes))
     }
@@ -186,7 +188,7 @@ impl Session {
         Ok(RowSet { rows: answer.cells.iter().map(row).collect(), columns })
     }
 
-    /// Runs a script as one transaction; how many statements it had. `place` says where a failure was.
+    /// Runs a script as one transaction; how many statements it had.
     ///
     /// # Errors
     /// What the server says, with the statement's number; `script.transaction` when it leaves a transaction open; `postgres.lost` (unknown).
@@ -228,11 +230,13 @@ impl Session {
     }
 
     /// What the server said beside its answers since it was last asked for.
+    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
     pub(super) fn notices(&self) -> Vec<Notice> {
         self.wire.notices()
     }
 
     /// What stops the statement that it runs.
+    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
     pub(super) fn stopper(&self) -> Stopper {
         self.wire.stopper()
     }

@@ -1,6 +1,12 @@
-//! Servers that tests share, for what leaves nothing behind: [`shared`].
+//! Servers that tests share, for what leaves nothing behind: [`shared`], and what kinds give there: [`outputs`].
 
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use drydock_step::test_host::{TestHost, execute};
+use drydock_step::{Ended, Kind, StepError};
+use drydock_steps::postgres::target::Postgres as Target;
+use serde_json::Value;
 
 use crate::server::{Major, Options, Postgres};
 
@@ -18,4 +24,21 @@ pub(crate) async fn database(major: Major, name: &str, script: &str) -> &'static
         server.run_script(name, script).await;
     }
     server
+}
+
+/// A host whose attempt is `r1/step/1`, with a server as its target `t`.
+pub(crate) fn host(server: &Postgres, folder: &Path) -> Arc<TestHost> {
+    Arc::new(TestHost::new(folder).server("t", Arc::new(Target), server.settings()))
+}
+
+/// What a kind gives.
+pub(crate) async fn outputs(server: &Postgres, kind: &dyn Kind, with: Value) -> Result<Value, StepError> {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = execute(kind, &host(server, dir.path()).ctx(Some("t")), with).await;
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().collect();
+    assert!(left.is_empty(), "it leaves {left:?} in its scratch");
+    match ended? {
+        Ended::Outputs(outputs) => Ok(outputs),
+        Ended::Waits(message) => panic!("it waits: {message}"),
+    }
 }
