@@ -7,12 +7,9 @@ mod server;
 mod world;
 mod connecting;
 mod session;
-<<<<<<< HEAD
 mod basebackup;
-=======
 mod query;
 mod count;
 mod verify;
 mod programs;
 mod grants;
->>>>>>> 1cae5237c62361c4fe4226fe3936109df5e3be08
