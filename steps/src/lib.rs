@@ -51,6 +51,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(postgres::count::Count);
     registry.kind(postgres::verify::Verify);
     registry.kind(postgres::basebackup::Basebackup);
+    registry.kind(postgres::recover::Recover);
     registry.target(postgres::target::Postgres);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);

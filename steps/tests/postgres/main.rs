@@ -8,6 +8,7 @@ mod world;
 mod connecting;
 mod session;
 mod basebackup;
+mod recover;
 mod query;
 mod count;
 mod verify;

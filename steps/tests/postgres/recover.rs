@@ -1,0 +1,287 @@
+//! `postgres.recover`: back to the very transaction, on both versions; and what does not lead there is refused before a server runs.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use drydock_step::test_host::{TestHost, given};
+use drydock_step::{Kind, StepError};
+use drydock_steps::postgres::basebackup::Basebackup;
+use drydock_steps::postgres::recover::Recover;
+use serde_json::{Value, json};
+
+use crate::basebackup::{host, run};
+use crate::server::{BOTH, Major, Options, Postgres, folder};
+
+/// A server that archives its WAL as it lies in a store, below `pg/wal`.
+struct World {
+    server: Postgres,
+    dir: tempfile::TempDir,
+    port: u16,
+}
+
+impl World {
+    fn start(major: Major) -> Self {
+        let dir = folder();
+        let archive = dir.path().join("store/pg/wal/00000001");
+        std::fs::create_dir_all(&archive).unwrap();
+        for made in ["store", "store/pg", "store/pg/wal", "store/pg/wal/00000001"] {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(dir.path().join(made), std::fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let command = format!("cp %p {0}/.%f && mv {0}/.%f {0}/%f", archive.display());
+        let settings = vec![("archive_mode", "on".to_owned()), ("archive_command", command)];
+        let server = Postgres::start(major, Options { settings, own: true, ..Options::default() });
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { server, dir, port }
+    }
+
+    fn into(&self) -> PathBuf {
+        self.dir.path().join("drill")
+    }
+
+    /// A host whose `t` is the server that is recovered.
+    async fn drill(&self) -> Arc<TestHost> {
+        let settings = self.server.settings_with(json!({ "port": self.port }));
+        let kind = Arc::new(drydock_steps::postgres::target::Postgres);
+        let store =
+            host(&self.server, self.dir.path()).await.ctx(None).host.connect("backups").await.unwrap();
+        Arc::new(TestHost::new(self.dir.path()).server("t", kind, settings).target("backups", store))
+    }
+
+    fn with(&self, base: &Value, to: Value) -> Value {
+        json!({
+            "from": "backups", "base": base, "wal": "pg/wal", "to": to, "into": self.into(), "port": self.port,
+            "programs": [self.server.bin()], "os_user": os_user(),
+        })
+    }
+
+    async fn base(&self) -> Value {
+        let host = host(&self.server, self.dir.path()).await;
+        run(&Basebackup, &host, &json!({ "to": "backups", "prefix": "pg/base" })).await.unwrap()
+    }
+
+    /// Writes rows, and then names the moment; its place.
+    async fn named(&self, rows: &str, name: &str) -> String {
+        self.server.run_script("postgres", rows).await;
+        let lsn = self.server.one("postgres", "SELECT pg_current_wal_lsn()::text").await;
+        self.server.run_script("postgres", &format!("SELECT pg_create_restore_point('{name}')")).await;
+        lsn.as_str().unwrap().to_owned()
+    }
+
+    /// Waits until everything up to now is in the archive.
+    async fn archived(&self) {
+        let segment = self.server.one("postgres", "SELECT pg_walfile_name(pg_switch_wal())").await;
+        let path = self.dir.path().join("store/pg/wal/00000001").join(segment.as_str().unwrap());
+        for _ in 0..600 {
+            if path.exists() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{} was never archived:\n{}", path.display(), self.server.log());
+    }
+
+    /// A value that the recovered server gives.
+    async fn value(&self, sql: &str) -> Value {
+        let settings = self.server.settings_with(json!({ "port": self.port }));
+        let connection = crate::server::connected(settings).await.unwrap();
+        let found = connection.rows().unwrap().rows(None, sql).await.unwrap();
+        found.rows[0].values().next().cloned().unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.into().join("postmaster.pid").exists() {
+            let mut stop = crate::server::as_user(&self.server.bin().join("pg_ctl"));
+            stop.arg("-D").arg(self.into()).args(["-m", "immediate", "-w", "stop"]).current_dir("/");
+            let _ = stop.stdout(std::process::Stdio::null()).status();
+        }
+    }
+}
+
+/// Whom servers run as where we are root.
+fn os_user() -> Option<&'static str> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0).then_some("postgres")
+}
+
+fn refused(outputs: Result<Value, StepError>, code: &str, words: &str) -> StepError {
+    let error = outputs.unwrap_err();
+    assert!(
+        error.code == code && error.message.contains(words),
+        "{error:?} is no {code} that says {words:?}"
+    );
+    error
+}
+
+fn nothing_runs(into: &Path) {
+    assert!(!into.join("postmaster.pid").exists(), "a server was started");
+}
+
+#[tokio::test]
+async fn rows_before_the_named_point_are_there_and_none_after() {
+    for major in BOTH {
+        let world = World::start(major);
+        world.server.run_script("postgres", "CREATE TABLE t (n int); INSERT INTO t VALUES (1)").await;
+        let base = world.base().await;
+        world.named("INSERT INTO t VALUES (2)", "before").await;
+        world.named("INSERT INTO t VALUES (3)", "after").await;
+        world.archived().await;
+        let drill = world.drill().await;
+        let with = world.with(&base, json!({ "name": "before" }));
+        let found = run(&Recover, &drill, &with).await.unwrap();
+        assert_eq!(found["arrived"]["promoted"], false, "{found}");
+        assert!(found["proved_lsn"].is_string(), "{found}");
+        assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, "{1,2}");
+        assert_eq!(world.value("SELECT current_setting('archive_mode')").await, "off");
+        let id =
+            world.server.one("postgres", "SELECT system_identifier::text FROM pg_control_system()").await;
+        assert_eq!(found["arrived"]["system_identifier"], id);
+        let verdict = Recover.reconcile(&drill.ctx(Some("t")), given(with.clone())).await.unwrap();
+        assert_eq!(verdict, drydock_step::Reconciled::Done(found));
+    }
+}
+
+#[tokio::test]
+async fn a_time_a_place_the_base_and_the_end_are_met() {
+    let world = World::start(Major::Eighteen);
+    world.server.run_script("postgres", "CREATE TABLE t (n int); INSERT INTO t VALUES (1)").await;
+    let base = world.base().await;
+    world.server.run_script("postgres", "INSERT INTO t VALUES (2)").await;
+    let micros = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+    let time = world.server.one("postgres", micros).await;
+    let lsn = world.named("INSERT INTO t VALUES (3)", "third").await;
+    world.server.run_script("postgres", "INSERT INTO t VALUES (4)").await;
+    world.archived().await;
+    let check = async |to: Value, promote: bool, rows: &str| {
+        let drill = world.drill().await;
+        let mut with = world.with(&base, to.clone());
+        with["promote"] = json!(promote);
+        let found = run(&Recover, &drill, &with).await.unwrap();
+        assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, rows, "{to}");
+        let opens = promote || to["end"] == true;
+        let timeline = if opens { 2 } else { 1 };
+        assert_eq!(
+            (&found["arrived"]["promoted"], &found["arrived"]["timeline"]),
+            (&json!(opens), &json!(timeline)),
+            "{to}: {found}"
+        );
+        if opens {
+            let settings = world.server.settings_with(json!({ "port": world.port }));
+            let connection = crate::server::connected(settings).await.unwrap();
+            connection.script().unwrap().run_script("postgres", "INSERT INTO t VALUES (9)").await.unwrap();
+        }
+        // Again by the same step: what it has made before goes.
+        drill
+    };
+    drop(check(json!({ "time": time }), false, "{1,2}").await);
+    drop(check(json!({ "lsn": lsn }), false, "{1,2,3}").await);
+    drop(check(json!({ "immediate": true }), true, "{1}").await);
+    drop(check(json!({ "end": true }), false, "{1,2,3,4}").await);
+    // Nothing of it has come into the archive.
+    let names: Vec<String> = std::fs::read_dir(world.dir.path().join("store/pg/wal/00000001"))
+        .unwrap()
+        .map(|one| one.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().all(|name| name.starts_with("00000001")), "{names:?}");
+}
+
+#[tokio::test]
+async fn what_the_wal_does_not_lead_to_is_refused_before_a_server_runs() {
+    let world = World::start(Major::Fifteen);
+    world.server.run_script("postgres", "CREATE TABLE t (n int)").await;
+    let base = world.base().await;
+    let lsn = world.named("INSERT INTO t VALUES (1)", "first").await;
+    world.archived().await;
+    world.named("INSERT INTO t VALUES (2)", "second").await;
+    world.archived().await;
+    let check = async |base: &Value, to: Value, code: &str, words: &str| {
+        let error = refused(run(&Recover, &world.drill().await, &world.with(base, to)).await, code, words);
+        nothing_runs(&world.into());
+        error
+    };
+    check(
+        &base,
+        json!({ "name": "third" }),
+        "postgres.wal",
+        "the WAL that there is does not lead to restore point third: it ends at ",
+    )
+    .await;
+    let error = check(
+        &base,
+        json!({ "time": "2100-01-01T00:00:00Z" }),
+        "postgres.wal",
+        "no commit after 2100-01-01T00:00:00Z is in the WAL",
+    )
+    .await;
+    assert!(error.message.contains("its last commit is of 20"), "{error}");
+    check(&base, json!({ "lsn": "FF/0" }), "postgres.wal", "does not lead to FF/0").await;
+    let early = base["started_at"].clone();
+    check(&base, json!({ "time": early }), "input", "lies before the end of base backup drydock_").await;
+    check(&base, json!({ "lsn": base["start_lsn"] }), "input", "lies before the end of base backup").await;
+    // A segment in the middle is missing.
+    let archive = world.dir.path().join("store/pg/wal/00000001");
+    let segment = world.server.one("postgres", &format!("SELECT pg_walfile_name('{lsn}')")).await;
+    let gone = archive.join(segment.as_str().unwrap());
+    let aside = world.dir.path().join("aside");
+    std::fs::rename(&gone, &aside).unwrap();
+    check(&base, json!({ "name": "second" }), "postgres.wal", segment.as_str().unwrap()).await;
+    // It is cut short.
+    let whole = std::fs::read(&aside).unwrap();
+    std::fs::write(&gone, &whole[..whole.len() / 2]).unwrap();
+    check(&base, json!({ "name": "second" }), "postgres.wal", "does not lead to restore point second").await;
+    std::fs::write(&gone, &whole).unwrap();
+    // A byte of the base backup is another.
+    let tar = world.dir.path().join("store").join(base["artifact"]["path"].as_str().unwrap());
+    let mut bytes = std::fs::read(&tar).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&tar, &bytes).unwrap();
+    check(&base, json!({ "name": "second" }), "artifact.damaged", "base.tar has sha256 ").await;
+    bytes[middle] ^= 1;
+    std::fs::write(&tar, &bytes).unwrap();
+    // What is there is never overwritten.
+    let other = world.dir.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("precious"), "x").unwrap();
+    let mut with = world.with(&base, json!({ "name": "second" }));
+    with["into"] = json!(other);
+    refused(run(&Recover, &world.drill().await, &with).await, "postgres.occupied", "other is not empty");
+    // And after all of that it works.
+    run(&Recover, &world.drill().await, &world.with(&base, json!({ "name": "second" }))).await.unwrap();
+    assert_eq!(world.value("SELECT count(*) FROM t").await, 2);
+}
+
+#[tokio::test]
+async fn incremental_backups_are_combined_and_recovered() {
+    let settings = vec![("summarize_wal", "on".to_owned())];
+    let server = Postgres::start(Major::Eighteen, Options { settings, own: true, ..Options::default() });
+    let dir = folder();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let world = World { server, dir, port };
+    let host = host(&world.server, world.dir.path()).await;
+    world.server.run_script("postgres", "CREATE TABLE t (n int); INSERT INTO t VALUES (1)").await;
+    let full = run(&Basebackup, &host, &json!({ "to": "backups", "label": "full" })).await.unwrap();
+    world.server.run_script("postgres", "INSERT INTO t VALUES (2)").await;
+    let one =
+        run(&Basebackup, &host, &json!({ "to": "backups", "label": "one", "against": full })).await.unwrap();
+    world.server.run_script("postgres", "INSERT INTO t VALUES (3)").await;
+    let two =
+        run(&Basebackup, &host, &json!({ "to": "backups", "label": "two", "against": one })).await.unwrap();
+    let with = |base: Value| {
+        let mut with = world.with(&base, json!({ "immediate": true }));
+        with["wal"] = Value::Null;
+        with
+    };
+    for (wrong, words) in [
+        (json!([full, two]), "two was made against one, and full stands before it"),
+        (json!([one]), "one is incremental: full must stand before it"),
+        (json!([full, full]), "full is a full one, and can only be the first"),
+    ] {
+        refused(run(&Recover, &world.drill().await, &with(wrong)).await, "postgres.chain", words);
+    }
+    run(&Recover, &world.drill().await, &with(json!([full, one, two]))).await.unwrap();
+    assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, "{1,2,3}");
+}
