@@ -312,6 +312,17 @@ async fn vectors_with_names_are_sampled_by_name() {
     let whole = json!({ "recall": 1.0, "recall_then": 1.0, "agreement": 1.0, "queries": 41, "worst": [] });
     assert_eq!(found, whole);
 
+    // Where sparse vectors have other names, the server would know when the old data are gone; nothing is sent to it.
+    let text = json!({ "size": 2, "distance": "Dot" });
+    let others = json!({ "vectors": { "text": text, "image": { "size": 3, "distance": "Euclid" } }, "sparse_vectors": { "tags": {} } });
+    world.done("DELETE /collections/n7_others", None).await;
+    world.done("PUT /collections/n7_others", Some(others)).await;
+    backup["collection"] = json!("n7_others");
+    let words = "collection n7_others has the sparse vectors tags, and the snapshot has words";
+    refused(run(&Recover, &host, &backup).await, "qdrant.compat", words);
+    assert_eq!(world.count("n7_others").await, 0, "it can be read still");
+    world.done("DELETE /collections/n7_others", None).await;
+
     // What is other than it was under one name is told with the name.
     let points: Vec<_> = (1..=30).map(|id| json!({ "id": id, "vector": { "text": [id, 1] } })).collect();
     let request = "PUT /collections/n7_restored/points?wait=true";
