@@ -222,6 +222,27 @@ impl Params {
         names.iter().try_for_each(|name| self.distance(name).map(drop))
     }
 
+    /// Refuses the data of a segment with other sparse vectors than these. A collection that has none takes any, and
+    /// keeps what it cannot search.
+    pub(super) fn check_loaded(&self, found: &[&str]) -> Result<(), Refusal> {
+        let Some(own) = &self.sparse_vectors else { return Ok(()) };
+        let why = if own.len() != found.len() {
+            let own: Vec<&str> = own.keys().map(String::as_str).collect();
+            format!("vectors [{}], while other vectors [{}]", own.join(", "), found.join(", "))
+        } else if let Some(name) = own.keys().find(|name| !found.contains(&name.as_str())) {
+            format!("vector {name}, while other collection does not")
+        } else {
+            return Ok(());
+        };
+        let words = format!("Vectors configuration is not compatible: origin collection have {why}");
+        Err(Refusal::BadInput(words))
+    }
+
+    /// The names of the sparse vectors.
+    pub(super) fn sparse(&self) -> impl Iterator<Item = &String> {
+        self.sparse_vectors.iter().flat_map(BTreeMap::keys)
+    }
+
     fn is_sparse(&self, name: &str) -> bool {
         self.sparse_vectors.as_ref().is_some_and(|sparse| sparse.contains_key(name))
     }

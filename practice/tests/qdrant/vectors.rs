@@ -137,8 +137,8 @@ async fn snapshots_have_all_of_them() {
     };
     assert_eq!(info("copy").await, info("c").await);
     // Over what was written since.
-    let gone = json!({"points": [{"id": 6, "vector": {}}, {"id": 11, "vector": {"text": [0, 0]}}]});
-    server.done("PUT /collections/c/points?wait=true", Some(gone)).await;
+    let gone = || json!({"points": [{"id": 6, "vector": {}}, {"id": 11, "vector": {"text": [0, 0]}}]});
+    server.done("PUT /collections/c/points?wait=true", Some(gone())).await;
     assert_eq!(all(&server, "c").await[5], json!({"id": 6, "payload": {}, "vector": {}}));
     assert_eq!(server.upload(0, &upload("c"), "b.snapshot", file.clone()).await.status, 200);
     assert_eq!(all(&server, "c").await, before);
@@ -147,10 +147,21 @@ async fn snapshots_have_all_of_them() {
     let refused = server.upload(0, &upload("other"), "c.snapshot", file.clone()).await;
     refused.refused(400, "Snapshot is not compatible with existing collection: vectors");
     let dense = info("c").await["vectors"].clone();
-    let without = json!({"vectors": dense, "shard_number": 2});
-    server.done("PUT /collections/without", Some(without)).await;
-    let refused = server.upload(0, &upload("without"), "d.snapshot", file).await;
-    refused.refused(500, "the collection has no sparse vector words");
+    let with = |sparse: Value| json!({"vectors": dense, "shard_number": 2, "sparse_vectors": sparse});
+    server.done("PUT /collections/others", Some(with(json!({"tags": {}})))).await;
+    server.done("PUT /collections/others/points?wait=true", Some(gone())).await;
+    let refused = server.upload(0, &upload("others"), "d.snapshot", file.clone()).await;
+    let words = "origin collection have vector tags, while other collection does not";
+    refused.refused(400, words);
+    let lost = server.ask("POST /collections/others/points/count", Some(json!({}))).await;
+    lost.refused(500, "Failed to restore local replica");
+    // Where there are none, they come along, and nobody can search them.
+    server.done("PUT /collections/none", Some(with(Value::Null))).await;
+    assert_eq!(server.upload(0, &upload("none"), "e.snapshot", file).await.status, 200);
+    assert_eq!(all(&server, "none").await, before);
+    let words = json!({"query": {"indices": [3], "values": [1.0]}, "using": "words"});
+    let refused = server.ask("POST /collections/none/points/query", Some(words)).await;
+    refused.refused(400, "Not existing vector name error: words");
 }
 
 #[tokio::test]

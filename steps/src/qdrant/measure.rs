@@ -21,7 +21,8 @@ impl Measure {
     /// `input`, when there is no such vector, or several and none is named.
     pub(super) fn of(collection: &str, params: &Value, using: Option<&str>) -> Result<Self, StepError> {
         let vectors = params.get("vectors");
-        let unnamed = vectors.filter(|vectors| vectors.get("size").is_some());
+        // A vector may have the name `size`.
+        let unnamed = vectors.filter(|vectors| vectors.get("size").is_some_and(Value::is_number));
         let named = vectors.filter(|_| unnamed.is_none()).and_then(Value::as_object);
         let sparse = params.get("sparse_vectors").and_then(Value::as_object);
         let mut all: Vec<(&str, Option<&Value>)> = Vec::new();
@@ -94,6 +95,8 @@ mod tests {
         );
         let two = json!({ "vectors": { "a": { "size": 4, "distance": "Dot" }, "b": { "size": 2, "distance": "Euclid" } } });
         check(two.clone(), Some("b"), (Some("b"), true, true));
+        let named_so = json!({ "vectors": { "size": { "size": 4, "distance": "Euclid" } } });
+        check(named_so, Some("size"), (Some("size"), false, true));
         let refused = |params: &Value, using: Option<&str>, words: &str| {
             let error = Measure::of("c", params, using).unwrap_err();
             assert_eq!((error.code.as_str(), error.message.as_str()), ("input", words));

@@ -1,5 +1,7 @@
 //! Bringing one collection back: [`Recovery`], with the [`Progress`] that outlives a crash.
 
+use std::collections::BTreeSet;
+
 use drydock_recovery::manifest::Band;
 use drydock_step::target::Collections;
 use drydock_step::{ArtifactStore, Ctx, StepError};
@@ -396,16 +398,30 @@ fn is_verdict(error: &StepError) -> bool {
     judged && !error.unknown && !error.transient
 }
 
-/// Nothing, when the server would take a snapshot with parameters `ours` over a collection with `theirs`: it compares the vectors and
-/// the number of shards.
+/// Nothing, when a snapshot with parameters `ours` can be put over a collection with `theirs`. The server compares the vectors and the
+/// number of shards; the names of sparse vectors only when the old data are gone, and not at all where the collection has none.
 fn compatible(name: &str, ours: &Value, theirs: &Value) -> Result<(), StepError> {
+    let refused = |what: &str, theirs: String, ours: String| {
+        let message = format!("collection {name} has {what} {theirs}, and the snapshot has {ours}");
+        Err(StepError::new("qdrant.compat", message)
+            .help("another collection of this name is there: remove it first, or recover under another name with `collection`"))
+    };
     for key in ["vectors", "shard_number"] {
         let (ours, theirs) = (&ours[key], &theirs[key]);
         if !ours.is_null() && ours != theirs {
-            let message = format!("collection {name} has `{key}` {theirs}, and the snapshot has {ours}");
-            return Err(StepError::new("qdrant.compat", message)
-                .help("another collection of this name is there: remove it first, or recover under another name with `collection`"));
+            return refused(&format!("`{key}`"), theirs.to_string(), ours.to_string());
         }
+    }
+    let sparse = |params: &Value| -> BTreeSet<String> {
+        params["sparse_vectors"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    };
+    let shown = |names: BTreeSet<String>| {
+        if names.is_empty() { "none".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
+    };
+    let (own, found) = (sparse(ours), sparse(theirs));
+    // A snapshot whose parameters were not recorded has no `vectors` either, and tells nothing.
+    if !ours["vectors"].is_null() && own != found {
+        return refused("the sparse vectors", shown(found), shown(own));
     }
     Ok(())
 }
@@ -444,5 +460,16 @@ mod tests {
         };
         check(params(8, 1), r#"collection c has `vectors` {"size":8}, and the snapshot has {"size":4}"#);
         check(params(4, 2), "collection c has `shard_number` 2, and the snapshot has 1");
+        let sparse = |names: &[&str]| {
+            let mut params = params(4, 1);
+            params["sparse_vectors"] = names.iter().map(|name| ((*name).to_owned(), json!({}))).collect();
+            params
+        };
+        check(sparse(&["a", "b"]), "collection c has the sparse vectors a, b, and the snapshot has none");
+        assert_eq!(compatible("c", &params(4, 1), &sparse(&[])), Ok(()));
+        assert_eq!(compatible("c", &json!({}), &sparse(&["a"])), Ok(()));
+        let mut tuned = sparse(&["a"]);
+        tuned["sparse_vectors"]["a"] = json!({ "index": { "on_disk": true } });
+        assert_eq!(compatible("c", &sparse(&["a"]), &tuned), Ok(()), "how they are kept is no difference");
     }
 }

@@ -247,10 +247,11 @@ async fn cosine_vectors_are_asked_as_they_are_stored() {
 }
 
 /// A new collection of 30 points with `text`, of which the even ones have `image` as well, and those that 5 divides the
-/// sparse `words`.
-async fn fill_with_names(world: &World, collection: &str) {
+/// sparse `words`, with so many replicas of its two shards.
+async fn fill_with_names(world: &World, collection: &str, replicas: usize) {
     world.done(&format!("DELETE /collections/{collection}"), None).await;
     let config = json!({
+        "shard_number": 2, "replication_factor": replicas,
         "vectors": { "text": { "size": 2, "distance": "Dot" }, "image": { "size": 3, "distance": "Euclid" } },
         "sparse_vectors": { "words": {} },
     });
@@ -273,7 +274,7 @@ async fn fill_with_names(world: &World, collection: &str) {
 #[tokio::test]
 async fn vectors_with_names_are_sampled_by_name() {
     let Some(world) = World::start(1).await else { return };
-    fill_with_names(&world, "n7").await;
+    fill_with_names(&world, "n7", 1).await;
     let host = world.host().await;
     let mut with = sampling("n7");
     refused(
@@ -312,6 +313,17 @@ async fn vectors_with_names_are_sampled_by_name() {
     let whole = json!({ "recall": 1.0, "recall_then": 1.0, "agreement": 1.0, "queries": 41, "worst": [] });
     assert_eq!(found, whole);
 
+    // Where sparse vectors have other names, the server would know when the old data are gone; nothing is sent to it.
+    let text = json!({ "size": 2, "distance": "Dot" });
+    let others = json!({ "vectors": { "text": text, "image": { "size": 3, "distance": "Euclid" } }, "sparse_vectors": { "tags": {} }, "shard_number": 2 });
+    world.done("DELETE /collections/n7_others", None).await;
+    world.done("PUT /collections/n7_others", Some(others)).await;
+    backup["collection"] = json!("n7_others");
+    let words = "collection n7_others has the sparse vectors tags, and the snapshot has words";
+    refused(run(&Recover, &host, &backup).await, "qdrant.compat", words);
+    assert_eq!(world.count("n7_others").await, 0, "it can be read still");
+    world.done("DELETE /collections/n7_others", None).await;
+
     // What is other than it was under one name is told with the name.
     let points: Vec<_> = (1..=30).map(|id| json!({ "id": id, "vector": { "text": [id, 1] } })).collect();
     let request = "PUT /collections/n7_restored/points?wait=true";
@@ -322,6 +334,40 @@ async fn vectors_with_names_are_sampled_by_name() {
         refused(run(&Recall, &host, &with).await, "qdrant.recall", "of the neighbours that were stored");
     assert!(error.message.contains("image") || error.message.contains("words"), "{error}");
     world.done("DELETE /collections/n7_restored", None).await;
+}
+
+#[tokio::test]
+async fn vectors_with_names_come_back_shard_by_shard() {
+    let Some(world) = World::start(2).await else { return };
+    fill_with_names(&world, "n12", 2).await;
+    let host = world.host().await;
+    let mut samples = Vec::new();
+    for name in ["text", "image", "words"] {
+        let mut with = sampling("n12");
+        with["using"] = json!(name);
+        samples.push(run(&Sample, &host, &with).await.unwrap());
+    }
+    let mut backup = backup_of(&world, "n12").await;
+    assert!(backup["snapshot"]["snapshots"][0]["shard"].is_u64(), "one of a shard: {backup}");
+    backup["collection"] = json!("n12_restored");
+    world.done("DELETE /collections/n12_restored", None).await;
+    // The collection is made first, with all its vectors, and filled then.
+    let recovered = run(&Recover, &host, &backup).await.unwrap();
+    assert_eq!(recovered["points"], 30);
+    let params = async |name: &str| {
+        let info = world.done(&format!("GET /collections/{name}"), None).await;
+        info["config"]["params"]["sparse_vectors"].clone()
+    };
+    assert_eq!(params("n12_restored").await, params("n12").await);
+    let with = json!({ "collection": "n12_restored", "from": "backups", "samples": samples });
+    let found = run(&Recall, &host, &with).await.unwrap();
+    assert_eq!(
+        (&found["recall"], &found["agreement"], &found["queries"]),
+        (&json!(1.0), &json!(1.0), &json!(41))
+    );
+    for name in ["n12", "n12_restored"] {
+        world.done(&format!("DELETE /collections/{name}"), None).await;
+    }
 }
 
 #[tokio::test]

@@ -153,15 +153,14 @@ impl Segment {
         };
         let state: Value = serde_json::from_slice(file("segment.json")).map_err(|error| failed(&error))?;
         *operations = (*operations).max(state.get("version").and_then(Value::as_u64).unwrap_or(0));
+        let sparse = state.pointer("/config/sparse_vector_data").and_then(Value::as_object);
+        params
+            .check_loaded(&sparse.into_iter().flatten().map(|(name, _)| name.as_str()).collect::<Vec<_>>())?;
         let sizes: BTreeMap<&str, usize> =
             params.dense().into_iter().map(|(name, vector)| (name, vector.size)).collect();
         let mut numbers = file(VECTORS_FILE);
         for line in serde_json::Deserializer::from_slice(file(POINTS_FILE)).into_iter() {
             let PointLine { id, version, payload, dense, sparse } = line.map_err(|error| failed(&error))?;
-            if let Some((name, _)) = sparse.iter().find(|(name, vector)| params.check(name, vector).is_err())
-            {
-                return Err(failed(&format!("the collection has no sparse vector {name}")));
-            }
             let mut vectors = sparse;
             for name in dense {
                 let missing = || failed(&format!("no vector {name:?} for point {id}"));

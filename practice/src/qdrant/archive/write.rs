@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tar::{Builder, EntryType, Header};
 
 use crate::seed::Seed;
@@ -73,7 +73,7 @@ pub(in super::super) fn write_full(
     aliases: &Value,
 ) -> io::Result<()> {
     let mut tar = Builder::new(out);
-    let mut mapping = serde_json::Map::new();
+    let mut mapping = Map::new();
     for (collection, file, path) in collections {
         let mut source = std::fs::File::open(path)?;
         let header = header(EntryType::Regular, source.metadata()?.len());
@@ -143,7 +143,7 @@ fn segment(
         lines.push(b'\n');
         versions.extend(point.version.to_le_bytes());
     }
-    let vector_data: serde_json::Map<String, Value> = image
+    let vector_data: Map<String, Value> = image
         .config
         .params
         .dense()
@@ -159,13 +159,17 @@ fn segment(
             (name.to_owned(), config)
         })
         .collect();
+    let kept = json!({ "index": { "full_scan_threshold": null, "index_type": "MutableRam" }, "storage_type": "mmap" });
+    let sparse_data: Map<String, Value> =
+        image.config.params.sparse().map(|name| (name.clone(), kept.clone())).collect();
+    let mut config = json!({ "vector_data": vector_data, "payload_storage_type": { "type": "mmap" } });
+    if !sparse_data.is_empty() {
+        config["sparse_vector_data"] = Value::Object(sparse_data);
+    }
     let state = json!({
         "initial_version": null,
         "version": data.map(|(_, operations)| *operations).filter(|last| *last > 0),
-        "config": {
-            "vector_data": vector_data,
-            "payload_storage_type": { "type": "mmap" },
-        },
+        "config": config,
     });
     let file = |name: &str| format!("{place}/{name}");
     entry(tar, &file(POINTS_FILE), &lines)?;
