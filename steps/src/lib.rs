@@ -52,6 +52,8 @@ pub fn register(registry: &mut Registry) {
     registry.kind(postgres::verify::Verify);
     registry.kind(postgres::basebackup::Basebackup);
     registry.kind(postgres::recover::Recover);
+    registry.kind(postgres::promote::Promote);
+    registry.kind(postgres::stop::Stop);
     registry.target(postgres::target::Postgres);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);

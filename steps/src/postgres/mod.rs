@@ -29,6 +29,8 @@ mod recover_wal;
 mod recover_server;
 mod recover_state;
 pub mod recover;
+pub mod promote;
+pub mod stop;
 pub mod query;
 mod table_pattern;
 pub mod count;

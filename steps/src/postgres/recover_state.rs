@@ -71,6 +71,11 @@ impl State {
         }
     }
 
+    /// Whether it is open for writing.
+    pub(super) fn is_open(&self) -> bool {
+        !self.in_recovery
+    }
+
     /// In a line.
     pub(super) fn in_words(&self) -> String {
         let commit =

@@ -36,7 +36,7 @@ impl World {
         Self { server, dir, port }
     }
 
-    fn into(&self) -> PathBuf {
+    fn drilled(&self) -> PathBuf {
         self.dir.path().join("drill")
     }
 
@@ -51,7 +51,7 @@ impl World {
 
     fn with(&self, base: &Value, to: Value) -> Value {
         json!({
-            "from": "backups", "base": base, "wal": "pg/wal", "to": to, "into": self.into(), "port": self.port,
+            "from": "backups", "base": base, "wal": "pg/wal", "to": to, "into": self.drilled(), "port": self.port,
             "programs": [self.server.bin()], "os_user": os_user(),
         })
     }
@@ -93,9 +93,9 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if self.into().join("postmaster.pid").exists() {
+        if self.drilled().join("postmaster.pid").exists() {
             let mut stop = crate::server::as_user(&self.server.bin().join("pg_ctl"));
-            stop.arg("-D").arg(self.into()).args(["-m", "immediate", "-w", "stop"]).current_dir("/");
+            stop.arg("-D").arg(self.drilled()).args(["-m", "immediate", "-w", "stop"]).current_dir("/");
             let _ = stop.stdout(std::process::Stdio::null()).status();
         }
     }
@@ -199,7 +199,7 @@ async fn what_the_wal_does_not_lead_to_is_refused_before_a_server_runs() {
     world.archived().await;
     let check = async |base: &Value, to: Value, code: &str, words: &str| {
         let error = refused(run(&Recover, &world.drill().await, &world.with(base, to)).await, code, words);
-        nothing_runs(&world.into());
+        nothing_runs(&world.drilled());
         error
     };
     check(
