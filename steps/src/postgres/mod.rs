@@ -12,6 +12,7 @@ mod session;
 mod server;
 mod locks;
 mod rights;
+mod finding;
 mod programs;
 mod program_access;
 pub mod target;
