@@ -7,8 +7,6 @@ struct Family {
     page: &'static str,
     /// What its codes begin with.
     prefix: &'static str,
-    /// How its heading names one of them.
-    head: &'static str,
     /// The head of its table's first column.
     column: &'static str,
     /// Whether the rest of a code is one, in lower case.
@@ -19,14 +17,12 @@ const FAMILIES: [Family; 2] = [
     Family {
         page: "sqlserver.number",
         prefix: "sqlserver.",
-        head: "sqlserver.NUMBER",
         column: "number",
         is_one: |rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()),
     },
     Family {
         page: "postgres.sqlstate",
         prefix: "postgres.",
-        head: "postgres.SQLSTATE",
         column: "state",
         // A word of five letters would be one as well; every SQLSTATE that a server gives has a digit.
         is_one: |rest| {
@@ -303,7 +299,9 @@ mod tests {
             let page = Page::read(code, text).unwrap_or_else(|| panic!("{code} has another form"));
             assert!(!page.what.is_empty() && page.remedy.len() > 5, "{code}");
             let family = FAMILIES.iter().find(|family| family.page == *code);
-            let head = format!("# {}: ", family.map_or(*code, |family| family.head));
+            let named = family
+                .map(|family| format!("{}{}", family.prefix, code[family.prefix.len()..].to_uppercase()));
+            let head = format!("# {}: ", named.as_deref().unwrap_or(code));
             assert!(text.starts_with(&head), "{code} is headed otherwise");
         }
     }
