@@ -268,7 +268,8 @@ impl Page {
             (family.is_one)(own).then_some((family, own))
         })?;
         let (_, text) = PAGES.iter().find(|(name, _)| *name == family.page)?;
-        let page = Self::read(code, text)?;
+        // As the server writes it, however it was asked for.
+        let page = Self::read(&format!("{}{}", family.prefix, own.to_uppercase()), text)?;
         let (prose, table) = page.what.split_once(&format!("\n| {} |", family.column))?;
         let row = table.lines().find_map(|line| {
             let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
@@ -316,7 +317,8 @@ mod tests {
         assert!(other.what.contains("- **wait**") && !other.what.contains('|'), "{other:?}");
         let state = Page::of("postgres.53300").unwrap();
         assert!(state.what.contains("Its class is **wait**") && state.remedy.contains("`max_connections`"));
-        assert!(Page::of("postgres.42p01").unwrap().remedy.contains("`search_path`"));
+        let known = Page::of("postgres.42p01").unwrap();
+        assert!(known.code == "postgres.42P01" && known.remedy.contains("`search_path`"), "{known:?}");
         assert_eq!(Page::of("postgres.23505").unwrap().title, "error of the server");
         for none in [
             "postgres.",
