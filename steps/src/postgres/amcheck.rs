@@ -1,4 +1,4 @@
-//! pg_amcheck, which reads every table and every B-tree index of a database and says what is damaged: [`command`], [`checked`].
+//! pg_amcheck, which reads every table and every B-tree index of a database and says what is damaged: [`checked`].
 
 use std::path::PathBuf;
 
@@ -31,6 +31,15 @@ pub(super) struct Checked {
     pub(super) told: usize,
 }
 
+/// The program that fits the server.
+///
+/// # Errors
+/// `postgres.programs`, or what the server says.
+pub(super) async fn program(ctx: &Ctx, connection: &PostgresConnection) -> Result<Program, StepError> {
+    let major = connection.facts().await?.major();
+    Program::find(ctx, &connection.settings().programs, PROGRAM, major).await
+}
+
 /// Has it check a database.
 ///
 /// # Errors
@@ -41,10 +50,8 @@ pub(super) async fn checked(
     database: &str,
     most: usize,
 ) -> Result<Checked, StepError> {
-    let settings = connection.settings();
-    let major = connection.facts().await?.major();
-    let program = Program::find(ctx, &settings.programs, PROGRAM, major).await?;
-    let access = ProgramAccess::of(ctx.host.scratch(), settings, database)?;
+    let program = program(ctx, connection).await?;
+    let access = ProgramAccess::of(ctx.host.scratch(), connection.settings(), database)?;
     ctx.log(format!("{} checks the database {database}", program.version));
     let end = ctx.spawn(command(&program, &access, ctx.folder.to_path_buf())).await?;
     drop(access);

@@ -2,12 +2,13 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Ended, Facts, Field, Grant, KindShape, Reconciled, Shape, StepError,
-    StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Ended, Facts, Field, Grant, In, KindShape, Preflight, Reconciled, Shape,
+    StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde_json::{Map, Value, json};
 
 use super::answer::Row;
+use super::finding::found;
 use super::rights::reading;
 use super::session::Snapshot;
 use super::sql::Identifier;
@@ -98,6 +99,23 @@ impl StepKind for Count {
         reading(&inputs.database)
     }
 
+    /// The tables that are named are there.
+    async fn preflight(&self, ctx: &Ctx, inputs: &CountInputs) -> Result<Preflight, StepError> {
+        let (In::Known(database), In::Known(tables)) = (&inputs.database, &inputs.tables) else {
+            return Ok(Preflight::default());
+        };
+        let connection = ctx.connection().await?;
+        let looked = async {
+            let session = PostgresConnection::of(&*connection)?.in_database(Some(database.as_str())).await?;
+            let snapshot = session.snapshot().await?;
+            for pattern in tables.iter().filter(|pattern| !pattern.is_open()) {
+                all_are_there(&snapshot, database, pattern).await?;
+            }
+            snapshot.end().await
+        };
+        Ok(found(looked.await.err()))
+    }
+
     async fn execute(
         &self,
         ctx: &Ctx,
@@ -109,8 +127,9 @@ impl StepKind for Count {
             let connection = ctx.connection().await?;
             let session = PostgresConnection::of(&*connection)?.in_database(Some(database.as_str())).await?;
             let snapshot = session.snapshot().await?;
-            let found = snapshot.ask("listing the tables", &inputs.listing()).await?;
-            let names: Vec<(String, String)> = found.rows().map(schema_and_name).collect::<Result<_, _>>()?;
+            let listed = snapshot.ask("listing the tables", &inputs.listing()).await?;
+            let names: Vec<(String, String)> =
+                listed.rows().map(schema_and_name).collect::<Result<_, _>>()?;
             for pattern in inputs.tables.known()?.iter().filter(|pattern| !pattern.is_open()) {
                 all_are_there(&snapshot, database, pattern).await?;
             }

@@ -74,7 +74,7 @@ const KNOWN: &[(&[&str], Reaction, &str)] = &[
     (
         &["3D000"],
         Reaction::Surroundings,
-        "there is no such database; is the name spelled right, in upper and lower case, and is it this server?",
+        "there is no such database; see that its name is right, in upper and lower case, and that it is this server",
     ),
     (
         &["25006"],
@@ -114,7 +114,7 @@ const KNOWN: &[(&[&str], Reaction, &str)] = &[
     (
         &["42P01", "3F000", "42703", "42883", "42704"],
         Reaction::Statement,
-        "what it names is not there or not in the `search_path`; is it this database, and is the schema named?",
+        "what it names is not there or not in the `search_path`; see that it is this database, and name the schema",
     ),
     (
         &["42601", "42P02", "42804", "22P02", "22023"],

@@ -13,6 +13,7 @@ mod server;
 mod clock;
 mod locks;
 mod rights;
+mod finding;
 mod programs;
 mod program_access;
 mod program_end;

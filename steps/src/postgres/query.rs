@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Ended, Facts, Field, Grant, KindShape, Reconciled, Shape, StepError,
-    StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Ended, Facts, Field, Grant, In, KindShape, Preflight, Reconciled, Shape,
+    StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde_json::{Value, json};
 
+use super::finding::found;
 use super::reading::ReadingQuery;
 use super::rights::reading_here;
 use super::sql::Identifier;
@@ -73,6 +74,22 @@ impl StepKind for Query {
         reading_here(&inputs.database)
     }
 
+    /// The server reads the query and does not run it.
+    async fn preflight(&self, ctx: &Ctx, inputs: &QueryInputs) -> Result<Preflight, StepError> {
+        let (In::Known(database), In::Known(sql), In::Known(values)) =
+            (&inputs.database, &inputs.sql, &inputs.parameters)
+        else {
+            return Ok(Preflight::default());
+        };
+        let connection = ctx.connection().await?;
+        let described = async {
+            let query = ReadingQuery::with(sql, values)?;
+            let database = database.as_ref().map(Identifier::as_str);
+            PostgresConnection::of(&*connection)?.in_database(database).await?.describe(&query).await
+        };
+        Ok(found(described.await.err()))
+    }
+
     async fn execute(
         &self,
         ctx: &Ctx,
@@ -87,13 +104,13 @@ impl StepKind for Query {
             let session = PostgresConnection::of(&*connection)?.in_database(database).await?;
             session.read(&query, limit).await
         };
-        let found = ctx.or_cancelled(asked).await?;
-        if found.rows.len() > limit {
+        let answer = ctx.or_cancelled(asked).await?;
+        if answer.rows.len() > limit {
             return Err(StepError::new("query.rows", format!("the query has more than {limit} rows"))
                 .help("let it count or sum, or raise `max_rows`; outputs are at most 1 MiB"));
         }
-        let count = found.rows.len();
-        Ok(Ended::Outputs(json!({ "rows": found.rows, "columns": found.columns, "count": count })))
+        let count = answer.rows.len();
+        Ok(Ended::Outputs(json!({ "rows": answer.rows, "columns": answer.columns, "count": count })))
     }
 
     async fn reconcile(&self, _ctx: &Ctx, _inputs: &QueryInputs) -> Result<Reconciled, StepError> {

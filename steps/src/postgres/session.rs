@@ -146,12 +146,28 @@ impl Session {
     /// # Errors
     /// `query.writes` for what is more than one statement or gives no rows, `query.parameter`, or what the server says.
     pub(super) async fn read(&self, query: &ReadingQuery<'_>, rows: usize) -> Result<RowSet, StepError> {
+        self.read_or_describe(query, Some(rows)).await
+    }
+
+    /// Whether a query would give rows: the server reads it and does not run it.
+    ///
+    /// # Errors
+    /// Those of [`Session::read`].
+    pub(super) async fn describe(&self, query: &ReadingQuery<'_>) -> Result<(), StepError> {
+        self.read_or_describe(query, None).await.map(drop)
+    }
+
+    async fn read_or_describe(
+        &self,
+        query: &ReadingQuery<'_>,
+        rows: Option<usize>,
+    ) -> Result<RowSet, StepError> {
         let told = |failure: Failure| match refused_as_writing(&failure) {
             Some(refused) => refused,
             None => failure.of_statement(query.sql, "the query", Effect::Reads),
         };
         let turn = self.turn().await.map_err(told)?;
-        let found = self.read_within(query, rows.saturating_add(1)).await;
+        let found = self.read_within(query, rows.map(|rows| rows.saturating_add(1))).await;
         let stays = !matches!(&found, Err(Ended::Failed(failure)) if !failure.leaves_connection());
         let ended = if stays { self.batch("ROLLBACK").await } else { Ok(()) };
         self.give_back(turn, stays && ended.is_ok());
@@ -161,12 +177,13 @@ impl Session {
         })
     }
 
-    async fn read_within(&self, query: &ReadingQuery<'_>, rows: usize) -> Result<RowSet, Ended> {
+    async fn read_within(&self, query: &ReadingQuery<'_>, rows: Option<usize>) -> Result<RowSet, Ended> {
         self.batch(&format!("BEGIN READ ONLY; {READABLE}")).await?;
         // Described before it runs: the server itself says whether it is one statement, and what its columns are.
         let described =
             self.wire.client.prepare(query.sql).await.map_err(|error| self.wire.failure(error))?;
         query.fits(described.params().len(), described.columns().len()).map_err(Ended::Refused)?;
+        let Some(rows) = rows else { return Ok(RowSet::default()) };
         let answer = match query.prepared() {
             None => self.rows(query.sql, rows).await?,
             Some((prepare, execute, forget)) => {

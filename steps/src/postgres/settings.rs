@@ -391,7 +391,7 @@ mod tests {
             (json!({ "host": "pg1,pg2" }), "write several as a list"),
             (json!({ "user": "" }), "its `user` is empty"),
             (json!({ "password": "a\nb" }), "has a line break in it"),
-            (json!({ "sslmode": "verify-ca" }), "`verify-ca` without `ca`"),
+            (json!({ "sslmode": "verify-ca" }), "`sslmode: verify-ca` without `ca`"),
             (json!({ "ca": "ca.pem" }), "/nowhere/ca.pem, cannot be read"),
             (json!({ "target_session_attrs": "primary" }), "unknown variant `primary`"),
         ] {

@@ -3,13 +3,14 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Duty, Ended, Facts, Field, Grant, KindShape, Reconciled, Shape,
-    StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Duty, Ended, Facts, Field, Grant, KindShape, Preflight, Reconciled,
+    Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::amcheck::{self, Checked};
+use super::finding::found;
 use super::inspection::{INSPECTED, Inspection};
 use super::rights::{reading, within};
 use super::sql::Identifier;
@@ -101,6 +102,16 @@ impl StepKind for Verify {
         grants
     }
 
+    /// What has to be installed is there. What is wrong with the database itself is for the step to find: it may come back before.
+    async fn preflight(&self, ctx: &Ctx, inputs: &VerifyInputs) -> Result<Preflight, StepError> {
+        if inputs.amcheck.value() != Some(&true) {
+            return Ok(Preflight::default());
+        }
+        let connection = ctx.connection().await?;
+        let connection = PostgresConnection::of(&*connection)?;
+        Ok(found(amcheck::program(ctx, connection).await.err()))
+    }
+
     async fn execute(
         &self,
         ctx: &Ctx,
@@ -114,15 +125,15 @@ impl StepKind for Verify {
             let session = connection.in_database(Some(database.as_str())).await?;
             Inspection::of(&session, connection.facts().await?.major()).await
         };
-        let found = ctx.or_cancelled(inspect).await?;
-        answers(database, &found)?;
-        has_extensions(database, inputs.extensions.known()?, &found)?;
+        let seen = ctx.or_cancelled(inspect).await?;
+        answers(database, &seen)?;
+        has_extensions(database, inputs.extensions.known()?, &seen)?;
         if *inputs.collations.known()? {
-            sorts(database, &found)?;
+            sorts(database, &seen)?;
         }
-        let mut outputs = found.outputs();
+        let mut outputs = seen.outputs();
         if *inputs.amcheck.known()? {
-            has_extensions(database, &IndexMap::from([("amcheck".to_owned(), Word("any".into()))]), &found)?;
+            has_extensions(database, &IndexMap::from([("amcheck".to_owned(), Word("any".into()))]), &seen)?;
             let most = *inputs.max_findings.known()?;
             let checked = amcheck::checked(ctx, connection, database.as_str(), most).await?;
             is_whole(database, &checked)?;

@@ -13,4 +13,6 @@ mod query;
 mod count;
 mod verify;
 mod programs;
+mod preflight;
+mod facts;
 mod grants;
