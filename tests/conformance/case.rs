@@ -15,7 +15,14 @@ pub(crate) enum Seen {
     File,
     /// In the run's own journal: events of this name about the step.
     Journal(&'static str),
+    /// On the runner: this of [`RUNNER`] is there.
+    Runner(&'static str),
+    /// On the runner: this of [`RUNNER`] is there no more.
+    Gone(&'static str),
 }
+
+/// What a recovered PostgreSQL has on the runner: its folder, the sign that it runs, and that of a new timeline.
+pub(crate) const RUNNER: [&str; 3] = ["drill", "drill/postmaster.pid", "drill/pg_wal/00000002.history"];
 
 /// How a case is killed while its step acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +54,9 @@ pub(crate) struct Case {
     pub(crate) data: Option<Value>,
     /// What is run in `master` of the SQL Server before; `{sql}` is where it sees the folder `sql` of the artifact store.
     pub(crate) setup: &'static str,
+    /// What is run in the database `postgres` of a PostgreSQL of its own, its target `pg`; nothing where there is none. Its plan may also
+    /// name `drill`, a server that is not there yet and whose port stands for `{port}`, and `backups`.
+    pub(crate) postgres: Option<&'static str>,
     /// Where its effect is seen.
     pub(crate) seen: Seen,
     /// How it is killed while it acts.
@@ -68,6 +78,7 @@ impl Case {
             files: Vec::new(),
             data: Some(octopus()),
             setup: "",
+            postgres: None,
             seen,
             acting,
             repeats: &[],
@@ -78,6 +89,17 @@ impl Case {
     /// A case that needs no server.
     pub(crate) fn on_the_runner(kind: &'static str, seen: Seen, acting: Acting, plan: &'static str) -> Self {
         Self { data: None, ..Self::on_servers(kind, seen, acting, plan) }
+    }
+
+    /// A case on a real PostgreSQL. It keeps no ledger, so that none of its answers can be held back.
+    pub(crate) fn on_postgres(
+        kind: &'static str,
+        seen: Seen,
+        script: &'static str,
+        plan: &'static str,
+    ) -> Self {
+        let acting = Acting::Never("a real server holds no answer back");
+        Self { postgres: Some(script), ..Self::on_the_runner(kind, seen, acting, plan) }
     }
 
     /// With a file beside the plan.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::case::{Case, Seen};
+use crate::case::{Case, RUNNER, Seen};
 use crate::masked;
 use crate::world::World;
 
@@ -29,6 +29,8 @@ pub(crate) struct Effects {
     pub(crate) file: Counts,
     /// Ends of steps and answers of people in the journals of the run and of the runs inside it.
     pub(crate) journal: Counts,
+    /// What a recovered PostgreSQL has on the runner.
+    pub(crate) runner: Counts,
 }
 
 /// A file of the store: a second put of its path gives it another identity.
@@ -43,6 +45,10 @@ impl Effects {
         let mut found = Self { ledger: written(ledger(world)), ..Self::default() };
         puts(world).keys().for_each(|path| add(&mut found.store, masked::text(path)));
         world.text("effects").lines().for_each(|line| add(&mut found.file, line.to_owned()));
+        RUNNER
+            .iter()
+            .filter(|path| world.path(path).exists())
+            .for_each(|path| add(&mut found.runner, (*path).into()));
         for event in journals(world) {
             if let name @ ("step_ended" | "approved") = event["event"].as_str().unwrap_or_default() {
                 let key = event["key"].as_str().map_or(String::new(), |key| format!("[{key}]"));
@@ -77,6 +83,8 @@ impl Effects {
                 count(&self.store, &|path| path.starts_with(begins) && path.ends_with(ends))
             }
             Seen::File => count(&self.file, &|_| true),
+            Seen::Runner(path) => count(&self.runner, &|name| name == path),
+            Seen::Gone(path) => usize::from(!self.runner.contains_key(path)),
             Seen::Journal(event) => count(&self.journal, &|line| line.starts_with(&format!("{event} step"))),
         }
     }
@@ -91,6 +99,7 @@ impl Effects {
             ("the artifact store", &self.store, &uncut.store),
             ("the file", &self.file, &uncut.file),
             ("the journal", &self.journal, &uncut.journal),
+            ("the runner", &self.runner, &uncut.runner),
         ] {
             let names: std::collections::BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
             for name in names {

@@ -32,6 +32,7 @@ macro_rules! cases {
 mod world;
 #[path = "../../steps/tests/support/postgres.rs"]
 mod postgres_server;
+mod postgres_world;
 mod practice;
 mod masked;
 mod case;
@@ -39,6 +40,7 @@ mod effects;
 mod trial;
 mod sqlserver;
 mod qdrant;
+mod postgres;
 mod points;
 mod runner;
 mod readers;

@@ -3,7 +3,19 @@
 use serde_json::Value;
 
 /// What is measured or drawn anew in every run, by the names of outputs.
-const DRAWN: &[&str] = &["size", "compressed_size", "skew_s", "ms"];
+const DRAWN: &[&str] = &[
+    "size",
+    "compressed_size",
+    "skew_s",
+    "ms",
+    "bytes",
+    "files",
+    "port",
+    "lsn",
+    "start_lsn",
+    "end_lsn",
+    "proved_lsn",
+];
 
 /// A text without what differs: each run of digits, each id, each digest is a `#`.
 pub(crate) fn text(text: &str) -> String {

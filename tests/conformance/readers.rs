@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::postgres_server::{Major, Options, PASSWORD, Postgres};
+use crate::postgres_server::{Major, Options, Postgres};
+use crate::postgres_world::bind;
 use crate::practice::{Practice, octopus};
 use crate::world::{World, ended};
 
@@ -55,25 +56,12 @@ pub(crate) fn steps() -> Vec<(String, String)> {
     PLAN.lines().filter_map(step).collect()
 }
 
-/// Adds a PostgreSQL to a world's environment, as the target `pg`.
-fn bind(world: &World, postgres: &Postgres) {
-    let password = world.path("postgres_password");
-    std::fs::write(&password, PASSWORD).unwrap();
-    let mut settings = postgres.settings();
-    settings.insert("kind".into(), json!("postgres"));
-    settings.insert("password".into(), json!({ "file": password }));
-    // JSON is YAML.
-    let target = format!("targets:\n  pg: {}\n", Value::Object(settings));
-    let environment = world.text("env.yaml").replace("targets:\n", &target);
-    std::fs::write(world.path("env.yaml"), environment).unwrap();
-}
-
 #[test]
 fn killed_when_begun_they_are_not_done_and_made_again() {
     let world = World::plan(PLAN);
     let _servers = Practice::start(&world, &json!([]), &octopus(), "");
     let postgres = Postgres::start(Major::Eighteen, Options::default());
-    bind(&world, &postgres);
+    bind(&world, &[("pg", postgres.settings())]);
     let mut arguments = "run plan.yaml --run-id r --no-progress -e env.yaml";
     let steps = steps();
     for (step, _) in &steps {

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::case::{Acting, Case, Phase};
 use crate::effects::{Effects, assert_put_once, ledger, puts, step_asked};
 use crate::masked;
+use crate::postgres_server::os_user;
+use crate::postgres_world::PostgresWorld;
 use crate::practice::Practice;
 use crate::world::{Ended, World, ended};
 
@@ -25,6 +27,8 @@ struct Trial<'a> {
     world: World,
     /// Lives as long as the trial.
     _servers: Option<Practice>,
+    /// The same.
+    _postgres: Option<PostgresWorld>,
 }
 
 /// What is left of a run that ended.
@@ -96,15 +100,20 @@ impl<'a> Trial<'a> {
         };
         let world = if phase == Some(Phase::Working) { world.write("patient", "") } else { world };
         let servers = case.data.as_ref().map(|data| Practice::start(&world, &faults, data, case.setup));
+        let postgres = case.postgres.map(|script| PostgresWorld::start(&world, script));
+        let port = postgres.as_ref().map_or(0, |postgres| postgres.port);
+        let text = case.text().replace("{port}", &port.to_string());
+        let world = world.write("plan.yaml", &text.replace("{os_user}", os_user().unwrap_or("null")));
         let when = match phase {
             None => format!("{}, uncut", case.kind),
             Some(phase) => format!("{}, killed at {phase:?}", case.kind),
         };
-        Self { case, when, world, _servers: servers }
+        Self { case, when, world, _servers: servers, _postgres: postgres }
     }
 
     fn run(&self) -> String {
-        let environment = if self.case.data.is_some() { " -e env.yaml" } else { "" };
+        let bound = self.case.data.is_some() || self.case.postgres.is_some();
+        let environment = if bound { " -e env.yaml" } else { "" };
         format!("run plan.yaml --run-id r --no-progress{environment}")
     }
 

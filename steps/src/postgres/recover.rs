@@ -444,8 +444,10 @@ impl Work<'_> {
         if let Some(prefix) = self.inputs.wal.known()? {
             let first = segment_of(last);
             let os_user = self.inputs.os_user.known()?;
-            let names = staged(self.ctx, self.store, prefix, &first, &wal, os_user.is_none()).await?;
-            self.ctx.log(format!("{} files of WAL and histories, from {first} on", names.len()));
+            let may_link = os_user.is_none();
+            let staged =
+                staged(self.ctx, self.store, prefix, &first, last.segment_size, &wal, may_link).await?;
+            self.ctx.log(format!("{} files of WAL and histories, from {first} on", staged.names.len()));
             if *to != RecoverTo::Immediate {
                 let reading = Reading {
                     ctx: self.ctx,
@@ -454,15 +456,25 @@ impl Work<'_> {
                     timeline: last.timeline,
                     start_lsn: &last.start_lsn,
                 };
-                found = reading.proved(to).await?;
+                found = reading.proved(to).await.map_err(|error| match staged.short.as_slice() {
+                    [] => error,
+                    short => {
+                        StepError { message: format!("{}; {}", error.message, short.join(", ")), ..error }
+                    }
+                })?;
             }
             command = format!("cp {}/%f \"%p\"", quoted(&wal));
         } else if let Some(given) = self.inputs.restore_command.known()? {
             command.clone_from(given);
         }
         self.configured(to, command)?;
-        let made: Vec<&Path> =
-            [self.into.as_path(), wal.as_path()].into_iter().filter(|path| path.exists()).collect();
+        // It stands beside the folder, where the server's user may not be allowed to make it.
+        let log = self.server.log_path();
+        std::fs::write(&log, "").map_err(|error| {
+            StepError::new("postgres.unpack", format!("{} cannot be written: {error}", log.display()))
+        })?;
+        let all = [self.into.as_path(), wal.as_path(), log.as_path()];
+        let made: Vec<&Path> = all.into_iter().filter(|path| path.exists()).collect();
         self.server.hand_over(&made).await?;
         Ok(found)
     }

@@ -15,6 +15,15 @@ use super::recover_to::{RecoverTo, lsn_number};
 /// Pieces of pg_waldump's words that wait to be read.
 const PIECES: usize = 4;
 
+/// What was brought.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    /// The names of the files.
+    pub(super) names: Vec<String>,
+    /// Segments that are not as long as they should be, in words: they are not brought, for no server takes them.
+    pub(super) short: Vec<String>,
+}
+
 /// Brings every file of an archive into a folder: segments from `first` on, and all histories of timelines. With `may_link` a store that
 /// is a folder is linked to, so that nothing is copied: whoever reads the WAL must be allowed to read there.
 ///
@@ -25,9 +34,10 @@ pub(super) async fn staged(
     store: &dyn ArtifactStore,
     prefix: &str,
     first: &str,
+    segment_size: u64,
     folder: &Path,
     may_link: bool,
-) -> Result<Vec<String>, StepError> {
+) -> Result<Staged, StepError> {
     let failed = |error: std::io::Error| {
         StepError::new("postgres.unpack", format!("the WAL cannot be put into {}: {error}", folder.display()))
             .help("the runner must be allowed to write there, and have space for the WAL from the base backup on")
@@ -35,7 +45,7 @@ pub(super) async fn staged(
     std::fs::create_dir_all(folder).map_err(failed)?;
     let listed = store.list(prefix.trim_end_matches('/')).await?;
     let total = listed.len() as u64;
-    let mut names = Vec::new();
+    let mut staged = Staged::default();
     for (done, file) in listed.into_iter().enumerate() {
         let name = file.path.rsplit('/').next().unwrap_or_default().to_owned();
         let is_wanted = match name.len() {
@@ -46,6 +56,10 @@ pub(super) async fn staged(
                 .is_some_and(|timeline| timeline.len() == 8 && is_hexadecimal(timeline)),
         };
         if !is_wanted {
+            continue;
+        }
+        if name.len() == 24 && file.size != segment_size {
+            staged.short.push(format!("{name} has {} bytes instead of {segment_size}", file.size));
             continue;
         }
         let to = folder.join(&name);
@@ -62,10 +76,10 @@ pub(super) async fn staged(
             }
         }
         ctx.progress(done as u64 + 1, Some(total), "segments", "bringing WAL");
-        names.push(name);
+        staged.names.push(name);
     }
-    names.sort();
-    Ok(names)
+    staged.names.sort();
+    Ok(staged)
 }
 
 #[cfg(unix)]

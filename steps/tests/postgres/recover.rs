@@ -11,7 +11,7 @@ use drydock_steps::postgres::recover::Recover;
 use serde_json::{Value, json};
 
 use crate::basebackup::{host, run};
-use crate::server::{BOTH, Major, Options, Postgres, folder};
+use crate::server::{BOTH, Major, Options, Postgres, folder, os_user};
 
 /// A server that archives its WAL as it lies in a store, below `pg/wal`.
 struct World {
@@ -99,12 +99,6 @@ impl Drop for World {
             let _ = stop.stdout(std::process::Stdio::null()).status();
         }
     }
-}
-
-/// Whom servers run as where we are root.
-fn os_user() -> Option<&'static str> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0).then_some("postgres")
 }
 
 fn refused(outputs: Result<Value, StepError>, code: &str, words: &str) -> StepError {
@@ -231,7 +225,7 @@ async fn what_the_wal_does_not_lead_to_is_refused_before_a_server_runs() {
     // It is cut short.
     let whole = std::fs::read(&aside).unwrap();
     std::fs::write(&gone, &whole[..whole.len() / 2]).unwrap();
-    check(&base, json!({ "name": "second" }), "postgres.wal", "does not lead to restore point second").await;
+    check(&base, json!({ "name": "second" }), "postgres.wal", " has 8388608 bytes instead of 16777216").await;
     std::fs::write(&gone, &whole).unwrap();
     // A byte of the base backup is another.
     let tar = world.dir.path().join("store").join(base["artifact"]["path"].as_str().unwrap());

@@ -85,6 +85,11 @@ pub(crate) struct Postgres {
 /// The user that servers run as, where we are root, who may not.
 const USER: &str = "postgres";
 
+/// Whom a server runs as that we start by a program of our own: nobody else where we are not root.
+pub(crate) fn os_user() -> Option<&'static str> {
+    is_root().then_some(USER)
+}
+
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0)
 }
