@@ -55,7 +55,8 @@ pub(crate) struct Case {
     /// What is run in `master` of the SQL Server before; `{sql}` is where it sees the folder `sql` of the artifact store.
     pub(crate) setup: &'static str,
     /// What is run in the database `postgres` of a PostgreSQL of its own, its target `pg`; nothing where there is none. Its plan may also
-    /// name `drill`, a server that is not there yet and whose port stands for `{port}`, and `backups`.
+    /// name `drill`, a server that is not there yet and whose port stands for `{port}`, and `backups`; `{bin}` is the
+    /// folder of its programs, `{os_user}` whom a server must run as.
     pub(crate) postgres: Option<&'static str>,
     /// Where its effect is seen.
     pub(crate) seen: Seen,

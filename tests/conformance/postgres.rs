@@ -37,7 +37,7 @@ steps:
     uses: postgres.recover
     target: drill
     needs: [base]
-    with: { from: backups, base: \"{{ steps.base.outputs }}\", to: { immediate: true }, into: ./drill, port: {port}, os_user: {os_user} }
+    with: { from: backups, base: \"{{ steps.base.outputs }}\", to: { immediate: true }, into: ./drill, port: {port}, programs: [\"{bin}\"], os_user: {os_user} }
 ",
     );
     Case { not_done: Some("what an attempt has put into the folder goes before it is filled again"), ..case }
@@ -56,7 +56,7 @@ steps:
     uses: postgres.recover
     target: drill
     needs: [base]
-    with: { from: backups, base: \"{{ steps.base.outputs }}\", to: { immediate: true }, into: ./drill, port: {port}, os_user: {os_user} }
+    with: { from: backups, base: \"{{ steps.base.outputs }}\", to: { immediate: true }, into: ./drill, port: {port}, programs: [\"{bin}\"], os_user: {os_user} }
   step: { uses: postgres.promote, target: drill, needs: [recover] }
 ",
     );
@@ -76,8 +76,8 @@ steps:
     uses: postgres.recover
     target: drill
     needs: [base]
-    with: { from: backups, base: \"{{ steps.base.outputs }}\", to: { immediate: true }, into: ./drill, port: {port}, os_user: {os_user} }
-  step: { uses: postgres.stop, needs: [recover], with: { into: ./drill, remove: true, os_user: {os_user} } }
+    with: { from: backups, base: \"{{ steps.base.outputs }}\", to: { immediate: true }, into: ./drill, port: {port}, programs: [\"{bin}\"], os_user: {os_user} }
+  step: { uses: postgres.stop, needs: [recover], with: { into: ./drill, remove: true, programs: [\"{bin}\"], os_user: {os_user} } }
 ",
     );
     Case { not_done: Some("what is stopped and removed is passed over"), ..case }

@@ -44,11 +44,19 @@ impl PostgresWorld {
             runtime.block_on(server.run_script("postgres", script));
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let text = "environment: practice\ntargets:\n  backups: { kind: artifacts, url: artifacts }\n";
+        let text =
+            "drydock: v1\nenvironment: practice\ntargets:\n  backups: { kind: artifacts, url: artifacts }\n";
         std::fs::write(world.path("env.yaml"), text).unwrap();
         let recovered = server.settings_with(json!({ "port": port }));
         bind(world, &[("pg", server.settings()), ("drill", recovered)]);
         Self { server, drill: world.path("drill"), port }
+    }
+}
+
+impl PostgresWorld {
+    /// The folder of its programs.
+    pub(crate) fn bin(&self) -> String {
+        self.server.bin().display().to_string()
     }
 }
 

@@ -103,7 +103,9 @@ impl<'a> Trial<'a> {
         let postgres = case.postgres.map(|script| PostgresWorld::start(&world, script));
         let port = postgres.as_ref().map_or(0, |postgres| postgres.port);
         let text = case.text().replace("{port}", &port.to_string());
-        let world = world.write("plan.yaml", &text.replace("{os_user}", os_user().unwrap_or("null")));
+        let bin = postgres.as_ref().map_or(String::new(), |postgres| postgres.bin());
+        let text = text.replace("{bin}", &bin).replace("{os_user}", os_user().unwrap_or("null"));
+        let world = world.write("plan.yaml", &text);
         let when = match phase {
             None => format!("{}, uncut", case.kind),
             Some(phase) => format!("{}, killed at {phase:?}", case.kind),

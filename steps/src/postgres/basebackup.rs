@@ -24,6 +24,7 @@ use super::base_contents::{Contents, contents};
 use super::base_entry::{Against, BASE_ENTRY, BaseEntry, Tool};
 use super::base_manifest::BackupManifest;
 use super::base_proof::proved;
+use super::last_word;
 use super::program_access::ProgramAccess;
 use super::program_end::{ended_badly, last_words};
 use super::programs::Program;
@@ -225,14 +226,15 @@ impl StepKind for Basebackup {
                 .ok_or_else(|| StepError::internal("`to` of postgres.basebackup is no artifact store"))?,
         };
         let entry = ctx.or_cancelled(taking.entry()).await?;
-        ctx.note(json!({ "entry": entry })).await?;
-        Ok(Ended::Outputs(json!(entry)))
+        let outputs = json!(entry);
+        last_word::noted(ctx, &outputs).await?;
+        Ok(Ended::Outputs(outputs))
     }
 
     /// A backup that is in the store whole, and was noted, was taken; of any other nothing is left but a file that the next one replaces.
     async fn reconcile(&self, ctx: &Ctx, inputs: &BasebackupInputs) -> Result<Reconciled, StepError> {
-        let noted = ctx.notes.iter().rev().find_map(|note| BaseEntry::deserialize(note.get("entry")?).ok());
-        let Some(entry) = noted else { return Ok(Reconciled::NotDone) };
+        let given = last_word::of(ctx).and_then(|given| BaseEntry::deserialize(given).ok());
+        let Some(entry) = given else { return Ok(Reconciled::NotDone) };
         let store = ctx.host.connect(inputs.to.known()?).await?;
         let store = store
             .store()
@@ -389,9 +391,8 @@ impl Taking<'_> {
     /// Nothing, when no other backup has this place: what an earlier attempt of this step has begun may be replaced.
     async fn is_new(&self, folder: &str) -> Result<(), StepError> {
         let path = format!("{folder}/backup_manifest");
-        let own = self.ctx.notes.iter().filter_map(|note| BaseEntry::deserialize(note.get("entry")?).ok());
-        if self.store.size(&path).await?.is_none() || own.into_iter().any(|entry| entry.manifest.path == path)
-        {
+        let mut own = last_word::of_any(self.ctx).filter_map(|given| BaseEntry::deserialize(given).ok());
+        if self.store.size(&path).await?.is_none() || own.any(|entry| entry.manifest.path == path) {
             return Ok(());
         }
         let message = format!("there is already a base backup in {folder}");

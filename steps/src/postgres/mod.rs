@@ -11,6 +11,7 @@ mod reading;
 mod session;
 mod server;
 mod clock;
+mod last_word;
 mod locks;
 mod rights;
 mod finding;

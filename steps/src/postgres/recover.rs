@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::base_chain::{BaseChain, combined, unpacked};
 use super::base_entry::BaseEntry;
+use super::last_word;
 use super::programs::Program;
 use super::recover_server::{Recovering, Told, beside};
 use super::recover_state::{State, promoted};
@@ -284,17 +285,13 @@ impl StepKind for Recover {
             }
         };
         let outputs = work.outputs(&found, &state);
-        ctx.note(json!({ "arrived": outputs })).await?;
+        last_word::noted(ctx, &outputs).await?;
         Ok(Ended::Outputs(outputs))
     }
 
-    /// A server that has said that it has arrived, and still answers there, has recovered; any other is put back anew.
+    /// A server that has said that it has arrived has recovered; any other is put back anew.
     async fn reconcile(&self, ctx: &Ctx, _inputs: &RecoverInputs) -> Result<Reconciled, StepError> {
-        let noted = ctx.notes.iter().rev().find_map(|note| note.get("arrived"));
-        Ok(match noted {
-            Some(outputs) => Reconciled::Done(outputs.clone()),
-            None => Reconciled::NotDone,
-        })
+        Ok(last_word::of(ctx).map_or(Reconciled::NotDone, |outputs| Reconciled::Done(outputs.clone())))
     }
 }
 
@@ -358,14 +355,19 @@ pub(super) async fn exactly(
     name: &str,
     major: u32,
 ) -> Result<Program, StepError> {
-    let found = Program::find(ctx, folders, name, major).await?;
+    let help = format!(
+        "only a server of version {major} can start these data: install it here (Debian: postgresql-{major}), or name its folder in `programs` of the step"
+    );
+    let found = Program::find(ctx, folders, name, major).await;
+    let found = found.map_err(|error| match error.code.as_str() {
+        "postgres.programs" => error.help(help.clone()),
+        _ => error,
+    })?;
     if found.major() == major {
         return Ok(found);
     }
     let message = format!("the data are of version {major}, and {} is {}", found.path, found.version);
-    Err(StepError::new("postgres.programs", message).help(format!(
-        "only a server of version {major} can start them: install it here (Debian: postgresql-{major}), or name its folder in `programs`"
-    )))
+    Err(StepError::new("postgres.programs", message).help(help))
 }
 
 /// One attempt's work.

@@ -10,6 +10,7 @@ use drydock_step::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::last_word;
 use super::programs::Program;
 use super::recover_server::{Recovering, beside};
 use crate::described::described;
@@ -144,11 +145,13 @@ impl StepKind for Stop {
                 }
             }
         }
-        Ok(Ended::Outputs(json!({ "stopped": stopped, "removed": removed })))
+        let outputs = json!({ "stopped": stopped, "removed": removed });
+        last_word::noted(ctx, &outputs).await?;
+        Ok(Ended::Outputs(outputs))
     }
 
     /// Done again, it does what is left.
-    async fn reconcile(&self, _ctx: &Ctx, _inputs: &StopInputs) -> Result<Reconciled, StepError> {
-        Ok(Reconciled::NotDone)
+    async fn reconcile(&self, ctx: &Ctx, _inputs: &StopInputs) -> Result<Reconciled, StepError> {
+        Ok(last_word::of(ctx).map_or(Reconciled::NotDone, |outputs| Reconciled::Done(outputs.clone())))
     }
 }

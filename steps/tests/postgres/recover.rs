@@ -279,3 +279,42 @@ async fn incremental_backups_are_combined_and_recovered() {
     run(&Recover, &world.drill().await, &with(json!([full, one, two]))).await.unwrap();
     assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, "{1,2,3}");
 }
+
+/// The ten nearest of each of twenty vectors, by the index, as text.
+const NEAREST: &str = "SELECT string_agg(q.id || ':' || found.ids, ' ' ORDER BY q.id) FROM vectors AS q \
+    CROSS JOIN LATERAL (SELECT string_agg(n.id::text, ',') AS ids FROM \
+    (SELECT v.id FROM vectors AS v ORDER BY v.embedding <-> q.embedding LIMIT 10) AS n) AS found \
+    WHERE q.id % 500 = 0 AND q.id <= 10000";
+
+#[tokio::test]
+async fn vectors_and_their_index_come_back_to_the_very_transaction() {
+    let world = World::start(Major::Eighteen);
+    let vectors = "CREATE EXTENSION vector;
+        CREATE TABLE vectors (id int PRIMARY KEY, agent text NOT NULL, embedding vector(16) NOT NULL);
+        INSERT INTO vectors SELECT n, 'agent_' || n % 7,
+            ARRAY(SELECT sin(n * k + k * k) FROM generate_series(1, 16) AS k)::vector FROM generate_series(1, 10000) AS n;
+        CREATE INDEX vectors_nearest ON vectors USING hnsw (embedding vector_l2_ops)";
+    world.server.run_script("postgres", vectors).await;
+    let base = world.base().await;
+    let more = |from: u32, to: u32| {
+        format!(
+            "INSERT INTO vectors SELECT n, 'agent_late', ARRAY(SELECT cos(n * k) FROM generate_series(1, 16) AS k)::vector \
+             FROM generate_series({from}, {to}) AS n"
+        )
+    };
+    world.named(&more(10001, 10400), "dd_point").await;
+    let before = world.server.one("postgres", NEAREST).await;
+    // What comes after the point would change every answer.
+    world.named(&format!("DELETE FROM vectors WHERE id % 2 = 1; {}", more(20001, 20100)), "later").await;
+    world.archived().await;
+    assert_ne!(world.server.one("postgres", NEAREST).await, before);
+    let found =
+        run(&Recover, &world.drill().await, &world.with(&base, json!({ "name": "dd_point" }))).await.unwrap();
+    assert_eq!(found["to"], "restore point dd_point");
+    let counts = "SELECT count(*) || ' ' || max(id) || ' ' || count(*) FILTER (WHERE agent = 'agent_late') FROM vectors";
+    assert_eq!(world.value(counts).await, "10400 10400 400");
+    assert_eq!(world.value(NEAREST).await, before, "the index answers as it did");
+    let plan =
+        world.value("SELECT indisvalid FROM pg_index WHERE indexrelid = 'vectors_nearest'::regclass").await;
+    assert_eq!(plan, true);
+}
