@@ -241,7 +241,7 @@ fn fatal_words(log: &str) -> Option<String> {
     // That connections are refused meanwhile is fatal for those alone.
     let of_us =
         |line: &&str| !line.contains("the database system is") && !line.contains("password authentication");
-    let at = lines.iter().rposition(|line| says_why(&line) && of_us(&line))?;
+    let at = lines.iter().rposition(|line| says_why(line) && of_us(line))?;
     let of = |line: &str| line.split_once(":  ").map_or(line, |(_, words)| words).trim().to_owned();
     let mut words = vec![of(lines.get(at)?)];
     let more =
