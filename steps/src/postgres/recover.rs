@@ -228,12 +228,15 @@ impl StepKind for Recover {
             let StepError { code, message, help, .. } = error;
             findings.push(PreflightFinding { code, fatal: true, message, help });
         };
+        // What an earlier attempt of this step has put there goes before it is filled again.
+        let is_own = inputs.into.value().is_some() && is_own(ctx, &inputs.folder(ctx)?);
         if inputs.into.value().is_some()
+            && !is_own
             && let Err(error) = is_free(&inputs.folder(ctx)?)
         {
             found(error);
         }
-        if ctx.connection().await.is_ok() {
+        if !is_own && ctx.connection().await.is_ok() {
             found(occupied_port(inputs.port.value().copied().unwrap_or_default()));
         }
         if let (Some(chain), Some(_), Some(_)) =
@@ -277,6 +280,8 @@ impl StepKind for Recover {
         let found = ctx.or_cancelled(work.placed()).await?;
         let state = match ctx.or_cancelled(work.recovered()).await {
             Ok(state) => state,
+            // Then it is `cancel` that ends the server: this attempt can start no program any more.
+            Err(error) if error.code == "cancelled" => return Err(error),
             Err(error) => {
                 // What does not arrive does not stay.
                 let stopped = work.server.stop("immediate").await;
@@ -289,10 +294,35 @@ impl StepKind for Recover {
         Ok(Ended::Outputs(outputs))
     }
 
+    async fn cancel(&self, ctx: &Ctx, inputs: &RecoverInputs) -> Result<(), StepError> {
+        let into = inputs.folder(ctx)?;
+        if !is_own(ctx, &into) {
+            return Ok(());
+        }
+        let program = Programs::of(ctx, inputs, inputs.base.known()?).await?.control;
+        let os_user = inputs.os_user.known()?.clone();
+        Recovering { ctx, program, into, os_user }.stop("immediate").await.map(drop)
+    }
+
     /// A server that has said that it has arrived has recovered; any other is put back anew.
     async fn reconcile(&self, ctx: &Ctx, _inputs: &RecoverInputs) -> Result<Reconciled, StepError> {
         Ok(last_word::of(ctx).map_or(Reconciled::NotDone, |outputs| Reconciled::Done(outputs.clone())))
     }
+}
+
+/// The file that says whose a folder is.
+fn marker(into: &Path) -> PathBuf {
+    beside(into, ".drydock")
+}
+
+/// What stands in it: the step, of whichever attempt.
+fn whose(ctx: &Ctx) -> String {
+    format!("{}/{}\n", ctx.run, ctx.step)
+}
+
+/// Whether an attempt of this very step has made a folder.
+fn is_own(ctx: &Ctx, into: &Path) -> bool {
+    std::fs::read_to_string(marker(into)).is_ok_and(|found| found == whose(ctx))
 }
 
 fn store_of(connection: &dyn Connection) -> Result<&dyn ArtifactStore, StepError> {
@@ -382,18 +412,9 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The file that says whose the folder is, while it is being filled.
-    fn marker(&self) -> PathBuf {
-        beside(&self.into, ".drydock")
-    }
-
-    fn own(&self) -> String {
-        format!("{}/{}\n", self.ctx.run, self.ctx.step)
-    }
-
     /// Makes room: what an earlier attempt of this step has put there goes, anything else stays and is refused.
     async fn clear(&self) -> Result<(), StepError> {
-        if std::fs::read_to_string(self.marker()).is_ok_and(|whose| whose == self.own()) {
+        if is_own(self.ctx, &self.into) {
             self.server.stop("immediate").await?;
             for left in [self.into.clone(), beside(&self.into, ".wal"), beside(&self.into, ".log")] {
                 let removed =
@@ -413,13 +434,10 @@ impl Work<'_> {
         if self.ctx.connection().await.is_ok() {
             return Err(occupied_port(*self.inputs.port.known()?));
         }
-        let written = std::fs::write(self.marker(), self.own());
-        written.map_err(|error| {
-            StepError::new(
-                "postgres.unpack",
-                format!("{} cannot be written: {error}", self.marker().display()),
-            )
-            .help("the folder around `into` must be there, and let the runner write")
+        let marker = marker(&self.into);
+        std::fs::write(&marker, whose(self.ctx)).map_err(|error| {
+            StepError::new("postgres.unpack", format!("{} cannot be written: {error}", marker.display()))
+                .help("the folder around `into` must be there, and let the runner write")
         })
     }
 

@@ -153,6 +153,9 @@ async fn a_time_a_place_the_base_and_the_end_are_met() {
         let drill = world.drill().await;
         let mut with = world.with(&base, to.clone());
         with["promote"] = json!(promote);
+        // The server that an earlier attempt of this step has started stands in nobody's way.
+        let looked = Kind::preflight(&Recover, &drill.ctx(Some("t")), given(with.clone())).await.unwrap();
+        assert_eq!(looked.findings, [], "{to}");
         let found = run(&Recover, &drill, &with).await.unwrap();
         assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, rows, "{to}");
         let opens = promote || to["end"] == true;
@@ -174,6 +177,10 @@ async fn a_time_a_place_the_base_and_the_end_are_met() {
     drop(check(json!({ "lsn": lsn }), false, "{1,2,3}").await);
     drop(check(json!({ "immediate": true }), true, "{1}").await);
     drop(check(json!({ "end": true }), false, "{1,2,3,4}").await);
+    let drill = world.drill().await;
+    let with = world.with(&base, json!({ "end": true }));
+    Kind::cancel(&Recover, &drill.ctx(Some("t")), given(with)).await.unwrap();
+    nothing_runs(&world.drilled());
     // Nothing of it has come into the archive.
     let names: Vec<String> = std::fs::read_dir(world.dir.path().join("store/pg/wal/00000001"))
         .unwrap()
