@@ -132,6 +132,7 @@ pages![
     "postgres.collation",
     "postgres.connect",
     "postgres.damaged",
+    "postgres.dump",
     "postgres.extension",
     "postgres.index",
     "postgres.lost",

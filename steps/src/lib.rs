@@ -54,6 +54,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(postgres::recover::Recover);
     registry.kind(postgres::promote::Promote);
     registry.kind(postgres::stop::Stop);
+    registry.kind(postgres::dump::Dump);
     registry.target(postgres::target::Postgres);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);

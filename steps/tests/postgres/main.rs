@@ -9,6 +9,7 @@ mod connecting;
 mod session;
 mod basebackup;
 mod recover;
+mod dump;
 mod query;
 mod count;
 mod verify;
