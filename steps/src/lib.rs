@@ -55,6 +55,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(postgres::promote::Promote);
     registry.kind(postgres::stop::Stop);
     registry.kind(postgres::dump::Dump);
+    registry.kind(postgres::load::Load);
     registry.target(postgres::target::Postgres);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);

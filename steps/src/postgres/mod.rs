@@ -44,3 +44,7 @@ mod dump_files;
 mod dump_proof;
 mod dump_run;
 pub mod dump;
+mod load_checks;
+mod load_pass;
+mod load_run;
+pub mod load;

@@ -10,6 +10,7 @@ mod session;
 mod basebackup;
 mod recover;
 mod dump;
+mod load;
 mod query;
 mod count;
 mod verify;
