@@ -52,7 +52,11 @@ inputs! {
 
 const OUTPUTS: Shape = Shape::Record(&[
     Field::required("database", Shape::Text, "The database."),
-    Field::required("restored_at", Shape::Datetime, "When all rows were there, by the server's clock: it answers, slowly."),
+    Field::required(
+        "restored_at",
+        Shape::Datetime,
+        "When all rows were there, by the server's clock: it answers, slowly.",
+    ),
     Field::required("indexed_at", Shape::Datetime, "When all indexes were there."),
     Field::required(
         "milestones",
@@ -185,8 +189,16 @@ impl StepKind for Load {
             Action::writes(ActionKind::Sql, target, creating),
             pass("pre-data", ""),
             pass("data", ""),
-            Action::reads(ActionKind::Sql, target, "SELECT count(*) AS rows FROM (each table, as the dump has counted)"),
-            Action::writes(ActionKind::Sql, target, format!("ALTER DATABASE {} RENAME TO {name}", named(OWN))),
+            Action::reads(
+                ActionKind::Sql,
+                target,
+                "SELECT count(*) AS rows FROM (each table, as the dump has counted)",
+            ),
+            Action::writes(
+                ActionKind::Sql,
+                target,
+                format!("ALTER DATABASE {} RENAME TO {name}", named(OWN)),
+            ),
             pass("post-data", &before),
         ];
         if inputs.analyze.value() != Some(&false) {

@@ -58,7 +58,8 @@ pub(super) async fn hindrances(
     let sql = "SELECT rolcreatedb OR rolsuper AS may_create FROM pg_roles WHERE rolname = current_user";
     if !session.ask("asking for the role's rights", sql).await?.first()?.flag("may_create")? {
         found.push(
-            StepError::new("postgres.42501", "the role may not create databases").help("ALTER ROLE … CREATEDB"),
+            StepError::new("postgres.42501", "the role may not create databases")
+                .help("ALTER ROLE … CREATEDB"),
         );
     }
     let sql = "SELECT name, trusted FROM pg_available_extension_versions WHERE version = \
@@ -81,10 +82,13 @@ pub(super) async fn hindrances(
                 );
             }
             Some((_, trusted)) if !trusted && !facts.is_superuser => {
-                let message =
-                    format!("only a superuser may create the extension {}, which the dump needs", extension.name);
+                let message = format!(
+                    "only a superuser may create the extension {}, which the dump needs",
+                    extension.name
+                );
                 found.push(
-                    StepError::new("postgres.42501", message).help("load as a superuser, or mark the extension as trusted in its control file"),
+                    StepError::new("postgres.42501", message)
+                        .help("load as a superuser, or mark the extension as trusted in its control file"),
                 );
             }
             Some(_) => {}

@@ -44,7 +44,12 @@ impl Pass<'_> {
     ///
     /// # Errors
     /// `postgres.program` with the server's own words.
-    pub(super) async fn of(&self, section: &str, more: &[&str], options: &str) -> Result<Vec<String>, StepError> {
+    pub(super) async fn of(
+        &self,
+        section: &str,
+        more: &[&str],
+        options: &str,
+    ) -> Result<Vec<String>, StepError> {
         let settings = self.connection.settings();
         let access = ProgramAccess::of(self.ctx.host.scratch(), settings, self.database)?;
         let mut argv = vec![self.program.path.clone(), format!("--dbname={}", conninfo(self.database))];
@@ -111,7 +116,10 @@ fn judged(end: &ChildEnd) -> Result<(), StepError> {
     };
     let words = &end.stderr;
     let (transient, help) = if words.contains("role \"") && words.contains("does not exist") {
-        (false, "make the roles first, from the dump's `globals`, or say `owners: false` and `privileges: false`")
+        (
+            false,
+            "make the roles first, from the dump's `globals`, or say `owners: false` and `privileges: false`",
+        )
     } else if words.contains("No space left") || words.contains("could not extend file") {
         (false, "free space on the server's volume")
     } else if words.contains("shared memory segment") {
@@ -132,8 +140,13 @@ mod tests {
     fn the_servers_words_are_told_and_not_the_programs_chatter() {
         let stderr = "pg_restore: creating TABLE \"public.t\"\npg_restore: error: could not execute query: ERROR:  role \"owner\" does not exist\n\
             Command was: ALTER TABLE public.t OWNER TO owner;\npg_restore: finished item 3\n";
-        let end =
-            ChildEnd { code: Some(1), signal: None, stdout: Vec::new(), truncated: false, stderr: stderr.into() };
+        let end = ChildEnd {
+            code: Some(1),
+            signal: None,
+            stdout: Vec::new(),
+            truncated: false,
+            stderr: stderr.into(),
+        };
         let error = judged(&end).unwrap_err();
         assert_eq!(
             error.message,

@@ -191,7 +191,8 @@ impl Loading<'_> {
         let looked = Inspection::of(&session, facts.major()).await?;
         if let Some(first) = looked.invalid.first() {
             let message = format!("the index {} of {} is invalid after the load", first.name, first.of);
-            return Err(StepError::new("postgres.index", message).help("REINDEX INDEX it, and find out why it failed"));
+            return Err(StepError::new("postgres.index", message)
+                .help("REINDEX INDEX it, and find out why it failed"));
         }
         let mut warnings: Vec<String> = outgrown;
         if let Some(largest) = largest_index(&looked.outputs()).filter(|_| !warnings.is_empty()) {

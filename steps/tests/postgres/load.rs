@@ -59,12 +59,14 @@ async fn what_was_dumped_comes_back_under_another_name_on_both_versions() {
         assert_eq!((&outputs["database"], &outputs["warnings"]), (&json!(drill), &json!([])));
         assert_eq!(outputs["milestones"][0]["name"], "restored");
         assert_eq!(outputs["milestones"][1]["name"], "indexed");
-        let keys = "SELECT count(*) FROM pg_index WHERE indisprimary AND indrelid = 'agents.episodes'::regclass";
+        let keys =
+            "SELECT count(*) FROM pg_index WHERE indisprimary AND indrelid = 'agents.episodes'::regclass";
         assert_eq!(server.one(&drill, keys).await, 1);
         let analysed = "SELECT reltuples::int FROM pg_class WHERE oid = 'agents.episodes'::regclass";
         assert_eq!(server.one(&drill, analysed).await, 3000);
-        let mark =
-            format!("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{drill}'");
+        let mark = format!(
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{drill}'"
+        );
         assert_eq!(server.one("postgres", &mark).await, Value::Null);
         let done = Load.reconcile(&host.ctx(Some("t")), given(with.clone())).await.unwrap();
         assert_eq!(done, Reconciled::Done(outputs));
@@ -80,7 +82,8 @@ async fn a_dump_with_one_other_byte_is_refused_before_anything_is_made() {
     let server = database(Major::Fifteen, "flipped", TABLES).await;
     let dir = tempfile::tempdir().unwrap();
     let host = another(server, dir.path(), "r1/flipped/1").await;
-    let dump = run(&Dump, &host, &json!({ "database": "flipped", "to": "backups", "compress": "0" })).await.unwrap();
+    let dump =
+        run(&Dump, &host, &json!({ "database": "flipped", "to": "backups", "compress": "0" })).await.unwrap();
     let path = dir.path().join("store").join(dump["artifacts"][0]["path"].as_str().unwrap());
     let whole = std::fs::read(&path).unwrap();
     let mut flipped = whole.clone();
@@ -127,14 +130,20 @@ async fn roles_and_extensions_that_are_not_there_are_told() {
     assert!(error.help.unwrap().contains("`owners: false`"));
     let bare = json!({ "dump": dump, "from": "backups", "database": "owned_drill", "owners": false, "privileges": false });
     run(&Load, &host, &bare).await.unwrap();
-    assert_eq!(server.one("owned_drill", "SELECT tableowner::text FROM pg_tables WHERE tablename = 't'").await, "postgres");
+    assert_eq!(
+        server.one("owned_drill", "SELECT tableowner::text FROM pg_tables WHERE tablename = 't'").await,
+        "postgres"
+    );
     let mut other = dump.clone();
     other["extensions"] = json!([{ "name": "timetravel", "version": "9" }]);
     let with = json!({ "dump": other, "from": "backups", "database": "owned_other" });
     let found = Kind::preflight(&Load, &host.ctx(Some("t")), given(with.clone())).await.unwrap();
     assert_eq!((found.findings.len(), found.findings[0].code.as_str()), (1, "postgres.extension"));
     let error = refused(run(&Load, &host, &with).await, "postgres.extension");
-    assert_eq!(error.message, "the dump needs the extension timetravel (9), whose files are not at this server");
+    assert_eq!(
+        error.message,
+        "the dump needs the extension timetravel (9), whose files are not at this server"
+    );
     assert_eq!(databases(server, "owned").await, "owned owned_drill");
 }
 
@@ -183,7 +192,8 @@ async fn vectors_come_back_and_a_load_that_is_cut_goes_on_with_the_indexes() {
 
 #[tokio::test]
 async fn a_load_that_is_cut_among_the_rows_begins_anew() {
-    let rows = "CREATE TABLE t AS SELECT n, repeat(md5(n::text), 30) AS x FROM generate_series(1, 60000) AS n";
+    let rows =
+        "CREATE TABLE t AS SELECT n, repeat(md5(n::text), 30) AS x FROM generate_series(1, 60000) AS n";
     let server = database(Major::Fifteen, "half", rows).await;
     let dir = tempfile::tempdir().unwrap();
     let host = another(server, dir.path(), "r1/half/1").await;
