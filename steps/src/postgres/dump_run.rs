@@ -286,7 +286,9 @@ fn judged(name: &str, end: &ChildEnd) -> Result<(), StepError> {
         return Ok(());
     }
     let (error, words) = (ended_badly(name, end), &end.stderr);
-    let (transient, help) = if words.contains("lock timeout") || words.contains("could not obtain lock") {
+    // pg_dump has the server watch the wait as it watches any statement.
+    let is_locked = words.contains("statement timeout") && words.contains("LOCK TABLE");
+    let (transient, help) = if is_locked || words.contains("lock timeout") {
         (
             true,
             "somebody else holds a lock on a table; see pg_locks and pg_stat_activity, or give `lock_wait` more time",

@@ -13,9 +13,6 @@ use super::target::PostgresConnection;
 /// Between two looks at how far the server is.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What the server says when an index of vectors outgrows its memory.
-const OUTGROWN: &str = "no longer fits into maintenance_work_mem";
-
 /// How far the server is with the tables and indexes of a database.
 const PROGRESS: &str = "SELECT 'copying ' || relid::regclass::text AS phase, tuples_processed AS done, NULL::bigint AS total \
     FROM pg_stat_progress_copy WHERE datname = current_database() UNION ALL \
@@ -40,21 +37,16 @@ pub(super) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Restores one section; what the server said beside it.
+    /// Restores one section.
     ///
     /// # Errors
     /// `postgres.program` with the server's own words.
-    pub(super) async fn of(
-        &self,
-        section: &str,
-        more: &[&str],
-        options: &str,
-    ) -> Result<Vec<String>, StepError> {
+    pub(super) async fn of(&self, section: &str, more: &[&str], options: &str) -> Result<(), StepError> {
         let settings = self.connection.settings();
         let access = ProgramAccess::of(self.ctx.host.scratch(), settings, self.database)?;
         let mut argv = vec![self.program.path.clone(), format!("--dbname={}", conninfo(self.database))];
         argv.push(format!("--section={section}"));
-        argv.extend(["--exit-on-error", "--verbose", "--no-password"].map(str::to_owned));
+        argv.extend(["--exit-on-error", "--no-password"].map(str::to_owned));
         argv.extend(self.arguments.iter().cloned());
         argv.extend(more.iter().map(|argument| (*argument).to_owned()));
         argv.push(self.place.display().to_string());
@@ -71,8 +63,7 @@ impl Pass<'_> {
             end = self.ctx.spawn(spec) => end?,
             () = self.told(section) => return Err(StepError::internal("progress has come to an end")),
         };
-        judged(&end)?;
-        Ok(end.stderr.lines().filter(|line| line.contains(OUTGROWN)).map(str::to_owned).collect())
+        judged(&end)
     }
 
     /// Tells how far the server is, again and again.
@@ -103,7 +94,7 @@ fn judged(end: &ChildEnd) -> Result<(), StepError> {
     if end.code == Some(0) {
         return Ok(());
     }
-    // It tells every item that it begins with; what counts is what it says of errors.
+    // Of what else it tells, its last words need not be those of the error.
     let errors: Vec<&str> = end
         .stderr
         .lines()

@@ -70,9 +70,9 @@ impl Loading<'_> {
             Standing::Own => self.restored_before().await?,
             _ => self.restored(dump, name, &program, &place, began).await?,
         };
-        let warnings = self.indexed(name, &program, &place, stands == Standing::Own).await?;
+        self.indexed(name, &program, &place, stands == Standing::Own).await?;
         let indexed = self.reached("indexed", began).await?;
-        self.told(dump, name, &[restored, indexed], warnings).await
+        self.told(dump, name, &[restored, indexed]).await
     }
 
     /// Where the dump is, once every file of it is known to be what was stored.
@@ -158,7 +158,7 @@ impl Loading<'_> {
         program: &Program,
         place: &Path,
         is_again: bool,
-    ) -> Result<Vec<String>, StepError> {
+    ) -> Result<(), StepError> {
         let arguments = self.inputs.arguments()?;
         let options = self.inputs.options()?;
         if is_again {
@@ -174,14 +174,33 @@ impl Loading<'_> {
         self.pass(program, place, name, &arguments).of("post-data", more, &options).await
     }
 
+    /// What is to be said of indexes of vectors that outgrew their memory. The server's own notice of it is not heard: a dump begins with a
+    /// statement that silences notices. A graph is about as large in memory as its index is.
+    async fn outgrown(&self, looked: &Value) -> Result<Vec<String>, StepError> {
+        let sql =
+            "SELECT setting::bigint * 1024 AS bytes FROM pg_settings WHERE name = 'maintenance_work_mem'";
+        let memory = match self.inputs.maintenance_work_mem.known()? {
+            Some(memory) => memory.0,
+            None => {
+                let answer = self.connection.session().ask("asking for maintenance_work_mem", sql).await?;
+                u64::try_from(answer.first()?.number("bytes")?.unwrap_or_default()).unwrap_or_default()
+            }
+        };
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let outgrown = graphs(looked).into_iter().filter(|(_, bytes)| *bytes > memory);
+        let words = outgrown.map(|(name, bytes)| {
+            format!(
+                "the index {name} of {} MiB no longer fits into maintenance_work_mem ({} MiB), and took far longer to build than it would have: say `maintenance_work_mem: {}MiB`",
+                mib(bytes),
+                mib(memory),
+                mib(bytes * 5 / 4)
+            )
+        });
+        Ok(words.collect())
+    }
+
     /// What the database has become.
-    async fn told(
-        &self,
-        dump: &DumpEntry,
-        name: &str,
-        milestones: &[Milestone],
-        outgrown: Vec<String>,
-    ) -> Result<Value, StepError> {
+    async fn told(&self, dump: &DumpEntry, name: &str, milestones: &[Milestone]) -> Result<Value, StepError> {
         let facts = self.connection.facts().await?;
         let session = Session::open(self.connection.settings(), name).await?;
         if *self.inputs.analyze.known()? {
@@ -194,14 +213,7 @@ impl Loading<'_> {
             return Err(StepError::new("postgres.index", message)
                 .help("REINDEX INDEX it, and find out why it failed"));
         }
-        let mut warnings: Vec<String> = outgrown;
-        if let Some(largest) = largest_index(&looked.outputs()).filter(|_| !warnings.is_empty()) {
-            warnings.push(format!(
-                "an index of vectors outgrew maintenance_work_mem and took far longer than it would have: say `maintenance_work_mem: {}MiB`, which the largest of them ({} MiB) fits into",
-                (largest * 5 / 4) / (1 << 20) + 1,
-                largest / (1 << 20) + 1
-            ));
-        }
+        let mut warnings = self.outgrown(&looked.outputs()).await?;
         let extensions: Vec<Extension> = looked
             .extensions
             .iter()
@@ -231,11 +243,15 @@ impl Loading<'_> {
     }
 }
 
-/// The size of the largest index of vectors in bytes.
-fn largest_index(looked: &Value) -> Option<u64> {
-    let columns = looked.get("vectors")?.as_array()?.iter();
+/// The indexes of vectors that are built as graphs, with their sizes in bytes.
+fn graphs(looked: &Value) -> Vec<(&str, u64)> {
+    let columns = looked.get("vectors").and_then(Value::as_array).into_iter().flatten();
     let indexes = columns.filter_map(|column| column.get("indexes")?.as_array()).flatten();
-    indexes.filter_map(|index| index.get("bytes")?.as_u64()).max()
+    let graph = |index: &'_ Value| index.get("method").and_then(Value::as_str) == Some("hnsw");
+    indexes
+        .filter(|index| graph(index))
+        .filter_map(|index| Some((index.get("name")?.as_str()?, index.get("bytes")?.as_u64()?)))
+        .collect()
 }
 
 /// Drops a database that is this step's own, and whoever is still in it.
