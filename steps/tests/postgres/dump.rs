@@ -126,7 +126,10 @@ async fn a_table_that_is_locked_is_told_and_nothing_is_left() {
     let with = json!({ "database": "locked", "to": "backups", "lock_wait": "200ms" });
     let error = run(&Dump, &host, &with).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.transient), ("postgres.program", true), "{error}");
-    assert!(error.message.starts_with("pg_dump ended with 1: ") && error.message.contains("lock"), "{error}");
+    assert!(
+        error.message.starts_with("pg_dump ended with 1: ") && error.message.contains("LOCK TABLE public.t"),
+        "{error}"
+    );
     assert!(error.help.unwrap().contains("give `lock_wait` more time"));
     assert_eq!(files(dir.path()), Vec::<String>::new());
 }

@@ -149,7 +149,7 @@ async fn roles_and_extensions_that_are_not_there_are_told() {
 
 /// Vectors with an index whose building takes a while.
 const VECTORS: &str = "CREATE EXTENSION vector; CREATE TABLE memories (id int PRIMARY KEY, embedding vector(32)); \
-    INSERT INTO memories SELECT n, ARRAY(SELECT ((n * 7919 + d * 104729) % 1009)::real / 1009 FROM generate_series(1, 32) AS d)::vector \
+    INSERT INTO memories SELECT n, ARRAY(SELECT (hashint4(n * 32 + d) % 1000)::real FROM generate_series(1, 32) AS d)::vector \
     FROM generate_series(1, 10000) AS n; \
     CREATE INDEX memories_near ON memories USING hnsw (embedding vector_l2_ops)";
 
