@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::base_entry::Tool;
 use super::clock::moment;
-use super::dump::{Counts, DumpInputs, Globals, own_name};
 use super::dump_counts::counted;
 use super::dump_entry::{DumpEntry, DumpFormat, DumpedState, Extension, Made};
 use super::dump_files::{DumpScratch, local, stored, unchanged};
+use super::dump_inputs::{Counts, DumpInputs, Globals, own_name};
 use super::dump_proof::{self, proved};
 use super::inspection::Inspection;
 use super::program_access::ProgramAccess;
