@@ -54,6 +54,8 @@ pub fn register(registry: &mut Registry) {
     registry.kind(postgres::recover::Recover);
     registry.kind(postgres::promote::Promote);
     registry.kind(postgres::stop::Stop);
+    registry.kind(postgres::dump::Dump);
+    registry.kind(postgres::load::Load);
     registry.target(postgres::target::Postgres);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);

@@ -9,6 +9,8 @@ mod connecting;
 mod session;
 mod basebackup;
 mod recover;
+mod dump;
+mod load;
 mod query;
 mod count;
 mod verify;
