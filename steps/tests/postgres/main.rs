@@ -9,6 +9,8 @@ mod connecting;
 mod session;
 mod basebackup;
 mod recover;
+mod wal;
+mod restore_point;
 mod query;
 mod count;
 mod verify;
