@@ -216,6 +216,9 @@ impl Streamer<'_> {
             self.state.bytes += length;
             self.state.first.get_or_insert_with(|| name.to_owned());
         }
+        // A gap is accepted once: the next one is told again.
+        let is_behind = self.holdings.newest().is_some_and(|newest| segment.number > newest.number + 1);
+        self.accept_gap &= !is_behind;
         self.holdings.segments.insert(segment);
         self.state.last = self.state.last.take().max(Some(name.to_owned()));
         self.state.timeline = Some(segment.timeline);

@@ -239,6 +239,9 @@ async fn wal_that_is_gone_is_a_gap_until_that_is_accepted() {
             .await
             .unwrap();
         assert_eq!(found.findings[0].code, "postgres.wal_gap", "{found:?}");
+        // With room for the slot it goes on.
+        world.server.run_script("postgres", "ALTER SYSTEM SET max_slot_wal_keep_size = -1").await;
+        world.server.run_script("postgres", "SELECT pg_reload_conf()").await;
         let next = world.host("r1/stream/4").await;
         let streamer = world.streaming(next, world.with(json!({ "accept_gap": true })));
         world.streams().await;
