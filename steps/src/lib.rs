@@ -56,6 +56,10 @@ pub fn register(registry: &mut Registry) {
     registry.kind(postgres::stop::Stop);
     registry.kind(postgres::dump::Dump);
     registry.kind(postgres::load::Load);
+    registry.kind(postgres::wal::Wal);
+    registry.kind(postgres::wal_status::WalStatus);
+    registry.kind(postgres::wal_stop::WalStop);
+    registry.kind(postgres::restore_point::RestorePoint);
     registry.target(postgres::target::Postgres);
     registry.kind(http::request::Request);
     registry.kind(http::wait::Wait);

@@ -43,7 +43,8 @@ steps:
   postgres_query: { uses: postgres.query, target: pg, needs: [qdrant_recall], with: { sql: "SELECT 1 AS n" } }
   postgres_count: { uses: postgres.count, target: pg, needs: [postgres_query], with: { database: postgres } }
   postgres_verify: { uses: postgres.verify, target: pg, needs: [postgres_count], with: { database: postgres } }
-  flow_fail: { uses: flow.fail, needs: [postgres_verify], on_failure: ignore, with: { message: as planned } }
+  postgres_wal_status: { uses: postgres.wal_status, needs: [postgres_verify], with: { from: backups, prefix: pg/wal } }
+  flow_fail: { uses: flow.fail, needs: [postgres_wal_status], on_failure: ignore, with: { message: as planned } }
 "#;
 
 /// The steps of kinds that read, in their order, each with its kind.

@@ -11,6 +11,8 @@ mod basebackup;
 mod recover;
 mod dump;
 mod load;
+mod wal;
+mod restore_point;
 mod query;
 mod count;
 mod verify;
