@@ -341,14 +341,9 @@ mod tests {
         let known = Page::of("postgres.42p01").unwrap();
         assert!(known.code == "postgres.42P01" && known.remedy.contains("`search_path`"), "{known:?}");
         assert_eq!(Page::of("postgres.23505").unwrap().title, "error of the server");
-        for none in [
-            "postgres.",
-            "postgres.words",
-            "sqlserver.",
-            "sqlserver.12x",
-            "sqlserver.number",
-            "http.12",
-        ] {
+        for none in
+            ["postgres.", "postgres.words", "sqlserver.", "sqlserver.12x", "sqlserver.number", "http.12"]
+        {
             assert_eq!(Page::of(none), None, "{none}");
         }
     }

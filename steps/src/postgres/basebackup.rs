@@ -255,22 +255,24 @@ fn slot_statement(name: &str) -> String {
 /// `postgres.tablespaces`, `postgres.incremental`, `postgres.unavailable`.
 async fn may_be_taken(connection: &PostgresConnection, against: Option<&BaseEntry>) -> Result<(), StepError> {
     let (session, facts) = (connection.session(), connection.facts().await?);
-    let refused = |code: &str, message: String, help: &str| Err(StepError::new(code, message).help(help));
+    let refused = |error: StepError, help: &str| Err(error.help(help));
     let sql = "SELECT string_agg(spcname, ', ') AS names FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')";
     let spaces = session.ask("asking for tablespaces", sql).await?;
     if let Some(names) = spaces.first()?.text("names")? {
         let message =
             format!("the cluster has tablespaces besides its own ({names}), which one tar cannot hold");
         return refused(
-            "postgres.tablespaces",
-            message,
+            StepError::new("postgres.tablespaces", message),
             "dump its databases with postgres.dump, or move the tables out of these tablespaces",
         );
     }
     if facts.wal_level == "minimal" {
         let message =
             "the server writes no WAL that a backup can be recovered with (wal_level is minimal)".to_owned();
-        return refused("postgres.unavailable", message, "set wal_level = replica, and restart the server");
+        return refused(
+            StepError::new("postgres.unavailable", message),
+            "set wal_level = replica, and restart the server",
+        );
     }
     let sql = "SELECT (SELECT setting::int FROM pg_settings WHERE name = 'max_wal_senders') \
         - (SELECT count(*) FROM pg_stat_replication) AS senders, \
@@ -283,8 +285,7 @@ async fn may_be_taken(connection: &PostgresConnection, against: Option<&BaseEntr
     if !row.flag("may_replicate")? {
         let message = "the role may not replicate, which is how a base backup is taken".to_owned();
         return refused(
-            "postgres.unavailable",
-            message,
+            StepError::new("postgres.unavailable", message),
             "ALTER ROLE … REPLICATION, and a `replication` line for it in pg_hba.conf",
         );
     }
@@ -292,8 +293,7 @@ async fn may_be_taken(connection: &PostgresConnection, against: Option<&BaseEntr
         if row.number(what)?.unwrap_or(0) < 1 {
             let message = format!("all of the server's {setting} are in use");
             return refused(
-                "postgres.unavailable",
-                message,
+                StepError::new("postgres.unavailable", message),
                 "end what uses them (pg_stat_replication, pg_replication_slots), or raise the setting and restart the server",
             );
         }
@@ -303,13 +303,15 @@ async fn may_be_taken(connection: &PostgresConnection, against: Option<&BaseEntr
         "on" => {}
         "none" => {
             let message = format!("version {} takes no incremental backups", facts.version);
-            return refused("postgres.incremental", message, "from version 17 on; leave `against` out");
+            return refused(
+                StepError::new("postgres.incremental", message),
+                "from version 17 on; leave `against` out",
+            );
         }
         _ => {
             let message = "the server keeps no summaries of its WAL (summarize_wal is off)".to_owned();
             return refused(
-                "postgres.incremental",
-                message,
+                StepError::new("postgres.incremental", message),
                 "ALTER SYSTEM SET summarize_wal = on, reload, and take a full backup first",
             );
         }
@@ -318,7 +320,10 @@ async fn may_be_taken(connection: &PostgresConnection, against: Option<&BaseEntr
         (Some(theirs), Some(ours)) if theirs != ours => {
             let message =
                 format!("`against` is {}, of another cluster ({theirs}, this is {ours})", against.in_words());
-            refused("postgres.incremental", message, "name a backup of this cluster, or leave `against` out")
+            refused(
+                StepError::new("postgres.incremental", message),
+                "name a backup of this cluster, or leave `against` out",
+            )
         }
         _ => Ok(()),
     }
