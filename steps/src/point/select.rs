@@ -12,6 +12,7 @@ use super::catalogue::catalogue_of;
 use super::open::store_of;
 use super::selected::selected;
 use super::{layout, moment};
+use crate::artifact_shape::ARTIFACT;
 use crate::described::described;
 
 inputs! {
@@ -30,12 +31,6 @@ const SAMPLE: Shape = Shape::Record(&[
     Field::required("k", Shape::Integer, "How many others were looked for around each."),
     Field::required("recall", Shape::Number, "The share of the true neighbours that the index found then."),
     Field::required("artifact", ARTIFACT, "Where the sample lies in the store."),
-]);
-
-const ARTIFACT: Shape = Shape::Record(&[
-    Field::required("path", Shape::Text, "Its path in the store."),
-    Field::required("size", Shape::Integer, "Its length in bytes."),
-    Field::required("sha256", Shape::Text, "The SHA-256 of its bytes."),
 ]);
 
 const COLLECTION: Shape = Shape::Record(&[

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use drydock_step::{ChildEnd, ChildOutput, ChildSpec, Ctx, StepError};
+use drydock_step::{ChildOutput, ChildSpec, Ctx, StepError};
 
 use super::program_access::ProgramAccess;
+use super::program_end::ended_badly;
 use super::programs::Program;
 use super::target::PostgresConnection;
 
@@ -61,7 +62,9 @@ pub(super) async fn checked(
         let told = findings.len();
         return Ok(Checked { program, findings: findings.into_iter().take(most).collect(), told });
     }
-    Err(failed(&end))
+    Err(ended_badly(PROGRAM, &end).help(
+        "its words say why; it needs the extension amcheck in the database, and a superuser or EXECUTE on its functions",
+    ))
 }
 
 fn command(program: &Program, access: &ProgramAccess, cwd: PathBuf) -> ChildSpec {
@@ -83,19 +86,6 @@ fn findings_of(said: &str) -> Vec<String> {
     findings
 }
 
-fn failed(end: &ChildEnd) -> StepError {
-    let how = match (end.code, end.signal) {
-        (Some(code), _) => format!("ended with {code}"),
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
-        (None, None) => "ended for no known reason".into(),
-    };
-    let last: Vec<&str> = end.stderr.lines().rev().take(3).collect();
-    let words: Vec<&str> = last.into_iter().rev().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let message = format!("{PROGRAM} {how}: {}", words.join(" "));
-    StepError::new("postgres.program", message)
-        .help("its words say why; it needs the extension amcheck in the database, and a superuser or EXECUTE on its functions")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,19 +100,5 @@ mod tests {
                 "btree index \"o.public.i\": ERROR:  page 2 DETAIL:  d"
             ]
         );
-    }
-
-    #[test]
-    fn what_kept_it_from_checking_is_told_in_its_words() {
-        let end = ChildEnd {
-            code: Some(1),
-            signal: None,
-            stdout: Vec::new(),
-            truncated: false,
-            stderr: "a\nb\nc\npg_amcheck: error: no relations to check\n".into(),
-        };
-        let error = failed(&end);
-        assert_eq!(error.code, "postgres.program");
-        assert_eq!(error.message, "pg_amcheck ended with 1: b c pg_amcheck: error: no relations to check");
     }
 }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use drydock_step::{ArtifactStore, ChildOutput, ChildSpec, Ctx, StepError};
+use drydock_step::{ArtifactStore, Ctx, StepError};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::base_contents::contents;
 use super::base_entry::BaseEntry;
-use super::program_end::ended_badly;
+use super::program_end::{done, ended_badly};
 use super::programs::Program;
 
 /// Its name.
@@ -145,14 +145,7 @@ pub(super) async fn combined(
         argv.push(part.display().to_string());
     }
     argv.extend([format!("--output={}", into.display()), "--manifest-checksums=SHA256".to_owned()]);
-    let spec = ChildSpec {
-        argv,
-        env: vec![("LC_ALL".into(), "C".into())],
-        cwd: ctx.folder.to_path_buf(),
-        stdin: Vec::new(),
-        stdout: ChildOutput::Dropped,
-    };
-    let end = ctx.spawn(spec).await?;
+    let end = done(ctx, argv).await?;
     if end.code == Some(0) {
         return Ok(());
     }

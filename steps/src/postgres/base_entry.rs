@@ -6,6 +6,8 @@ use drydock_recovery::manifest::Artifact;
 use drydock_step::{Field, Shape};
 use serde::{Deserialize, Serialize};
 
+use crate::artifact_shape::ARTIFACT;
+
 /// A program that took part, as it names itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
@@ -72,11 +74,10 @@ impl BaseEntry {
     }
 }
 
-/// Where a file lies in an artifact store.
-const ARTIFACT: Shape = Shape::Record(&[
-    Field::required("path", Shape::Text, "Its path in the store."),
-    Field::required("size", Shape::Integer, "Its length in bytes."),
-    Field::required("sha256", Shape::Text, "The SHA-256 of its bytes."),
+/// The shape of a [`Tool`].
+pub(super) const TOOL: Shape = Shape::Record(&[
+    Field::required("path", Shape::Text, "Where the program is on the runner."),
+    Field::required("version", Shape::Text, "Its version, as it says it."),
 ]);
 
 /// The shape of a [`BaseEntry`].
@@ -112,12 +113,5 @@ pub(super) const BASE_ENTRY: Shape = Shape::Record(&[
         "What an incremental backup was made against.",
     ),
     Field::required("verified", Shape::Boolean, "Whether pg_verifybackup has read what lies in the store."),
-    Field::required(
-        "tool",
-        Shape::Record(&[
-            Field::required("path", Shape::Text, "Where the program is on the runner."),
-            Field::required("version", Shape::Text, "Its version, as it says it."),
-        ]),
-        "The program that made it.",
-    ),
+    Field::required("tool", TOOL, "The program that made it."),
 ]);

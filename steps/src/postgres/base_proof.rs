@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use drydock_step::{ChildOutput, ChildSpec, Ctx, StepError};
+use drydock_step::{Ctx, StepError};
 
-use super::program_end::ended_badly;
+use super::program_end::{done, ended_badly};
 use super::programs::Program;
 use super::target::PostgresConnection;
 
@@ -34,14 +34,7 @@ pub(super) async fn proved(
         argv.push("--no-parse-wal".into());
     }
     argv.push(folder.display().to_string());
-    let spec = ChildSpec {
-        argv,
-        env: vec![("LC_ALL".into(), "C".into())],
-        cwd: ctx.folder.to_path_buf(),
-        stdin: Vec::new(),
-        stdout: ChildOutput::Dropped,
-    };
-    let end = ctx.spawn(spec).await?;
+    let end = done(ctx, argv).await?;
     if end.code == Some(0) {
         return Ok(program);
     }

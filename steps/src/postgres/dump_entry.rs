@@ -8,7 +8,8 @@ use drydock_step::{Field, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::base_entry::Tool;
+use super::base_entry::{TOOL, Tool};
+use crate::artifact_shape::ARTIFACT;
 
 /// How a dump lies in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,12 +107,6 @@ impl DumpEntry {
     }
 }
 
-const ARTIFACT: Shape = Shape::Record(&[
-    Field::required("path", Shape::Text, "Its path in the store."),
-    Field::required("size", Shape::Integer, "Its length in bytes."),
-    Field::required("sha256", Shape::Text, "The SHA-256 of its bytes."),
-]);
-
 /// The shape of a [`DumpEntry`].
 pub(super) const DUMP_ENTRY: Shape = Shape::Record(&[
     Field::required("label", Shape::Text, "Its name."),
@@ -120,14 +115,7 @@ pub(super) const DUMP_ENTRY: Shape = Shape::Record(&[
     Field::required("server_version", Shape::Text, "The server's version."),
     Field::required("server_major", Shape::Integer, "Its major version."),
     Field::optional("system_identifier", Shape::Text, "The cluster's own number, where the role may see it."),
-    Field::required(
-        "tool",
-        Shape::Record(&[
-            Field::required("path", Shape::Text, "Where the program is on the runner."),
-            Field::required("version", Shape::Text, "Its version, as it says it."),
-        ]),
-        "The program that made it.",
-    ),
+    Field::required("tool", TOOL, "The program that made it."),
     Field::required("tool_major", Shape::Integer, "Its major version: an older pg_restore does not read it."),
     Field::required(
         "snapshot",

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use drydock_step::{ChildOutput, ChildSpec, Ctx, StepError};
+use drydock_step::{Ctx, StepError};
 
-use super::program_end::ended_badly;
+use super::program_end::{done, ended_badly};
 use super::programs::Program;
 
 /// Its name.
@@ -15,14 +15,7 @@ pub(super) const PROGRAM: &str = "pg_restore";
 /// # Errors
 /// `postgres.dump`.
 pub(super) async fn proved(ctx: &Ctx, program: &Program, place: &Path) -> Result<(), StepError> {
-    let spec = ChildSpec {
-        argv: vec![program.path.clone(), "--file=-".into(), place.display().to_string()],
-        env: vec![("LC_ALL".into(), "C".into())],
-        cwd: ctx.folder.to_path_buf(),
-        stdin: Vec::new(),
-        stdout: ChildOutput::Dropped,
-    };
-    let end = ctx.spawn(spec).await?;
+    let end = done(ctx, vec![program.path.clone(), "--file=-".into(), place.display().to_string()]).await?;
     if end.code == Some(0) {
         return Ok(());
     }

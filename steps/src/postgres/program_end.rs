@@ -1,9 +1,24 @@
-//! How a program of PostgreSQL ended, as an error: [`ended_badly`], [`last_words`].
+//! A program of PostgreSQL that works on files alone, [`done`], and how any of them ended: [`ended_badly`], [`last_words`].
 
-use drydock_step::{ChildEnd, StepError};
+use drydock_step::{ChildEnd, ChildOutput, ChildSpec, Ctx, StepError};
 
 /// How many lines of its words are told.
 const LINES: usize = 5;
+
+/// Runs a program that reaches no server, and whose words on its standard output nobody needs.
+///
+/// # Errors
+/// Those of [`Ctx::spawn`].
+pub(super) async fn done(ctx: &Ctx, argv: Vec<String>) -> Result<ChildEnd, StepError> {
+    let spec = ChildSpec {
+        argv,
+        env: vec![("LC_ALL".into(), "C".into())],
+        cwd: ctx.folder.to_path_buf(),
+        stdin: Vec::new(),
+        stdout: ChildOutput::Dropped,
+    };
+    ctx.spawn(spec).await
+}
 
 /// What is said of a program that has failed, with its last words; `postgres.program`.
 pub(super) fn ended_badly(name: &str, end: &ChildEnd) -> StepError {

@@ -7,6 +7,8 @@ use drydock_step::{Field, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::artifact_shape::ARTIFACT;
+
 /// One node's snapshot of a collection, or of one shard of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotEntry {
@@ -70,13 +72,6 @@ pub struct CollectionEntry {
     /// A snapshot of each node, or of each shard.
     pub snapshots: Vec<SnapshotEntry>,
 }
-
-/// Where a file lies in an artifact store.
-pub(super) const ARTIFACT: Shape = Shape::Record(&[
-    Field::required("path", Shape::Text, "Its path in the store."),
-    Field::required("size", Shape::Integer, "Its length in bytes."),
-    Field::required("sha256", Shape::Text, "The SHA-256 of its bytes."),
-]);
 
 const SNAPSHOT: Shape = Shape::Record(&[
     Field::required("node", Shape::Text, "The node's URL."),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::entry::ARTIFACT;
+use crate::artifact_shape::ARTIFACT;
 use crate::rehash::hex;
 
 /// The format's name.
