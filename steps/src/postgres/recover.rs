@@ -112,8 +112,7 @@ impl RecoverInputs {
                 "leave one of them out",
             );
         }
-        let (Some(to), Some(chain)) = (self.to.value(), self.base.value()) else { return Ok(()) };
-        let last = chain.last();
+        let Some(to) = self.to.value() else { return Ok(()) };
         let without =
             matches!(self.wal.value(), Some(None)) && matches!(self.restore_command.value(), Some(None));
         if without && !matches!(to, RecoverTo::Immediate | RecoverTo::End) {
@@ -122,6 +121,8 @@ impl RecoverInputs {
                 "give `wal`, or `restore_command`, or stop at `immediate: true`",
             );
         }
+        let Some(chain) = self.base.value() else { return Ok(()) };
+        let last = chain.last();
         match to {
             // A server that is told so stops as soon as it is consistent, which is later than was asked for, and says nothing.
             RecoverTo::Time(time) if *time < last.ended_at => refused(
@@ -591,4 +592,42 @@ fn segment_of(entry: &BaseEntry) -> String {
 /// A path as a shell reads it.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use drydock_step::Given;
+    use drydock_step::test_host::{actions, given};
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_go_together_is_found_before_the_base_backup_is_known() {
+        let with = |to: Value, more: Value| {
+            let mut with =
+                json!({ "from": "backups", "base": { "$after": ["base"] }, "to": to, "into": "drill" });
+            with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            with
+        };
+        let judged = |with: Value| {
+            let with = given(with).with;
+            drydock_step::Kind::judge(&Recover, &Given { with: &with, fill: None })
+        };
+        let error = judged(with(json!({ "name": "p" }), json!({}))).unwrap_err();
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str()),
+            ("input", "nothing says where the WAL up to restore point p comes from")
+        );
+        let both = json!({ "wal": "pg/wal", "restore_command": "false" });
+        let error = judged(with(json!({ "end": true }), both)).unwrap_err();
+        assert!(error.message.starts_with("`wal` and `restore_command` both say"), "{error}");
+        let good = with(json!({ "name": "p" }), json!({ "wal": "pg/wal" }));
+        assert_eq!(judged(good.clone()), Ok(()));
+        let shown: Vec<String> = actions(&Recover, good).unwrap().into_iter().map(|one| one.text).collect();
+        assert_eq!(shown[0], "read (known after base) and hash it");
+        assert!(
+            shown.contains(&"pg_waldump --path=drill.wal, up to restore point p".to_owned()),
+            "{shown:?}"
+        );
+    }
 }
