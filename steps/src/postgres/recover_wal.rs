@@ -298,13 +298,13 @@ mod tests {
         assert_eq!(scanned(&RecoverTo::Name("before bad".into())), Ok("0/0170FFE0".into()));
         assert_eq!(scanned(&time("2026-11-27T09:11:17.45Z")), Ok("0/017100E0".into()));
         assert_eq!(scanned(&RecoverTo::Lsn("0/1700000".into())), Ok("0/0170FE48".into()));
-        let ends = "it ends at 0/01710110, and its last commit is of 2026-11-27T09:11:17.474Z (no more)";
+        let ends = "it ends at 0/01710110, and its last commit is of 2026-11-27T09:11:17.474666Z (no more)";
         assert_eq!(
             scanned(&RecoverTo::Name("before".into())),
             Err(format!("the WAL that there is does not lead to restore point before: {ends}"))
         );
         let refused = scanned(&time("2026-11-27T09:11:17.474666Z")).unwrap_err();
-        assert!(refused.starts_with("no commit after 2026-11-27T09:11:17.474Z is in the WAL"), "{refused}");
+        assert!(refused.starts_with("no commit after 2026-11-27T09:11:17.474666Z is in the WAL"), "{refused}");
     }
 
     #[test]
