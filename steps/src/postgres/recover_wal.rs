@@ -304,7 +304,10 @@ mod tests {
             Err(format!("the WAL that there is does not lead to restore point before: {ends}"))
         );
         let refused = scanned(&time("2026-11-27T09:11:17.474666Z")).unwrap_err();
-        assert!(refused.starts_with("no commit after 2026-11-27T09:11:17.474666Z is in the WAL"), "{refused}");
+        assert!(
+            refused.starts_with("no commit after 2026-11-27T09:11:17.474666Z is in the WAL"),
+            "{refused}"
+        );
     }
 
     #[test]
