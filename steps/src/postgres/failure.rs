@@ -138,12 +138,6 @@ const KNOWN: &[(&[&str], Reaction, &str)] = &[
     ),
 ];
 
-/// The failure of a question that came after the work was done: it must not be done again, but asked about.
-#[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
-pub(super) fn after_the_work(error: StepError) -> StepError {
-    StepError { transient: false, unknown: true, ..error }
-}
-
 /// An error as the server words it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {

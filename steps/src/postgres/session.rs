@@ -16,7 +16,7 @@ use super::cells::{READABLE, distinct, json_of};
 use super::failure::{Effect, Failure};
 use super::reading::{ReadingQuery, refused_as_writing};
 use super::settings::{Place, PostgresSettings};
-use super::wire::{Notice, Stopper, Wire};
+use super::wire::Wire;
 
 /// The longest that one of our own questions may take.
 const QUESTION: Duration = Duration::from_secs(60);
@@ -32,9 +32,6 @@ const NEXT_HOST: [&str; 2] = ["57P03", "53300"];
 /// A session.
 pub(super) struct Session {
     wire: Wire,
-    /// Which of the target's places answered.
-    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
-    pub(super) place: Place,
     turn: Mutex<()>,
     is_lost: AtomicBool,
 }
@@ -79,8 +76,7 @@ impl Session {
             };
             match connected {
                 Ok(wire) => {
-                    let session =
-                        Self { wire, place: place.clone(), turn: Mutex::default(), is_lost: false.into() };
+                    let session = Self { wire, turn: Mutex::default(), is_lost: false.into() };
                     session.ask("lifting the session's limits", WITHOUT_LIMITS).await?;
                     return Ok(session);
                 }
@@ -118,7 +114,6 @@ impl Session {
     ///
     /// # Errors
     /// What the server says; `postgres.lost` (unknown) when the answer is lost.
-    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
     pub(super) async fn work(&self, doing: &str, sql: &str) -> Result<Answer, StepError> {
         self.answer(sql).await.map_err(|failure| failure.of_statement(sql, doing, Effect::Writes))
     }
@@ -244,18 +239,6 @@ impl Session {
         let message = "the script began a transaction and did not end it; it was rolled back";
         Err(StepError::new("script.transaction", message)
             .help("end it with COMMIT, or leave BEGIN out: a script is one transaction by itself"))
-    }
-
-    /// What the server said beside its answers since it was last asked for.
-    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
-    pub(super) fn notices(&self) -> Vec<Notice> {
-        self.wire.notices()
-    }
-
-    /// What stops the statement that it runs.
-    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
-    pub(super) fn stopper(&self) -> Stopper {
-        self.wire.stopper()
     }
 
     async fn turn(&self) -> Result<Turn<'_>, Failure> {

@@ -87,7 +87,6 @@ impl PostgresConnection {
     }
 
     /// The session in the target's own database.
-    #[allow(dead_code, reason = "what dumps, base backups and recoveries are made of")]
     pub(super) fn session(&self) -> &Session {
         &self.session
     }
