@@ -58,6 +58,30 @@ pub(super) struct Streaming {
     pub(super) done: bool,
 }
 
+impl Streaming {
+    /// One more segment is stored.
+    pub(super) fn counts(&mut self, name: &str, bytes: u64) {
+        self.segments += 1;
+        self.bytes += bytes;
+        self.first.get_or_insert_with(|| name.to_owned());
+        self.last = self.last.take().max(Some(name.to_owned()));
+    }
+
+    /// Counts what a killed attempt of this step has stored and did not live to tell: what is newer than the last that it told. For a step
+    /// that has not told anything, what is there is another's.
+    pub(super) fn caught_up(&mut self, holdings: &Holdings, size: SegmentSize) {
+        let names: Vec<String> = holdings.segments.iter().map(|segment| segment.name(size)).collect();
+        if self.at_ms == 0 {
+            self.last = names.last().cloned();
+            return;
+        }
+        let told = self.last.clone();
+        for name in names.into_iter().filter(|name| told.as_ref().is_none_or(|told| name > told)) {
+            self.counts(&name, size.bytes());
+        }
+    }
+}
+
 /// The wish that a streamer ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StopWish {
@@ -333,5 +357,21 @@ mod tests {
         let holdings = archive.holdings(size).await.unwrap();
         let missing: Vec<String> = holdings.gaps(size).into_iter().map(|gap| gap.in_words(size)).collect();
         assert_eq!(missing, ["000000010000000000000004 to 000000010000000000000005 (2 segments)"]);
+    }
+
+    #[test]
+    fn what_a_killed_attempt_stored_and_did_not_tell_counts_and_anothers_does_not() {
+        let size = SegmentSize::parse(1 << 20).unwrap();
+        let segments = (3..=6).map(|number| Segment { timeline: 1, number }).collect();
+        let holdings = Holdings { segments, ..Holdings::default() };
+        let mut first = Streaming::default();
+        first.caught_up(&holdings, size);
+        assert_eq!((first.segments, first.last.as_deref()), (0, Some("000000010000000000000006")));
+        let mut second = Streaming { at_ms: 9, ..Streaming::default() };
+        second.counts("000000010000000000000004", 1 << 20);
+        second.caught_up(&holdings, size);
+        assert_eq!((second.segments, second.bytes), (3, 3 << 20), "5 and 6 were put after the last word");
+        assert_eq!(second.first.as_deref(), Some("000000010000000000000004"));
+        assert_eq!(second.last.as_deref(), Some("000000010000000000000006"));
     }
 }

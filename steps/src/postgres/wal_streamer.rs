@@ -69,6 +69,7 @@ impl Streamer<'_> {
     /// # Errors
     /// `postgres.wal_gap`, `postgres.wal_differs` and their kin; `cancelled`.
     pub(super) async fn stream(&mut self, program: &Program, arguments: &[String]) -> Result<(), StepError> {
+        self.state.caught_up(&self.holdings, self.size);
         self.tell().await?;
         self.sweep().await?;
         self.slot_is_there().await?;
@@ -211,16 +212,15 @@ impl Streamer<'_> {
         let bytes = self.spool.read(name).await?;
         let length = bytes.len() as u64;
         let now = self.now_text();
-        if self.archive.put_segment(name, bytes, &now).await? {
-            self.state.segments += 1;
-            self.state.bytes += length;
-            self.state.first.get_or_insert_with(|| name.to_owned());
+        self.archive.put_segment(name, bytes, &now).await?;
+        // What was put by a sweep that was broken off right behind that is there already, and counts as well.
+        if !self.holdings.segments.contains(&segment) {
+            self.state.counts(name, length);
         }
         // A gap is accepted once: the next one is told again.
         let is_behind = self.holdings.newest().is_some_and(|newest| segment.number > newest.number + 1);
         self.accept_gap &= !is_behind;
         self.holdings.segments.insert(segment);
-        self.state.last = self.state.last.take().max(Some(name.to_owned()));
         self.state.timeline = Some(segment.timeline);
         Ok(())
     }
