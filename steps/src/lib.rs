@@ -9,6 +9,10 @@ pub mod bytes;
 pub mod rehash;
 pub mod artifact_shape;
 pub mod piped;
+pub mod sample_file;
+pub mod searches;
+pub mod sampling;
+pub mod recalled;
 pub mod points_layout;
 pub mod http_client;
 pub mod flow;
@@ -51,6 +55,8 @@ pub fn register(registry: &mut Registry) {
     registry.kind(postgres::query::Query);
     registry.kind(postgres::count::Count);
     registry.kind(postgres::verify::Verify);
+    registry.kind(postgres::sample::Sample);
+    registry.kind(postgres::recall::Recall);
     registry.kind(postgres::basebackup::Basebackup);
     registry.kind(postgres::recover::Recover);
     registry.kind(postgres::promote::Promote);
@@ -60,6 +66,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(postgres::wal::Wal);
     registry.kind(postgres::wal_status::WalStatus);
     registry.kind(postgres::wal_stop::WalStop);
+    registry.kind(postgres::wal_range::WalRange);
     registry.kind(postgres::restore_point::RestorePoint);
     registry.target(postgres::target::Postgres);
     registry.kind(http::request::Request);

@@ -12,7 +12,10 @@ use drydock_plan::source::SourceFile;
 use drydock_recovery::Time;
 use drydock_recovery::backup::clock;
 use drydock_recovery::catalogue::{Catalogue, Listing, Record};
-use drydock_recovery::manifest::{CollectionPart, DatabasePart, PointMark, PointMarkKind, ProvedClaim};
+use drydock_recovery::manifest::{
+    Artifact, ClusterPart, CollectionPart, DatabasePart, PointMark, PointMarkKind, ProvedClaim,
+    TableSamplePart,
+};
 use drydock_run::services::Services;
 use drydock_run::world::RunSite;
 use drydock_step::StepError;
@@ -200,13 +203,18 @@ fn state(entry: &Listing) -> Vec<String> {
 
 fn line(entry: &Listing) -> String {
     let skew = entry.skew_s.map_or("-".to_owned(), seconds);
+    let vectors = match (entry.clusters, entry.collections) {
+        (0, collections) => format!("{collections:>4} collections"),
+        (1, 0) => "   1 cluster    ".to_owned(),
+        (clusters, 0) => format!("{clusters:>4} clusters   "),
+        (clusters, collections) => format!("{collections:>4} collections, {clusters} clusters"),
+    };
     format!(
-        "{}  {:<12}  {}  {:<20}  {:>4} collections  {:>10}  skew {skew:>7}  {}\n",
+        "{}  {:<12}  {}  {:<20}  {vectors}  {:>10}  skew {skew:>7}  {}\n",
         entry.id,
         entry.kind,
         clock(entry.at).get(..19).unwrap_or_default(),
         entry.databases.join(", "),
-        entry.collections,
         bytes(entry.size),
         state(entry).join(", "),
     )
@@ -264,6 +272,11 @@ fn show(session: &Session, catalogue: &Catalogue, point: &str) -> Result<Exit, R
 fn page(record: Record<'_>, marks: &[PointMark]) -> String {
     let mut text =
         format!("{} {} of {}, mark {}\n", record.kind(), record.id(), clock(record.at()), record.mark());
+    let clusters = match record {
+        Record::Point(point) => Some(&point.postgres),
+        Record::Log(_) => None,
+    };
+    let clusters = || clusters.into_iter().flatten();
     let (run, plan, collections, claims) = match record {
         Record::Point(point) => {
             let collections = point.qdrant.as_ref().map_or(&[][..], |part| &part.collections);
@@ -282,9 +295,15 @@ fn page(record: Record<'_>, marks: &[PointMark]) -> String {
     for collection in collections {
         text.push_str(&collection_page(collection, claims));
     }
+    for (name, part) in clusters() {
+        text.push_str(&cluster_page(name, part, claims));
+    }
     // What was proved of all together.
-    let is_part =
-        |of: &str| record.databases().contains_key(of) || collections.iter().any(|one| one.collection == of);
+    let is_part = |of: &str| {
+        record.databases().contains_key(of)
+            || collections.iter().any(|one| one.collection == of)
+            || clusters().any(|(name, _)| name == of)
+    };
     for claim in claims.iter().filter(|claim| !is_part(&claim.of)) {
         text.push_str(&format!("  proved {}: {}\n", claim.name, claim.proof));
     }
@@ -324,6 +343,40 @@ fn database(name: &str, part: &DatabasePart, claims: &[ProvedClaim]) -> String {
         if stored.artifacts.is_empty() {
             text.push_str(&format!("      {} (the server's own media)\n", stored.backup.media.join(", ")));
         }
+    }
+    text + &proofs(name, claims)
+}
+
+fn file_line(artifact: &Artifact, more: &str) -> String {
+    format!("      {}  {}  {more}\n", artifact.path, bytes(artifact.size))
+}
+
+fn cluster_page(name: &str, part: &ClusterPart, claims: &[ProvedClaim]) -> String {
+    let ClusterPart { cluster, skew_s } = part;
+    let point = &cluster.restore_point;
+    let mut text = format!(
+        "  cluster {name}: {}, restore point {} at {}, skew {}\n",
+        cluster.version,
+        point.name,
+        point.lsn,
+        seconds(*skew_s)
+    );
+    let hashed = |artifact: &Artifact| file_line(artifact, &format!("sha256 {}", artifact.sha256));
+    for base in &cluster.bases {
+        text.push_str(&format!("    base backup {}, consistent from {} on\n", base.label, base.end_lsn));
+        [&base.artifact, &base.manifest].into_iter().for_each(|one| text.push_str(&hashed(one)));
+    }
+    let segments = &cluster.wal.segments;
+    if let (Some(first), Some(last)) = (segments.first(), segments.last()) {
+        text.push_str(&format!("    {} segments of WAL: {} to {}\n", segments.len(), first.path, last.path));
+    }
+    for (table, band) in &cluster.tables {
+        text.push_str(&format!("    rows of {table}: {} to {}\n", band.low, band.high));
+    }
+    for sample in &cluster.samples {
+        let TableSamplePart { table, column, sampled, recall, artifact, .. } = sample;
+        let more = format!("{sampled} searches by {column} of {table}, recall {recall}");
+        text.push_str(&file_line(artifact, &more));
     }
     text + &proofs(name, claims)
 }

@@ -6,6 +6,7 @@
 
 pub mod guid;
 pub mod lsn;
+pub mod wal;
 pub mod backup;
 pub mod history;
 pub mod chain;

@@ -2,12 +2,14 @@
 
 use drydock_recovery::Time;
 use drydock_recovery::manifest::{
-    Artifact, BackupProof, Certificate, Claim, CollectionEvidence, DatabaseEvidence, Evidence, MarkPlace,
-    Marked, Opened, QdrantEvidence, SnapshotPart, StoredBackup, Unproved,
+    Artifact, BackupProof, Certificate, Claim, ClusterEvidence, CollectionEvidence, DatabaseEvidence,
+    Evidence, MarkPlace, Marked, Opened, QdrantEvidence, SnapshotPart, StoredBackup, Unproved,
 };
 use indexmap::IndexMap;
 
-use super::given::{BackupGiven, CertificateGiven, CollectionGiven, MarkGiven, QdrantGiven, SnapshotFile};
+use super::given::{
+    BackupGiven, CertificateGiven, ClusterGiven, CollectionGiven, MarkGiven, QdrantGiven, SnapshotFile,
+};
 use super::read_back::ReadBack;
 
 /// Everything that is sealed together.
@@ -16,6 +18,7 @@ pub(super) struct Given<'a> {
     pub(super) sqlserver: &'a IndexMap<String, Vec<BackupGiven>>,
     pub(super) certificates: &'a [CertificateGiven],
     pub(super) qdrant: Option<&'a QdrantGiven>,
+    pub(super) postgres: &'a IndexMap<String, ClusterGiven>,
 }
 
 impl Given<'_> {
@@ -35,7 +38,9 @@ impl Given<'_> {
             collections.flat_map(|one| given.sampled(&one.collection)).map(|part| part.artifact.path.as_str())
         });
         let certificates = self.certificates.iter().flat_map(|given| &given.artifacts);
-        backups.chain(certificates).map(String::as_str).chain(snapshots).chain(samples).collect()
+        let clusters = self.postgres.values().flat_map(ClusterGiven::artifacts).map(|one| one.path.as_str());
+        let of_servers = backups.chain(certificates).map(String::as_str);
+        of_servers.chain(snapshots).chain(samples).chain(clusters).collect()
     }
 
     /// The point once marked.
@@ -67,11 +72,13 @@ pub(super) fn gathered(
         collections: found.snapshot.collections.iter().map(|one| collection(one, found, unproved)).collect(),
         listed_after: found.snapshot.listed_after.clone(),
     });
+    let postgres = given.postgres.iter().map(|(name, one)| (name.clone(), cluster(one))).collect();
     let tools = [("drydock".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into_iter().collect();
     Evidence {
         sealed_at,
         sqlserver,
         qdrant,
+        postgres,
         rehashed: read.files(),
         migrations: given.mark.migrations.values().flatten().cloned().collect(),
         neighbours: Vec::new(),
@@ -157,6 +164,18 @@ fn collection(
         payload_indexes: given.payload_indexes.clone(),
         aliases: given.aliases.clone(),
         samples: all.sampled(&given.collection).cloned().collect(),
+    }
+}
+
+fn cluster(given: &ClusterGiven) -> ClusterEvidence {
+    let said = given.bases().last().and_then(|base| base.rest.get("server_version")?.as_str());
+    ClusterEvidence {
+        version: said.unwrap_or_default().to_owned(),
+        bases: given.bases().to_vec(),
+        restore_point: given.restore_point.clone(),
+        wal: given.wal.clone(),
+        tables: given.bands(),
+        samples: given.samples.clone(),
     }
 }
 

@@ -1,11 +1,14 @@
 //! What the steps before a seal gave, as the seal reads it: [`Pointed`], [`MarkGiven`], [`BackupGiven`],
-//! [`CertificateGiven`], [`QdrantGiven`].
+//! [`CertificateGiven`], [`QdrantGiven`], [`ClusterGiven`].
 
 use drydock_recovery::Time;
 use drydock_recovery::backup::Backup;
 use drydock_recovery::guid::Guid;
 use drydock_recovery::lsn::Lsn;
-use drydock_recovery::manifest::{Artifact, Band, MarkName, PointId, RowCount, SamplePart, ServerPart};
+use drydock_recovery::manifest::{
+    Artifact, Band, BasePart, MarkName, PointId, RestorePointPart, RowCount, SamplePart, ServerPart,
+    TableSamplePart, WalPart,
+};
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value;
@@ -160,6 +163,70 @@ pub(super) struct SampledCollection {
     pub(super) collection: String,
     #[serde(flatten)]
     pub(super) part: SamplePart,
+}
+
+/// What the plan says of a PostgreSQL cluster.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterGiven {
+    /// The outputs of `postgres.basebackup`, or a list of them: a full one and the incremental ones after it.
+    pub(super) base: BasesGiven,
+    /// The outputs of `postgres.restore_point`.
+    pub(super) restore_point: RestorePointPart,
+    /// The outputs of `postgres.wal_range`.
+    pub(super) wal: WalPart,
+    /// The outputs of `postgres.count`, before and after the restore point.
+    #[serde(default)]
+    pub(super) counts: Vec<CountGiven>,
+    /// The outputs of `postgres.sample`.
+    #[serde(default)]
+    pub(super) samples: Vec<TableSamplePart>,
+}
+
+/// One base backup, or several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "the outputs of `postgres.basebackup`, or a list of them")]
+pub(super) enum BasesGiven {
+    One(Box<BasePart>),
+    Several(Vec<BasePart>),
+}
+
+/// The outputs of `postgres.count`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct CountGiven {
+    tables: IndexMap<String, TableCount>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct TableCount {
+    rows: u64,
+}
+
+impl ClusterGiven {
+    /// The base backups, in order.
+    pub(super) fn bases(&self) -> &[BasePart] {
+        match &self.base {
+            BasesGiven::One(one) => std::slice::from_ref(one),
+            BasesGiven::Several(several) => several,
+        }
+    }
+
+    /// Its files.
+    pub(super) fn artifacts(&self) -> impl Iterator<Item = &Artifact> {
+        let bases = self.bases().iter().flat_map(|base| [&base.artifact, &base.manifest]);
+        bases.chain(&self.wal.segments).chain(self.samples.iter().map(|sample| &sample.artifact))
+    }
+
+    /// The least and the most rows that each table was counted with. A table that was not there once had none then.
+    pub(super) fn bands(&self) -> IndexMap<String, Band> {
+        let names = self.counts.iter().flat_map(|count| count.tables.keys());
+        let band = |name: &String| {
+            let rows = self.counts.iter().map(|count| count.tables.get(name).map_or(0, |table| table.rows));
+            let (low, high) = (rows.clone().min().unwrap_or(0), rows.max().unwrap_or(0));
+            (name.clone(), Band::of(low, high))
+        };
+        names.map(band).collect()
+    }
 }
 
 impl CollectionGiven {

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::asked::proved_by_server;
 use super::catalogue::manifest_text;
 use super::evidence::{Given, gathered};
-use super::given::{BackupGiven, CertificateGiven, MarkGiven, Pointed, QdrantGiven};
+use super::given::{BackupGiven, CertificateGiven, ClusterGiven, MarkGiven, Pointed, QdrantGiven};
 use super::open::store_of;
 use super::read_back::ReadBack;
 use super::{layout, moment};
@@ -34,13 +34,15 @@ inputs! {
         certificates: Vec<CertificateGiven> = maybe(Shape::List(&Shape::Map(&Shape::Any))).or("[]"),
         /// The outputs of `qdrant.snapshot`, and of the `foreach` of `qdrant.fetch` and `qdrant.sample`.
         qdrant: Option<QdrantGiven> = maybe(Shape::Record(QDRANT)),
+        /// PostgreSQL clusters, by a name each: their base backups, the WAL behind them, and the restore point in it.
+        postgres: IndexMap<String, ClusterGiven> = maybe(Shape::Map(&Shape::Record(CLUSTER))).or("{}"),
         /// The target that holds the truth: it is asked to read every backup.
         truth: String = known(Shape::Text),
         /// The target of the vectors: its version is recorded.
         derived: Option<String> = maybe(Shape::Text),
-        /// The longest time that a snapshot may have begun before the mark. Where it is longer the point is sealed, and the step fails with exit code 22.
+        /// The longest time that a snapshot may have begun, or a restore point been asked for, before the mark. Where it is longer the point is sealed, and the step fails with exit code 22.
         skew: Option<Millis> = maybe(Shape::Duration),
-        /// Databases and collections that the point may lack or that may be unproved. The point is then incomplete, and taken only on request.
+        /// Databases, collections and clusters that the point may lack or that may be unproved. The point is then incomplete, and taken only on request.
         accept_missing: Vec<String> = maybe(Shape::List(&Shape::Text)).or("[]"),
     }
 }
@@ -55,6 +57,22 @@ const QDRANT: &[Field] = &[
     ),
 ];
 
+const CLUSTER: &[Field] = &[
+    Field::required(
+        "base",
+        Shape::Any,
+        "The outputs of `postgres.basebackup`, or a list of them: a full one and the incremental ones after it.",
+    ),
+    Field::required("restore_point", Shape::Map(&Shape::Any), "The outputs of `postgres.restore_point`."),
+    Field::required("wal", Shape::Map(&Shape::Any), "The outputs of `postgres.wal_range`."),
+    Field::optional(
+        "counts",
+        Shape::List(&Shape::Any),
+        "The outputs of `postgres.count` before and after the restore point.",
+    ),
+    Field::optional("samples", Shape::List(&Shape::Any), "The outputs of `postgres.sample`."),
+];
+
 const OUTPUTS: Shape = Shape::Record(&[
     Field::required("id", Shape::Text, "The point's id."),
     Field::required("manifest", Shape::Text, "Where its manifest lies in the store."),
@@ -63,7 +81,11 @@ const OUTPUTS: Shape = Shape::Record(&[
         Shape::List(&Shape::Text),
         "The names of what was proved; the manifest says how.",
     ),
-    Field::optional("skew_s", Shape::Number, "The greatest skew of its collections, in seconds."),
+    Field::optional(
+        "skew_s",
+        Shape::Number,
+        "The greatest skew of its collections and clusters, in seconds.",
+    ),
     Field::required("marked_at", Shape::Datetime, "The moment that it stands for."),
     Field::required("bands", Shape::Map(&Shape::Band), "Row counts around the mark, by table."),
     Field::required("incomplete", Shape::List(&Shape::Text), "What it lacks, by name."),
@@ -123,6 +145,7 @@ async fn sealed(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Re
         sqlserver: inputs.sqlserver.known()?,
         certificates: inputs.certificates.known()?,
         qdrant: inputs.qdrant.known()?.as_ref(),
+        postgres: inputs.postgres.known()?,
     };
     let mut versions = IndexMap::new();
     let mut unproved = asked(ctx, inputs, &given, &mut versions).await?;
@@ -222,17 +245,18 @@ async fn own_manifest(
 /// In words, that snapshots began longer before the mark than wanted.
 fn skew_missed(inputs: &SealInputs, manifest: &Manifest) -> Result<Option<String>, StepError> {
     let Some(skew) = inputs.skew.known()? else { return Ok(None) };
-    let parts = manifest.qdrant.as_ref().map_or(&[][..], |part| &part.collections);
     let objective_s = skew.0 as f64 / 1000.0;
-    let missed = parts.iter().filter(|part| part.skew_s > objective_s);
-    let worst = missed.clone().max_by(|a, b| a.skew_s.total_cmp(&b.skew_s));
-    Ok(worst.map(|worst| {
+    let missed = || manifest.skews().filter(|(_, skew_s)| *skew_s > objective_s);
+    let what = match (manifest.qdrant.is_some(), manifest.postgres.is_empty()) {
+        (true, true) => "collections",
+        (false, _) => "clusters",
+        (true, false) => "collections and clusters",
+    };
+    Ok(missed().max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(of, skew_s)| {
         format!(
-            "the skew of {} of {} collections is greater than {skew}; the greatest, of {}, is {} s",
-            missed.count(),
-            parts.len(),
-            worst.collection,
-            worst.skew_s
+            "the skew of {} of {} {what} is greater than {skew}; the greatest, of {of}, is {skew_s} s",
+            missed().count(),
+            manifest.skews().count(),
         )
     }))
 }
@@ -258,7 +282,7 @@ impl StepKind for Seal {
     fn shape(&self) -> KindShape {
         KindShape {
             target: TargetNeed::OneOf(&["artifacts"]),
-            target_inputs: &[("truth", &["sqlserver"]), ("derived", &["qdrant"])],
+            target_inputs: &[("truth", &["sqlserver"]), ("derived", &["qdrant", "postgres"])],
             outputs: OUTPUTS,
             effect: Effect::Writes,
             permissions: &[

@@ -51,6 +51,48 @@ const COLLECTION: Shape = Shape::Record(&[
     ),
 ]);
 
+const CLUSTER: Shape = Shape::Record(&[
+    Field::required("version", Shape::Text, "The server's version."),
+    Field::required(
+        "bases",
+        Shape::List(&Shape::Map(&Shape::Any)),
+        "The full base backup and the incremental ones after it, as `postgres.recover` takes them.",
+    ),
+    Field::required(
+        "restore_point",
+        Shape::Record(&[
+            Field::required("name", Shape::Text, "Its name."),
+            Field::required("lsn", Shape::Text, "Where it is in the WAL."),
+            Field::required("timeline", Shape::Integer, "The timeline."),
+            Field::optional("system_identifier", Shape::Text, "The cluster's own number."),
+            Field::required("at", Shape::Datetime, "When it was made, by the server's clock."),
+            Field::required("started_at", Shape::Datetime, "When it was asked for, by the runner's clock."),
+            Field::required(
+                "answered_at",
+                Shape::Datetime,
+                "When the answer was there, by the runner's clock.",
+            ),
+        ]),
+        "The place that the restore stops at.",
+    ),
+    Field::required(
+        "wal",
+        Shape::Record(&[
+            Field::required("prefix", Shape::Text, "Where the archive lies in the store."),
+            Field::required("system_identifier", Shape::Text, "The cluster's own number."),
+            Field::required("segments", Shape::List(&ARTIFACT), "The segments that lead there."),
+        ]),
+        "The WAL that leads there.",
+    ),
+    Field::required("tables", Shape::Map(&Shape::Band), "Rows around the restore point, by `schema.table`."),
+    Field::required(
+        "samples",
+        Shape::List(&Shape::Map(&Shape::Any)),
+        "What was sampled, as `postgres.recall` takes it.",
+    ),
+    Field::required("skew_s", Shape::Number, "Seconds from asking for the restore point to the mark."),
+]);
+
 const CHAIN: Shape = Shape::Record(&[
     Field::required("database", Shape::Text, "The database's name when it was backed up."),
     Field::required("server", Shape::Map(&Shape::Any), "The server that it was on."),
@@ -88,11 +130,16 @@ const OUTPUTS: Shape = Shape::Record(&[
         ]),
         "The collections of the point, or of the point that the log point builds on.",
     ),
+    Field::required(
+        "postgres",
+        Shape::Map(&CLUSTER),
+        "The clusters of the point, or of the point that the log point builds on, by the name that the backup plan gave each.",
+    ),
     Field::required("vector_base", Shape::Any, "The point whose snapshots these are."),
     Field::optional(
         "skew_s",
         Shape::Number,
-        "The greatest skew of the collections, in seconds; `price` has that of each.",
+        "The greatest skew of collections and clusters, in seconds; `price` has that of each.",
     ),
     Field::required("rows", Shape::Map(&Shape::Band), "Row counts around the mark, by table."),
     Field::required("migrations", Shape::List(&Shape::Text), "The migrations that were applied."),
@@ -129,7 +176,8 @@ fn outputs(selection: &Selection) -> Value {
         // A manifest leaves it out where there is none, and a plan may name it in any case.
         collection.entry("samples").or_insert_with(|| Value::Array(Vec::new()));
     }
-    let skews = selection.qdrant.collections.iter().map(|part| part.skew_s);
+    let collections = selection.qdrant.collections.iter().map(|part| part.skew_s);
+    let skews = collections.chain(selection.postgres.values().map(|part| part.skew_s));
     outputs["skew_s"] = skews.max_by(f64::total_cmp).into();
     outputs
 }

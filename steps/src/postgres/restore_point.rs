@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use drydock_recovery::Time;
 use drydock_recovery::backup::clock;
 use drydock_step::{
     Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, KindShape, Millis, PlanPath,
@@ -67,6 +68,8 @@ const OUTPUTS: Shape = Shape::Record(&[
     Field::required("segment", Shape::Text, "The segment that holds it."),
     Field::required("timeline", Shape::Integer, "The timeline."),
     Field::required("at", Shape::Datetime, "When it was made, by the server's clock."),
+    Field::required("started_at", Shape::Datetime, "When it was asked for, by the runner's clock."),
+    Field::required("answered_at", Shape::Datetime, "When the answer was there, by the runner's clock."),
     Field::optional(
         "archived_at",
         Shape::Datetime,
@@ -83,6 +86,8 @@ struct Made {
     segment: String,
     timeline: u32,
     at: String,
+    started_at: String,
+    answered_at: String,
 }
 
 impl RestorePointInputs {
@@ -249,7 +254,10 @@ fn name_after(name: &str, tried: usize) -> String {
 async fn made(ctx: &Ctx, session: &Session, name: &str) -> Result<Made, StepError> {
     let name = name_after(name, tried(ctx));
     ctx.note(json!({ "trying": name })).await?;
+    let now = || clock(Time::from_timestamp_millis(ctx.now_ms()).unwrap_or_default());
+    let started_at = now();
     let answer = session.work("making the restore point", &creating(&name)).await?;
+    let answered_at = now();
     let lsn = answer.first()?.known("lsn")?.to_owned();
     let at = clock(super::clock::now(session).await?);
     let sql = format!("SELECT pg_walfile_name({}::pg_lsn) AS segment", quoted(&lsn));
@@ -259,7 +267,7 @@ async fn made(ctx: &Ctx, session: &Session, name: &str) -> Result<Made, StepErro
     let timeline = timeline.ok_or_else(|| {
         StepError::new("postgres.answer", format!("the server names its segment `{segment}`"))
     })?;
-    Ok(Made { name, lsn, segment, timeline, at })
+    Ok(Made { name, lsn, segment, timeline, at, started_at, answered_at })
 }
 
 /// Commits once, and ends the segment. Done again it ends another one, which changes nothing.

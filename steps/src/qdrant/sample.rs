@@ -3,28 +3,25 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use drydock_step::artifact::ByteStream;
 use drydock_step::{
     Access, Action, ActionKind, ArtifactStore, Connection, Ctx, Effect, Ended, Facts, KindShape, Preflight,
     Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
-use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::answers::{Count, Info};
 use super::making::time;
 use super::measure::Measure;
+use super::nearest::Nearest;
 use super::notes::{ended, open_notes};
 use super::refusal::finding;
 use super::requests;
 use super::sample_choice::chosen;
-use super::sample_file::{
-    END, FORMAT, Head, LARGEST, SAMPLE, SampleEntry, SampleFile, SampledQuery, VERSION,
-};
-use super::sample_nearest::{Nearest, matched, others};
+use super::sample_entry::{SAMPLE, SampleEntry};
 use super::target::QdrantConnection;
 use crate::described::described;
+use crate::sample_file::{FORMAT, Head, SampleFile, VERSION};
+use crate::sampling::Writing;
 
 /// The most points that are searched around, and the most others that are looked for around each.
 const MOST: u64 = 1000;
@@ -195,7 +192,7 @@ impl<'a> Sampling<'a> {
         };
         let stored = SampleFile::stored(self.store, &self.path).await?;
         let own = stored.filter(|(file, _)| open_notes(self.ctx).iter().any(|note| by(note, file)));
-        Ok(own.map(|(file, artifact)| file.entry(artifact)))
+        Ok(own.map(|(file, artifact)| SampleEntry::of(&file, artifact)))
     }
 
     async fn sampled(&self, inputs: &SampleInputs) -> Result<SampleEntry, StepError> {
@@ -220,7 +217,12 @@ impl<'a> Sampling<'a> {
         ctx.note(json!({ "attempt": &*ctx.attempt, "chosen": points })).await?;
         let writing = Writing {
             ctx: ctx.clone(),
-            connection: self.connection.clone(),
+            searches: Box::new(Nearest {
+                connection: self.connection.clone(),
+                collection: collection.to_owned(),
+                using: measure.using.clone(),
+                k: *inputs.k.known()?,
+            }),
             head: Head {
                 format: FORMAT.to_owned(),
                 version: VERSION,
@@ -230,16 +232,15 @@ impl<'a> Sampling<'a> {
                 sampled_at: time(ctx),
                 points: count,
                 k: *inputs.k.known()?,
+                metric: None,
+                key: None,
             },
             points: points.into_iter(),
             wanted,
-            done: 0,
-            length: 0,
-            at: Place::Head,
         };
         let stored = self.store.put(&self.path, writing.body()).await?;
         let entry = match SampleFile::stored(self.store, &self.path).await? {
-            Some((file, artifact)) if artifact.sha256 == stored.sha256 => file.entry(artifact),
+            Some((file, artifact)) if artifact.sha256 == stored.sha256 => SampleEntry::of(&file, artifact),
             _ => {
                 let message = format!("{} is not what was stored a moment ago", self.path);
                 return Err(StepError::transient("artifact.damaged", message));
@@ -250,84 +251,6 @@ impl<'a> Sampling<'a> {
             ctx.log(format!("only {} points of {collection} had a vector{vector}", entry.sampled));
         }
         Ok(entry)
-    }
-}
-
-/// How far a file is written.
-enum Place {
-    Head,
-    Queries,
-    Over,
-}
-
-/// A file that is made while it is stored: one search is in memory at a time.
-struct Writing {
-    ctx: Ctx,
-    connection: Arc<dyn Connection>,
-    head: Head,
-    points: std::vec::IntoIter<Value>,
-    wanted: u64,
-    done: u64,
-    length: usize,
-    at: Place,
-}
-
-impl Writing {
-    fn body(self) -> ByteStream {
-        Box::pin(stream::try_unfold(self, |mut writing| async move {
-            let piece = writing.piece().await?;
-            Ok(piece.map(|piece| (Bytes::from(piece), writing)))
-        }))
-    }
-
-    async fn piece(&mut self) -> Result<Option<String>, StepError> {
-        let piece = match self.at {
-            Place::Over => return Ok(None),
-            Place::Head => {
-                self.at = Place::Queries;
-                self.head.text()?
-            }
-            Place::Queries => match self.query().await? {
-                Some(query) => {
-                    let comma = if self.done > 0 { "," } else { "" };
-                    self.done += 1;
-                    self.ctx.progress(self.done, Some(self.wanted), "queries", self.head.collection.as_str());
-                    let query = serde_json::to_string(&query)
-                        .map_err(|error| StepError::internal(error.to_string()))?;
-                    format!("{comma}\n{query}")
-                }
-                None => {
-                    self.at = Place::Over;
-                    END.to_owned()
-                }
-            },
-        };
-        self.length += piece.len();
-        if self.length > LARGEST {
-            let message =
-                format!("the sample of {} would be longer than {LARGEST} bytes", self.head.collection);
-            return Err(StepError::new("input", message).help("take fewer `queries`, or a smaller `k`"));
-        }
-        Ok(Some(piece))
-    }
-
-    /// The search around the next point that has a vector; nothing when there are enough, or no more.
-    async fn query(&mut self) -> Result<Option<SampledQuery>, StepError> {
-        let Head { collection, using, k, .. } = &self.head;
-        let qdrant = QdrantConnection::of(&*self.connection)?;
-        let nearest = Nearest { qdrant, collection, using: using.as_deref(), k: *k };
-        if self.done >= self.wanted {
-            return Ok(None);
-        }
-        for point in self.points.by_ref() {
-            let Some(vector) = nearest.vector_of(&point).await? else { continue };
-            let neighbours = nearest.to(&vector, true).await?;
-            let by_index = nearest.to(&vector, false).await?;
-            let (truth, found) = (others(&neighbours, &point, *k), others(&by_index, &point, *k));
-            let (of, found) = (truth.len() as u64, matched(&truth, &found, false));
-            return Ok(Some(SampledQuery { point, vector, neighbours, found, of }));
-        }
-        Ok(None)
     }
 }
 

@@ -16,6 +16,7 @@ mod restore_point;
 mod query;
 mod count;
 mod verify;
+mod recall;
 mod programs;
 mod preflight;
 mod facts;

@@ -154,6 +154,7 @@ impl<'c> Choice<'c> {
         }
         let base = self.vector_base(record)?;
         let qdrant = base.and_then(|point| point.qdrant.clone()).unwrap_or_default();
+        let postgres = base.map(|point| point.postgres.clone()).unwrap_or_default();
         let before = base.or_else(|| self.point_before(record.at()));
         Ok(Selection {
             id: record.id().clone(),
@@ -161,13 +162,16 @@ impl<'c> Choice<'c> {
             mark: record.mark().clone(),
             at: record.at(),
             sqlserver,
-            vector_base: base.filter(|point| point.qdrant.is_some()).map(|point| point.id.clone()),
+            vector_base: base
+                .filter(|point| point.qdrant.is_some() || !point.postgres.is_empty())
+                .map(|point| point.id.clone()),
             rows: record.rows().clone(),
             migrations: before.map(|point| point.migrations.clone()).unwrap_or_default(),
             versions: before.map(|point| point.versions.clone()).unwrap_or_default(),
             incomplete: record.incomplete().to_vec(),
-            price: Price::of(record.at(), self.now, &qdrant.collections),
+            price: Price::of(record.at(), self.now, &qdrant.collections, &postgres),
             qdrant,
+            postgres,
             passed_over: Vec::new(),
         })
     }

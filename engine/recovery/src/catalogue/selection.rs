@@ -7,7 +7,9 @@ use serde_json::Value;
 use crate::Time;
 use crate::guid::Guid;
 use crate::lsn::Lsn;
-use crate::manifest::{Band, CollectionPart, MarkName, PointId, QdrantPart, ServerPart, StoredBackup};
+use crate::manifest::{
+    Band, ClusterPart, CollectionPart, MarkName, PointId, QdrantPart, ServerPart, StoredBackup,
+};
 
 /// The chain of one database, as `sqlserver.restore` takes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,12 +50,12 @@ pub struct Price {
     pub reindex: Vec<Reindex>,
 }
 
-/// Documents of a collection that have to be indexed again.
+/// Documents of a collection or cluster that have to be indexed again.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reindex {
-    /// The collection.
+    /// The collection, or the cluster by the plan's name for it.
     pub collection: String,
-    /// Documents changed from here on: the start of the collection's first snapshot.
+    /// Documents changed from here on: the start of its first snapshot, or when its restore point was asked for.
     pub since: Time,
     /// Up to here: the selection's moment.
     pub until: Time,
@@ -76,6 +78,8 @@ pub struct Selection {
     pub sqlserver: IndexMap<String, ChainPart>,
     /// The collections, of the point itself or of the log point's vector base.
     pub qdrant: QdrantPart,
+    /// The clusters of the same point, by the names that the plan gives them. An item's `bases` are the `base` that `postgres.recover` takes.
+    pub postgres: IndexMap<String, ClusterPart>,
     /// The point whose snapshots these are.
     pub vector_base: Option<PointId>,
     /// Bands of row counts by table.
@@ -102,19 +106,21 @@ impl Selection {
 }
 
 impl Price {
-    /// What it costs to go back from `now` to `at`, with these collections.
-    pub fn of(at: Time, now: Time, collections: &[CollectionPart]) -> Price {
-        let reindex = |part: &CollectionPart| {
-            let since = part.snapshots.iter().map(|snapshot| snapshot.started_at).min()?;
+    /// What it costs to go back from `now` to `at`, with these collections and clusters.
+    pub fn of(
+        at: Time,
+        now: Time,
+        collections: &[CollectionPart],
+        clusters: &IndexMap<String, ClusterPart>,
+    ) -> Price {
+        let first = |part: &CollectionPart| part.snapshots.iter().map(|snapshot| snapshot.started_at).min();
+        let of_collections = collections.iter().filter_map(|part| Some((&part.collection, first(part)?)));
+        let of_clusters = clusters.iter().map(|(name, part)| (name, part.cluster.restore_point.started_at));
+        let reindex = |(name, since): (&String, Time)| {
             let seconds = (at - since).as_seconds_f64();
-            (seconds > 0.0).then(|| Reindex {
-                collection: part.collection.clone(),
-                since,
-                until: at,
-                seconds,
-            })
+            (seconds > 0.0).then(|| Reindex { collection: name.clone(), since, until: at, seconds })
         };
         let lost_s = (now - at).as_seconds_f64().max(0.0);
-        Price { lost_s, reindex: collections.iter().filter_map(reindex).collect() }
+        Price { lost_s, reindex: of_collections.chain(of_clusters).filter_map(reindex).collect() }
     }
 }

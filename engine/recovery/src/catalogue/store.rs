@@ -34,9 +34,11 @@ pub struct Listing {
     pub databases: Vec<String>,
     /// How many collections it has snapshots of.
     pub collections: usize,
+    /// How many PostgreSQL clusters it holds.
+    pub clusters: usize,
     /// Bytes of its files in the store, also of those that others share.
     pub size: u64,
-    /// The greatest skew of its collections, in seconds.
+    /// The greatest skew of its collections and clusters, in seconds.
     pub skew_s: Option<f64>,
     /// What it lacks, by name.
     pub incomplete: Vec<String>,
@@ -108,11 +110,12 @@ impl Catalogue {
             |mark: &PointMark| matches!(mark.said, PointMarkKind::Verified { .. }).then_some(mark.at);
         let listing = |record: Record<'_>| {
             let id = record.id();
-            let (collections, skew_s) = match record {
+            let (collections, clusters, skew_s) = match record {
                 Record::Point(point) => {
-                    (point.qdrant.as_ref().map_or(0, |part| part.collections.len()), point.skew_s())
+                    let collections = point.qdrant.as_ref().map_or(0, |part| part.collections.len());
+                    (collections, point.postgres.len(), point.skew_s())
                 }
-                Record::Log(_) => (0, None),
+                Record::Log(_) => (0, 0, None),
             };
             Listing {
                 id: id.clone(),
@@ -120,6 +123,7 @@ impl Catalogue {
                 at: record.at(),
                 databases: record.databases().keys().cloned().collect(),
                 collections,
+                clusters,
                 size: record.artifacts().iter().map(|artifact| artifact.size).sum(),
                 skew_s,
                 incomplete: record.incomplete().to_vec(),

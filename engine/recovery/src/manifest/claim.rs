@@ -36,6 +36,12 @@ pub enum Claim {
     SnapshotsDistinct,
     /// The same collections were there before and after.
     CollectionsUnchanged,
+    /// The restore point was answered before the mark was sent.
+    RestorePointBeforeMark,
+    /// Base backup, WAL and restore point are one cluster's.
+    SameCluster,
+    /// Every segment from the base backup to the restore point is in the archive.
+    WalArchived,
     /// Every artifact, read back, is what was stored.
     ArtifactsRehashed,
 }

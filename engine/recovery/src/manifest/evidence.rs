@@ -9,6 +9,7 @@ use crate::guid::Guid;
 use crate::manifest::artifact::Artifact;
 use crate::manifest::band::Band;
 use crate::manifest::point::Neighbours;
+use crate::manifest::postgres::ClusterEvidence;
 use crate::manifest::qdrant::{SamplePart, SnapshotPart};
 use crate::manifest::sqlserver::{Certificate, RowCount, ServerPart, StoredBackup};
 
@@ -84,6 +85,9 @@ pub struct Evidence {
     /// Qdrant, where the plan has it.
     #[serde(default)]
     pub qdrant: Option<QdrantEvidence>,
+    /// PostgreSQL clusters by the names that the plan gives them.
+    #[serde(default)]
+    pub postgres: IndexMap<String, ClusterEvidence>,
     /// What was read back from the store after all was written.
     pub rehashed: Vec<Artifact>,
     /// Applied EF Core migrations.

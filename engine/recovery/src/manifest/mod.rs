@@ -10,6 +10,7 @@ pub mod artifact;
 pub mod format;
 pub mod sqlserver;
 pub mod qdrant;
+pub mod postgres;
 pub mod draft;
 pub mod claim;
 pub mod point;
@@ -17,6 +18,7 @@ pub mod log_point;
 pub mod point_mark;
 pub mod evidence;
 mod proofs;
+mod cluster_proofs;
 pub mod seal;
 
 pub use artifact::Artifact;
@@ -29,6 +31,9 @@ pub use id::{IdError, MarkName, PointId};
 pub use log_point::{LogPoint, LogPointKind};
 pub use point::{Manifest, Neighbours, PointState};
 pub use point_mark::{PointMark, PointMarkKind};
+pub use postgres::{
+    AgainstPart, BasePart, ClusterEvidence, ClusterPart, RestorePointPart, TableSamplePart, WalPart,
+};
 pub use qdrant::{CollectionPart, QdrantPart, SamplePart, SnapshotPart};
 pub use seal::{SealRefusal, SealTerms, Sealed, SkewMissed, seal, seal_log_point};
 pub use sqlserver::{BackupProof, Certificate, DatabasePart, MarkPlace, RowCount, ServerPart, StoredBackup};

@@ -11,6 +11,7 @@ use crate::manifest::claim::ProvedClaim;
 use crate::manifest::draft::PlanRef;
 use crate::manifest::format::{FormatError, POINT, read};
 use crate::manifest::id::{MarkName, PointId};
+use crate::manifest::postgres::ClusterPart;
 use crate::manifest::qdrant::QdrantPart;
 use crate::manifest::sqlserver::DatabasePart;
 
@@ -68,6 +69,9 @@ pub struct Manifest {
     /// Qdrant's collections, where the plan has some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qdrant: Option<QdrantPart>,
+    /// PostgreSQL clusters by the names that the plan gives them.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub postgres: IndexMap<String, ClusterPart>,
     /// Bands of row counts by table; `database.table` where several databases have a table of one name.
     #[serde(default)]
     pub rows: IndexMap<String, Band>,
@@ -100,7 +104,7 @@ impl Manifest {
         read(text, POINT)
     }
 
-    /// Every artifact of the point, with the database or collection that it belongs to.
+    /// Every artifact of the point, with the database, collection or cluster that it belongs to.
     pub fn artifacts(&self) -> impl Iterator<Item = (&str, &Artifact)> {
         let backups = self.sqlserver.iter().flat_map(|(name, part)| {
             part.backups
@@ -113,12 +117,21 @@ impl Manifest {
             let samples = part.samples.iter().map(|sample| &sample.artifact);
             snapshots.chain(samples).map(|artifact| (part.collection.as_str(), artifact))
         });
-        backups.chain(of_collections)
+        let clusters = self.postgres.iter();
+        let of_clusters = clusters
+            .flat_map(|(name, part)| part.cluster.artifacts().map(move |artifact| (name.as_str(), artifact)));
+        backups.chain(of_collections).chain(of_clusters)
     }
 
-    /// The greatest skew of its collections, in seconds.
-    pub fn skew_s(&self) -> Option<f64> {
+    /// The skew of each collection, and of each cluster by the plan's name for it, in seconds.
+    pub fn skews(&self) -> impl Iterator<Item = (&str, f64)> {
         let collections = self.qdrant.iter().flat_map(|part| &part.collections);
-        collections.map(|part| part.skew_s).max_by(f64::total_cmp)
+        let collections = collections.map(|part| (part.collection.as_str(), part.skew_s));
+        collections.chain(self.postgres.iter().map(|(name, part)| (name.as_str(), part.skew_s)))
+    }
+
+    /// The greatest of them.
+    pub fn skew_s(&self) -> Option<f64> {
+        self.skews().map(|(_, skew_s)| skew_s).max_by(f64::total_cmp)
     }
 }

@@ -143,7 +143,7 @@ impl<'e> Proofs<'e> {
         }
     }
 
-    fn rehashed(&self, artifacts: &[&Artifact]) -> Result<String, String> {
+    pub(crate) fn rehashed(&self, artifacts: &[&Artifact]) -> Result<String, String> {
         for artifact in artifacts {
             match self.rehashed.get(artifact.path.as_str()) {
                 None => return Err(format!("{} was not read back", artifact.path)),

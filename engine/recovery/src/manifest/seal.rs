@@ -14,6 +14,7 @@ use crate::manifest::format::{LOG_POINT, POINT, head};
 use crate::manifest::id::PointId;
 use crate::manifest::log_point::{LogPoint, LogPointKind};
 use crate::manifest::point::{Manifest, PointState};
+use crate::manifest::postgres::ClusterPart;
 use crate::manifest::proofs::Proofs;
 use crate::manifest::qdrant::{CollectionPart, QdrantPart};
 use crate::manifest::sqlserver::{DatabasePart, MarkPlace, StoredBackup};
@@ -32,15 +33,15 @@ pub struct SealTerms {
 pub struct Sealed {
     /// The point.
     pub manifest: Manifest,
-    /// Collections whose skew is greater than wanted.
+    /// Collections and clusters whose skew is greater than wanted.
     pub skew_missed: Vec<SkewMissed>,
 }
 
-/// A collection whose skew is greater than wanted.
+/// A collection or cluster whose skew is greater than wanted.
 #[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
 #[error("the skew of {collection} is {skew_s} s; the objective is {objective_s} s")]
 pub struct SkewMissed {
-    /// The collection.
+    /// The collection, or the cluster by the plan's name for it.
     pub collection: String,
     /// Its skew in seconds.
     pub skew_s: f64,
@@ -74,7 +75,13 @@ pub fn seal(marked: Marked, evidence: Evidence, terms: &SealTerms) -> Result<Sea
         proofs.collections(found);
         found.collections.iter().for_each(|one| proofs.collection(one, &marked));
     }
+    evidence.postgres.iter().for_each(|(name, one)| proofs.cluster(name, one, &marked));
     let incomplete = accepted(&proofs.unproved, terms)?;
+    let postgres = evidence.postgres.iter().map(|(name, one)| {
+        let skew_s = (marked.answered_at - one.restore_point.started_at).as_seconds_f64();
+        (name.clone(), ClusterPart { cluster: one.clone(), skew_s })
+    });
+    let postgres = postgres.collect();
     let qdrant = evidence.qdrant.as_ref().map(|found| qdrant_part(found, &marked));
     let claims = proofs.proved;
     let (format, version) = head(POINT);
@@ -94,6 +101,7 @@ pub fn seal(marked: Marked, evidence: Evidence, terms: &SealTerms) -> Result<Sea
         rows: bands(&sqlserver),
         sqlserver,
         qdrant,
+        postgres,
         migrations: evidence.migrations,
         neighbours: evidence.neighbours,
         versions: evidence.versions,
@@ -260,9 +268,6 @@ fn bands(databases: &IndexMap<String, DatabasePart>) -> IndexMap<String, Band> {
 
 fn skew_missed(manifest: &Manifest, terms: &SealTerms) -> Vec<SkewMissed> {
     let Some(objective_s) = terms.skew_objective_s else { return Vec::new() };
-    let collections = manifest.qdrant.iter().flat_map(|part| &part.collections);
-    let missed = collections.filter(|part| part.skew_s > objective_s);
-    missed
-        .map(|part| SkewMissed { collection: part.collection.clone(), skew_s: part.skew_s, objective_s })
-        .collect()
+    let missed = manifest.skews().filter(|(_, skew_s)| *skew_s > objective_s);
+    missed.map(|(of, skew_s)| SkewMissed { collection: of.to_owned(), skew_s, objective_s }).collect()
 }

@@ -6,6 +6,7 @@ mod model;
 mod world;
 
 mod catalogue;
+mod clusters;
 mod explained;
 mod histories;
 mod properties;

@@ -181,6 +181,7 @@ impl World {
             rehashed: backups.chain(snapshots).collect(),
             sqlserver: [("octopus".to_owned(), database)].into_iter().collect(),
             qdrant,
+            postgres: Default::default(),
             migrations: vec!["20250101000000_Initial".into(), "20260301000000_Episodes".into()],
             neighbours: vec![Neighbours {
                 collection: "agent_7f3a".into(),

@@ -1,76 +1,51 @@
-//! What lies nearest to a vector, truly and by the index, and how the two are compared: [`Nearest`], [`matched`].
+//! Searches for what lies nearest, whatever holds the vectors: [`Searches`]; and how two answers are compared: [`matched`].
 
+use async_trait::async_trait;
 use drydock_step::StepError;
 use serde_json::Value;
 
-use super::answers::{Hits, Record};
-use super::requests::{self, Search};
-use super::sample_file::Neighbour;
-use super::target::QdrantConnection;
+use crate::sample_file::Neighbour;
+
+/// Asks what is nearest in one collection or table.
+#[async_trait]
+pub trait Searches: Send + Sync {
+    /// Its name.
+    fn of(&self) -> &str;
+
+    /// How many others are looked for around each point.
+    fn k(&self) -> u64;
+
+    /// The nearest to a vector, best first, one more than `k`: by comparing all, or as anybody's search finds them.
+    ///
+    /// # Errors
+    /// What the server says.
+    async fn to(&self, vector: &Value, exact: bool) -> Result<Vec<Neighbour>, StepError>;
+
+    /// The vector of a point as the server stores it; nothing where the point is gone or lacks it.
+    ///
+    /// # Errors
+    /// What the server says.
+    async fn vector_of(&self, point: &Value) -> Result<Option<Value>, StepError>;
+
+    /// How many of these points are there.
+    ///
+    /// # Errors
+    /// What the server says.
+    async fn there(&self, points: &[Value]) -> Result<u64, StepError>;
+}
 
 /// How far two scores may lie apart and be the same, measured by the greater of them and 1. Another processor adds up in another order.
 const SAME: f64 = 1e-4;
 
-/// Asks what is nearest in one collection.
-pub(super) struct Nearest<'a> {
-    pub(super) qdrant: &'a QdrantConnection,
-    pub(super) collection: &'a str,
-    pub(super) using: Option<&'a str>,
-    pub(super) k: u64,
-}
-
-impl Nearest<'_> {
-    /// The nearest to a vector, best first, one more than `k`: by comparing all, or as anybody's search finds them.
-    pub(super) async fn to(&self, vector: &Value, exact: bool) -> Result<Vec<Neighbour>, StepError> {
-        let search = Search {
-            near: vector,
-            limit: self.k + 1,
-            filter: None,
-            using: self.using,
-            exact,
-            with_payload: false,
-        };
-        let Hits { points } = self.qdrant.ask(&requests::search(self.collection, &search)).await?;
-        Ok(points.into_iter().map(|hit| Neighbour { id: hit.id, score: hit.score }).collect())
-    }
-
-    /// The vector of a point as the server stores it; nothing where the point is gone or lacks it.
-    pub(super) async fn vector_of(&self, point: &Value) -> Result<Option<Value>, StepError> {
-        let ask = requests::points(self.collection, std::slice::from_ref(point), Some(self.using));
-        let found: Vec<Record> = self.qdrant.ask(&ask).await?;
-        Ok(found
-            .into_iter()
-            .next()
-            .and_then(|record| record.vector)
-            .and_then(|vector| named(vector, self.using)))
-    }
-
-    /// How many of these points are in the collection.
-    pub(super) async fn there(&self, points: &[Value]) -> Result<u64, StepError> {
-        let found: Vec<Record> = self.qdrant.ask(&requests::points(self.collection, points, None)).await?;
-        Ok(found.len() as u64)
-    }
-}
-
-/// The vector of this name, or the one without a name, out of a point's.
-fn named(vector: Value, using: Option<&str>) -> Option<Value> {
-    let found = match vector {
-        Value::Object(mut by_name) => by_name.shift_remove(using.unwrap_or_default())?,
-        one => one,
-    };
-    let is_empty = found.as_array().is_some_and(Vec::is_empty);
-    (!found.is_null() && !is_empty).then_some(found)
-}
-
 /// The nearest `k` of them but for the point itself.
-pub(super) fn others<'n>(neighbours: &'n [Neighbour], point: &Value, k: u64) -> Vec<&'n Neighbour> {
+pub fn others<'n>(neighbours: &'n [Neighbour], point: &Value, k: u64) -> Vec<&'n Neighbour> {
     let k = usize::try_from(k).unwrap_or(usize::MAX);
     neighbours.iter().filter(|one| one.id != *point).take(k).collect()
 }
 
 /// How many of the `wanted` are among the `found`. Where several are as near as the last that is wanted, any of them is as good.
 /// `with_scores`: a point counts only when its score is what it was.
-pub(super) fn matched(wanted: &[&Neighbour], found: &[&Neighbour], with_scores: bool) -> u64 {
+pub fn matched(wanted: &[&Neighbour], found: &[&Neighbour], with_scores: bool) -> u64 {
     let Some(last) = wanted.last() else { return 0 };
     let is_in = |one: &Neighbour, among: &[&Neighbour]| {
         among.iter().any(|other| other.id == one.id && (!with_scores || same(one.score, other.score)))
@@ -126,13 +101,5 @@ mod tests {
             others(&found, &json!(point), k).iter().map(|one| one.id.as_u64().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!((ids(7, 3), ids(9, 3)), (vec![1, 2, 3], vec![7, 1, 2]));
-    }
-
-    #[test]
-    fn a_point_has_one_vector_or_several() {
-        assert_eq!(named(json!([1.0]), None), Some(json!([1.0])));
-        assert_eq!(named(json!({ "a": [1.0], "b": [2.0] }), Some("b")), Some(json!([2.0])));
-        assert_eq!(named(json!({ "a": [1.0] }), Some("b")), None);
-        assert_eq!(named(json!({}), None), None);
     }
 }

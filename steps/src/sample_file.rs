@@ -1,120 +1,90 @@
-//! The file that a sample of searches lies in, format `drydock.sample` version 1: [`SampleFile`], and [`SampleEntry`], by which it is
-//! handed on.
+//! The file that a sample of searches lies in, format `drydock.sample` version 1: [`SampleFile`]. Searches of a Qdrant collection
+//! and of a PostgreSQL table lie in the same.
 
 use drydock_recovery::Time;
 use drydock_recovery::manifest::Artifact;
 use drydock_step::artifact::bytes_of;
-use drydock_step::{ArtifactStore, Field, Shape, StepError};
+use drydock_step::{ArtifactStore, StepError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::artifact_shape::ARTIFACT;
 use crate::rehash::hex;
 
 /// The format's name.
-pub(super) const FORMAT: &str = "drydock.sample";
+pub const FORMAT: &str = "drydock.sample";
 
 /// The newest version of it; it rises only when an older reader would be wrong.
-pub(super) const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 
 /// The longest file, in bytes.
-pub(super) const LARGEST: usize = 64 * 1024 * 1024;
+pub const LARGEST: usize = 64 * 1024 * 1024;
 
 /// A point that was near, and how near.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Neighbour {
-    pub(super) id: Value,
-    pub(super) score: f64,
+pub struct Neighbour {
+    /// Its id.
+    pub id: Value,
+    /// How near it is, by the measure of the store.
+    pub score: f64,
 }
 
 /// One search: by the vector of one point, past every index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct SampledQuery {
+pub struct SampledQuery {
     /// The point whose vector it is.
-    pub(super) point: Value,
+    pub point: Value,
     /// The vector, so that the same can be asked when the point is gone; as the server stores it, normalised where it does that.
-    pub(super) vector: Value,
+    pub vector: Value,
     /// The nearest of all points, best first: one more than `k`, since the point itself is among them as a rule.
-    pub(super) neighbours: Vec<Neighbour>,
+    pub neighbours: Vec<Neighbour>,
     /// How many of the nearest `k` others the index found then.
-    pub(super) found: u64,
+    pub found: u64,
     /// Of how many.
-    pub(super) of: u64,
+    pub of: u64,
 }
 
 /// What stands before the searches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Head {
-    pub(super) format: String,
-    pub(super) version: u32,
+pub struct Head {
+    /// [`FORMAT`].
+    pub format: String,
+    /// At most [`VERSION`].
+    pub version: u32,
     /// The attempt that sampled, `run/step[key]/n`.
-    pub(super) attempt: String,
-    /// The collection's real name.
-    pub(super) collection: String,
-    /// The vector's name, where it has one.
+    pub attempt: String,
+    /// The collection's real name, or the table's.
+    pub collection: String,
+    /// The vector's name, where it has one, or the column's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) using: Option<String>,
+    pub using: Option<String>,
     /// When it was begun, by the runner's clock.
-    pub(super) sampled_at: Time,
+    pub sampled_at: Time,
     /// How many points the collection had.
-    pub(super) points: u64,
+    pub points: u64,
     /// How many others are looked for around each point.
-    pub(super) k: u64,
+    pub k: u64,
+    /// How the distance is measured, where the search itself has to say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// The column that tells points apart, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// A whole file, read.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct SampleFile {
+pub struct SampleFile {
+    /// What stands before the searches.
     #[serde(flatten)]
-    pub(super) head: Head,
-    pub(super) queries: Vec<SampledQuery>,
+    pub head: Head,
+    /// The searches.
+    pub queries: Vec<SampledQuery>,
 }
-
-/// A sample in an artifact store, as `qdrant.sample` gives it and `qdrant.recall` takes it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SampleEntry {
-    /// The collection that was sampled.
-    #[serde(default)]
-    pub collection: String,
-    /// How many points it had.
-    #[serde(default)]
-    pub points: u64,
-    /// The vector's name, where it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub using: Option<String>,
-    /// How many points were searched around.
-    pub sampled: u64,
-    /// How many others were looked for around each.
-    pub k: u64,
-    /// The share of them that the index found then; 1 where there was nothing to find.
-    pub recall: f64,
-    /// Where it lies.
-    pub artifact: Artifact,
-}
-
-/// The shape of a [`SampleEntry`].
-pub(super) const SAMPLE: Shape = Shape::Record(&[
-    Field::optional("collection", Shape::Text, "The collection that was sampled."),
-    Field::optional("points", Shape::Integer, "How many points it had."),
-    Field::optional("using", Shape::Text, "The name of the vector that was searched by, where it has one."),
-    Field::required(
-        "sampled",
-        Shape::Integer,
-        "How many points were searched around; fewer than were wanted where there are no more.",
-    ),
-    Field::required("k", Shape::Integer, "How many others were looked for around each."),
-    Field::required(
-        "recall",
-        Shape::Number,
-        "The share of the true neighbours that the index found then, 0 to 1; 1 where there was nothing to find.",
-    ),
-    Field::required("artifact", ARTIFACT, "Where the sample lies in the artifact store."),
-]);
 
 impl Head {
     /// The beginning of a file, up to its first search.
-    pub(super) fn text(&self) -> Result<String, StepError> {
+    pub fn text(&self) -> Result<String, StepError> {
         let whole = serde_json::to_string(self).map_err(|error| StepError::internal(error.to_string()))?;
         // The searches follow as the last field of the same object.
         Ok(format!("{},\"queries\":[", whole.trim_end_matches('}')))
@@ -122,14 +92,14 @@ impl Head {
 }
 
 /// The end of a file, after its last search.
-pub(super) const END: &str = "\n]}\n";
+pub const END: &str = "\n]}\n";
 
 impl SampleFile {
     /// The file that a text is.
     ///
     /// # Errors
     /// Why it is none that can be read, in words.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Which {
             format: String,
@@ -152,7 +122,7 @@ impl SampleFile {
     ///
     /// # Errors
     /// What the store says.
-    pub(super) async fn stored(
+    pub async fn stored(
         store: &dyn ArtifactStore,
         path: &str,
     ) -> Result<Option<(Self, Artifact)>, StepError> {
@@ -165,18 +135,10 @@ impl SampleFile {
         Ok(Self::parse(&text).ok().map(|file| (file, artifact(path, &text))))
     }
 
-    /// What it is handed on by.
-    pub(super) fn entry(&self, artifact: Artifact) -> SampleEntry {
+    /// How many points were searched around, and the share of the true neighbours that the index found then.
+    pub fn found(&self) -> (u64, f64) {
         let sum = |of: fn(&SampledQuery) -> u64| self.queries.iter().map(of).sum();
-        SampleEntry {
-            collection: self.head.collection.clone(),
-            points: self.head.points,
-            using: self.head.using.clone(),
-            sampled: self.queries.len() as u64,
-            k: self.head.k,
-            recall: share(sum(|query| query.found), sum(|query| query.of)),
-            artifact,
-        }
+        (self.queries.len() as u64, share(sum(|query| query.found), sum(|query| query.of)))
     }
 }
 
@@ -184,17 +146,17 @@ impl SampleFile {
 ///
 /// # Errors
 /// `artifact.absent`, `artifact.large`, and what the store says.
-pub(super) async fn bytes(store: &dyn ArtifactStore, path: &str) -> Result<Vec<u8>, StepError> {
+pub async fn bytes(store: &dyn ArtifactStore, path: &str) -> Result<Vec<u8>, StepError> {
     bytes_of(store.open(path, 0).await?, LARGEST).await
 }
 
 /// These bytes as they lie at a path.
-pub(super) fn artifact(path: &str, bytes: &[u8]) -> Artifact {
+pub fn artifact(path: &str, bytes: &[u8]) -> Artifact {
     Artifact { path: path.to_owned(), size: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) }
 }
 
 /// A part of a whole, to four digits and never rounded up: what falls short of a bound shows that it does.
-pub(super) fn share(found: u64, of: u64) -> f64 {
+pub fn share(found: u64, of: u64) -> f64 {
     if of == 0 { 1.0 } else { (found as f64 / of as f64 * 10_000.0).floor() / 10_000.0 }
 }
 
@@ -214,6 +176,8 @@ mod tests {
             sampled_at: Time::UNIX_EPOCH,
             points: 3,
             k: 2,
+            metric: None,
+            key: None,
         }
     }
 
