@@ -7,6 +7,7 @@ cases! {
     recover
     promote
     stop
+    sample
 }
 
 const ROWS: &str = "CREATE TABLE t AS SELECT generate_series(1, 100) AS n";
@@ -81,4 +82,18 @@ steps:
 ",
     );
     Case { not_done: Some("what is stopped and removed is passed over"), ..case }
+}
+
+fn sample() -> Case {
+    Case::on_postgres(
+        "postgres.sample",
+        Seen::Store("samples/", ".sample.json"),
+        "CREATE EXTENSION vector; CREATE TABLE v (id int PRIMARY KEY, at vector(2)); \
+         INSERT INTO v SELECT n, ARRAY[n, 1]::vector FROM generate_series(1, 100) AS n",
+        "
+targets: { pg: postgres, backups: artifacts }
+steps:
+  step: { uses: postgres.sample, target: pg, with: { database: postgres, table: public.v, to: backups, prefix: samples } }
+",
+    )
 }

@@ -44,7 +44,12 @@ steps:
   postgres_count: { uses: postgres.count, target: pg, needs: [postgres_query], with: { database: postgres } }
   postgres_verify: { uses: postgres.verify, target: pg, needs: [postgres_count], with: { database: postgres } }
   postgres_wal_status: { uses: postgres.wal_status, needs: [postgres_verify], with: { from: backups, prefix: pg/wal } }
-  flow_fail: { uses: flow.fail, needs: [postgres_wal_status], on_failure: ignore, with: { message: as planned } }
+  pg_sampled: { uses: postgres.sample, target: pg, with: { database: postgres, table: public.v, to: backups } }
+  postgres_recall: { uses: postgres.recall, target: pg, needs: [postgres_wal_status, pg_sampled], with: { from: backups, samples: ["{{ steps.pg_sampled.outputs }}"] } }
+  based: { uses: postgres.basebackup, target: pg, with: { to: backups, prefix: pg/base } }
+  streamed: { uses: postgres.wal, target: pg, needs: [based], with: { to: backups, prefix: pg/wal, spool: ./spool, until: "{{ steps.based.outputs.end_lsn }}" } }
+  postgres_wal_range: { uses: postgres.wal_range, target: backups, needs: [postgres_recall, based, streamed], with: { prefix: pg/wal, base: "{{ steps.based.outputs }}", to: "{{ steps.based.outputs.end_lsn }}", within: 1m } }
+  flow_fail: { uses: flow.fail, needs: [postgres_wal_range], on_failure: ignore, with: { message: as planned } }
 "#;
 
 /// The steps of kinds that read, in their order, each with its kind.
@@ -62,6 +67,9 @@ fn killed_when_begun_they_are_not_done_and_made_again() {
     let world = World::plan(PLAN);
     let _servers = Practice::start(&world, &json!([]), &octopus(), "");
     let postgres = Postgres::start(Major::Eighteen, Options::default());
+    let vectors = "CREATE EXTENSION vector; CREATE TABLE v (id int PRIMARY KEY, at vector(2)); INSERT INTO v SELECT n, ARRAY[n, 1]::vector FROM generate_series(1, 20) AS n";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(postgres.run_script("postgres", vectors));
     bind(&world, &[("pg", postgres.settings())]);
     let mut arguments = "run plan.yaml --run-id r --no-progress -e env.yaml";
     let steps = steps();

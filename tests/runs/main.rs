@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 mod world;
+#[path = "../../steps/tests/support/postgres.rs"]
+mod postgres_server;
 mod first;
 mod crashes;
 mod resuming;
@@ -16,6 +18,7 @@ mod shipped;
 mod rehearsing;
 mod points;
 mod sql_plans;
+mod pgvector;
 mod chains;
 mod grants;
 mod inner_plans;

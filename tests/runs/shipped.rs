@@ -20,6 +20,9 @@ fn shipped_plans_are_right_in_every_environment() {
         "sql-objects",
         "sql-objects-restore",
         "qdrant-prune",
+        "pgvector-wal",
+        "pgvector-backup",
+        "pgvector-restore",
     ] {
         let plan = &format!("octopus/{plan}.yaml");
         world.drydock(&format!("check {}", shipped(plan))).with_exit(0);

@@ -9,10 +9,11 @@ use serde_json::Value;
 use crate::world::{World, program};
 
 /// Practice servers as a process of their own; it ends when this is dropped.
-struct Practice(Child);
+pub(crate) struct Practice(Child);
 
 impl Practice {
-    fn start(world: &World, kind: &str) -> Self {
+    /// Servers for a world, whose environment file is `env.yaml`; the SQL Server is of this kind.
+    pub(crate) fn start(world: &World, kind: &str) -> Self {
         std::fs::write(world.path("kind.json"), kind).unwrap();
         let mut command = Command::new(program());
         command.args(["practice", "--seed", "7", "--until-eof", "--fill"]).stdin(Stdio::piped());

@@ -1,0 +1,200 @@
+//! The plans of the vectors in PostgreSQL, run in their order against practice servers and a real PostgreSQL: WAL streamed, a point sealed,
+//! then back to it beside everything that came later.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::postgres_server::{Major, Options, PASSWORD, Postgres, as_user, os_user};
+use crate::sql_plans::Practice;
+use crate::world::{World, ended};
+
+/// The agents of the truth.
+const AGENTS: &str = "drydock: v1
+name: agents
+targets: { sql: sqlserver }
+steps:
+  agents: { uses: sqlserver.query, target: sql, with: { database: OctopusDB, sql: SELECT Id FROM Octopus_Agents ORDER BY Id } }
+outputs: { rows: \"{{ steps.agents.outputs.rows }}\" }
+";
+
+/// An agent that comes after the point.
+const LATE: &str = "drydock: v1
+name: late
+targets: { sql: sqlserver }
+steps:
+  late:
+    uses: sqlserver.script
+    target: sql
+    with:
+      database: OctopusDB
+      sql: INSERT INTO [Octopus_Agents] ([Id], [Name], [Model], [EmbeddingModel], [CreatedAt]) VALUES (N'late', N'late', N'small', N'embed', SYSUTCDATETIME())
+";
+
+const STOP: &str = "drydock: v1
+name: stop
+targets: { backups: artifacts }
+steps:
+  stop: { uses: postgres.wal_stop, with: { to: backups, prefix: postgres/wal } }
+";
+
+/// The recovered server, which outlives its run; it ends when this is dropped.
+struct Recovered<'a> {
+    server: &'a Postgres,
+    folder: std::path::PathBuf,
+}
+
+impl Drop for Recovered<'_> {
+    fn drop(&mut self) {
+        if self.folder.join("postmaster.pid").exists() {
+            let mut stop = as_user(&self.server.bin().join("pg_ctl"));
+            stop.arg("-D").arg(&self.folder).args(["-m", "immediate", "-w", "stop"]).current_dir("/");
+            let _ = stop.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// A run in the background; it ends when this is dropped.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn shipped(plan: &str) -> String {
+    format!("{}/../plans/octopus/{plan}.yaml", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What a run gives.
+fn outputs(world: &World, plan: &str, environment: &str, id: &str, more: &str) -> Value {
+    world.drydock(&format!("run {plan} -e {environment} --run-id {id} {more}")).with_exit(0);
+    let shown = world.drydock(&format!("runs show {id} --format json")).with_exit(0).stdout;
+    serde_json::from_str::<Value>(&shown).unwrap()["outputs"].clone()
+}
+
+/// Writes an environment: that of the practice servers, and the cluster of the vectors at this server with these parameters.
+fn environment(world: &World, name: &str, cluster: &Value, params: &Value) {
+    let text = world.text("env.yaml");
+    let of_practice = "\nparams: { sql_database: OctopusDB }\n";
+    assert!(text.contains("targets:\n") && text.contains(of_practice), "{text}");
+    let text = text.replace(of_practice, "\n");
+    // JSON is YAML.
+    let text = text.replace("targets:\n", &format!("targets:\n  pgvector: {cluster}\n"));
+    std::fs::write(world.path(name), format!("{text}\nparams: {params}\n")).unwrap();
+}
+
+#[test]
+fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
+    use std::os::unix::fs::PermissionsExt;
+    let world =
+        World::plan("").write("agents.yaml", AGENTS).write("late.yaml", LATE).write("stop.yaml", STOP);
+    // A recovered server is another user's, who must come by.
+    std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let _practice = Practice::start(&world, "{}");
+    let server = Postgres::start(Major::Eighteen, Options::default());
+    std::fs::write(world.path("password"), PASSWORD).unwrap();
+    let cluster = |more: Value| {
+        let mut settings = server.settings_with(more);
+        settings.insert("kind".into(), json!("postgres"));
+        settings.insert("password".into(), json!({ "file": world.path("password") }));
+        Value::Object(settings)
+    };
+    environment(&world, "production.yaml", &cluster(json!({})), &json!({}));
+    let rows = outputs(&world, "agents.yaml", "production.yaml", "agents", "")["rows"].clone();
+    let agents: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["Id"].as_str().unwrap()).collect();
+    assert!(agents.len() > 1, "{agents:?}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let run = |database: &str, script: &str| runtime.block_on(server.run_script(database, script));
+    run("postgres", "CREATE DATABASE octopus");
+    let vectors = |from: u32, to: u32, agent: &str| {
+        format!(
+            "INSERT INTO vectors SELECT n, {agent}, ARRAY(SELECT sin(n * k + k) FROM generate_series(1, 16) AS k)::vector \
+             FROM generate_series({from}, {to}) AS n"
+        )
+    };
+    let list = agents.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
+    let of_agents = format!("(ARRAY[{list}])[n % {} + 1]", agents.len());
+    run(
+        "octopus",
+        &format!(
+            "CREATE EXTENSION vector; CREATE TABLE vectors (id int PRIMARY KEY, agent_id text NOT NULL, embedding vector(16) NOT NULL); \
+             {}; CREATE INDEX nearest ON vectors USING hnsw (embedding vector_l2_ops)",
+            vectors(1, 3000, &of_agents)
+        ),
+    );
+
+    let wal = format!(
+        "run {} -e production.yaml --run-id wal -p spool={}",
+        shipped("pgvector-wal"),
+        world.path("spool").display()
+    );
+    let mut command: Command = world.command(&wal);
+    let log = std::fs::File::create(world.path("wal.log")).unwrap();
+    let mut service = Service(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    for _ in 0..3_000 {
+        if world.path("artifacts/postgres/wal/streaming.json").exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let sealed = outputs(&world, &shipped("pgvector-backup"), "production.yaml", "backup", "");
+    let point = sealed["point"].as_str().unwrap();
+
+    // What comes later is in the WAL and in the log, and must not come back.
+    world.drydock("run late.yaml -e production.yaml --run-id late").with_exit(0);
+    run("octopus", &format!("{}; DELETE FROM vectors WHERE id % 3 = 0", vectors(3001, 3100, "'late'")));
+    run("octopus", "SELECT pg_switch_wal()");
+
+    let shown = world.drydock(&format!("points show {point} -e production.yaml")).with_exit(0).stdout;
+    for part in [
+        "cluster vectors: 18",
+        "base backup drydock_",
+        "rows of public.vectors: 3000 to 3000",
+        "searches by embedding of public.vectors",
+        "wal_archived",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    let listed = world.drydock("points list -e production.yaml").with_exit(0).stdout;
+    assert!(listed.contains("1 cluster"), "{listed}");
+
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let recovered = Recovered { server: &server, folder: world.path("octopus") };
+    let mut params = json!({ "into": world.path("octopus"), "port": port, "programs": [server.bin()] });
+    params["os_user"] = json!(os_user());
+    environment(&world, "drill.yaml", &cluster(json!({ "port": port })), &params);
+    let dry = world
+        .drydock(&format!("dry-run {} -e drill.yaml -p to={point}", shipped("pgvector-restore")))
+        .with_exit(0)
+        .stdout;
+    assert!(dry.contains("pg_ctl -D ") && dry.contains(&format!("restore point dd_{point}")), "{dry}");
+    let restored =
+        outputs(&world, &shipped("pgvector-restore"), "drill.yaml", "restore", "-p to=point:latest");
+    assert_eq!(
+        (&restored["point"], &restored["vectors"]["promoted"]),
+        (&json!(point), &json!(true)),
+        "{restored}"
+    );
+    assert_eq!(restored["vectors"]["timeline"], 2, "{restored}");
+
+    let back = outputs(&world, "agents.yaml", "drill.yaml", "agents2", "")["rows"].clone();
+    assert_eq!(back, rows, "the agents of the point, and no later one");
+    let asked = world.write(
+        "vectors.yaml",
+        "drydock: v1\nname: vectors\ntargets: { pgvector: postgres }\nsteps:\n  ask: { uses: postgres.query, target: pgvector, with: { database: octopus, sql: \"SELECT count(*) AS n, max(id) AS last FROM vectors\" } }\noutputs: { row: \"{{ steps.ask.outputs.rows[0] }}\" }\n",
+    );
+    let row = outputs(&asked, "vectors.yaml", "drill.yaml", "vectors", "")["row"].clone();
+    assert_eq!((&row["n"], &row["last"]), (&json!(3000), &json!(3000)));
+    drop(recovered);
+
+    asked.drydock("run stop.yaml -e production.yaml --run-id stop").with_exit(0);
+    let status = service.0.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{}", asked.text("wal.log"));
+    let told = ended(&mut asked.command("runs show wal --format json")).with_exit(0).stdout;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert!(told["outputs"]["segments"].as_u64().unwrap() >= 3, "{told}");
+}
