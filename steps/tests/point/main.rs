@@ -5,5 +5,6 @@ mod servers;
 mod world;
 mod opening;
 mod sealing;
+mod clusters;
 mod selecting;
 mod reconciling;
