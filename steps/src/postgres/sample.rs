@@ -241,6 +241,6 @@ mod tests {
             path_of("p", "a/../b", "\"T\"", "x@y"),
             "p/a%2F../b".replace("/b", "%2Fb") + "/%22T%22@x%40y.sample.json"
         );
-        assert_eq!(path_of("p", "..", "t", "c"), "p/%2E%2E/t@c.sample.json");
+        assert_eq!(path_of("p", "..", "t", "c"), "p/%2E./t@c.sample.json");
     }
 }

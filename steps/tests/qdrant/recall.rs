@@ -465,7 +465,7 @@ async fn a_sample_that_is_not_what_was_stored_is_refused() {
     std::fs::remove_file(&path).unwrap();
     let error =
         refused(run(&Recall, &host, &recalling("n10", &sample)).await, "artifact.absent", "n10.sample.json");
-    assert!(error.help.unwrap().contains("the collection is not worse for it"));
+    assert!(error.help.unwrap().contains("what was restored is not worse for it"));
     world.done("DELETE /collections/n10", None).await;
     refused(run(&Sample, &host, &sampling("n10")).await, "qdrant.absent", "Collection `n10` doesn't exist!");
 }
