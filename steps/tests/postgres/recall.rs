@@ -122,7 +122,7 @@ async fn what_was_found_is_found_again_and_what_is_lost_has_its_name() {
 #[tokio::test]
 async fn an_index_that_finds_less_is_told_from_data_that_are_others() {
     let world = World::start("index_recalled").await;
-    let sample = run(&Sample, &world.host().await, &world.sampling(json!({ "k": 20 }))).await.unwrap();
+    let sample = run(&Sample, &world.host().await, &world.sampling(json!({ "k": 45 }))).await.unwrap();
     // Lists that were made of nothing find next to nothing.
     let script = "DROP INDEX agents.nearest; SET search_path = agents, store;
         CREATE TABLE kept AS SELECT * FROM \"Vectors\"; DELETE FROM \"Vectors\";
