@@ -19,6 +19,8 @@ pub(crate) enum Seen {
     Runner(&'static str),
     /// On the runner: this of [`RUNNER`] is there no more.
     Gone(&'static str),
+    /// In the case's PostgreSQL: this of what [`inside`](crate::postgres_world::inside) lists.
+    Inside(&'static str),
 }
 
 /// What a recovered PostgreSQL has on the runner: its folder, the sign that it runs, and that of a new timeline.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::case::{Case, RUNNER, Seen};
 use crate::masked;
+use crate::postgres_world::inside;
 use crate::world::World;
 
 /// Requests that write and may be made again, by the beginnings of their names. The list is short, and each says why.
@@ -31,6 +32,8 @@ pub(crate) struct Effects {
     pub(crate) journal: Counts,
     /// What a recovered PostgreSQL has on the runner.
     pub(crate) runner: Counts,
+    /// What is inside the PostgreSQL that the case begins with.
+    pub(crate) inside: Counts,
 }
 
 /// A file of the store: a second put of its path gives it another identity.
@@ -49,6 +52,7 @@ impl Effects {
             .iter()
             .filter(|path| world.path(path).exists())
             .for_each(|path| add(&mut found.runner, (*path).into()));
+        inside(world).iter().for_each(|line| add(&mut found.inside, masked::text(line)));
         for event in journals(world) {
             if let name @ ("step_ended" | "approved") = event["event"].as_str().unwrap_or_default() {
                 let key = event["key"].as_str().map_or(String::new(), |key| format!("[{key}]"));
@@ -84,6 +88,7 @@ impl Effects {
             }
             Seen::File => count(&self.file, &|_| true),
             Seen::Runner(path) => count(&self.runner, &|name| name == path),
+            Seen::Inside(name) => count(&self.inside, &|line| line == name),
             Seen::Gone(path) => usize::from(!self.runner.contains_key(path)),
             Seen::Journal(event) => count(&self.journal, &|line| line.starts_with(&format!("{event} step"))),
         }
@@ -100,6 +105,7 @@ impl Effects {
             ("the file", &self.file, &uncut.file),
             ("the journal", &self.journal, &uncut.journal),
             ("the runner", &self.runner, &uncut.runner),
+            ("the PostgreSQL", &self.inside, &uncut.inside),
         ] {
             let names: std::collections::BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
             for name in names {

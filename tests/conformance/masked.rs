@@ -9,6 +9,8 @@ const DRAWN: &[&str] = &[
     "skew_s",
     "ms",
     "bytes",
+    "database_bytes",
+    "seconds",
     "files",
     "port",
     "lsn",

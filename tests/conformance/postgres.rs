@@ -7,10 +7,34 @@ cases! {
     recover
     promote
     stop
+    dump
+    load
+    restore_point
     sample
 }
 
 const ROWS: &str = "CREATE TABLE t AS SELECT generate_series(1, 100) AS n";
+
+/// A plan with a base backup, a step of this name that recovers it, and more steps.
+macro_rules! recovered {
+    ($name:literal, $more:literal) => {
+        concat!(
+            "
+targets: { pg: postgres, drill: postgres, backups: artifacts }
+steps:
+  base: { uses: postgres.basebackup, target: pg, with: { to: backups } }
+  ",
+            $name,
+            ":
+    uses: postgres.recover
+    target: drill
+    needs: [base]
+    with: { from: backups, base: \"{{ steps.base.outputs }}\", to: { immediate: true }, into: ./drill, port: {port}, programs: [\"{bin}\"], os_user: {os_user} }
+",
+            $more
+        )
+    };
+}
 
 fn basebackup() -> Case {
     Case::on_postgres(
@@ -26,21 +50,7 @@ steps:
 }
 
 fn recover() -> Case {
-    let case = Case::on_postgres(
-        "postgres.recover",
-        Seen::Runner("drill"),
-        ROWS,
-        "
-targets: { pg: postgres, drill: postgres, backups: artifacts }
-steps:
-  base: { uses: postgres.basebackup, target: pg, with: { to: backups } }
-  step:
-    uses: postgres.recover
-    target: drill
-    needs: [base]
-    with: { from: backups, base: \"{{ steps.base.outputs }}\", to: { immediate: true }, into: ./drill, port: {port}, programs: [\"{bin}\"], os_user: {os_user} }
-",
-    );
+    let case = Case::on_postgres("postgres.recover", Seen::Runner("drill"), ROWS, recovered!("step", ""));
     Case { not_done: Some("what an attempt has put into the folder goes before it is filled again"), ..case }
 }
 
@@ -49,17 +59,11 @@ fn promote() -> Case {
         "postgres.promote",
         Seen::Runner("drill/pg_wal/00000002.history"),
         ROWS,
-        "
-targets: { pg: postgres, drill: postgres, backups: artifacts }
-steps:
-  base: { uses: postgres.basebackup, target: pg, with: { to: backups } }
-  recover:
-    uses: postgres.recover
-    target: drill
-    needs: [base]
-    with: { from: backups, base: \"{{ steps.base.outputs }}\", to: { immediate: true }, into: ./drill, port: {port}, programs: [\"{bin}\"], os_user: {os_user} }
-  step: { uses: postgres.promote, target: drill, needs: [recover] }
-",
+        recovered!(
+            "recover",
+            "  step: { uses: postgres.promote, target: drill, needs: [recover] }
+"
+        ),
     );
     Case { not_done: Some("a server that opens is asked again, and opens once"), ..case }
 }
@@ -69,19 +73,54 @@ fn stop() -> Case {
         "postgres.stop",
         Seen::Gone("drill"),
         ROWS,
-        "
-targets: { pg: postgres, drill: postgres, backups: artifacts }
-steps:
-  base: { uses: postgres.basebackup, target: pg, with: { to: backups } }
-  recover:
-    uses: postgres.recover
-    target: drill
-    needs: [base]
-    with: { from: backups, base: \"{{ steps.base.outputs }}\", to: { immediate: true }, into: ./drill, port: {port}, programs: [\"{bin}\"], os_user: {os_user} }
-  step: { uses: postgres.stop, needs: [recover], with: { into: ./drill, remove: true, programs: [\"{bin}\"], os_user: {os_user} } }
-",
+        recovered!(
+            "recover",
+            "  step: { uses: postgres.stop, needs: [recover], with: { into: ./drill, remove: true, programs: [\"{bin}\"], os_user: {os_user} } }
+"
+        ),
     );
     Case { not_done: Some("what is stopped and removed is passed over"), ..case }
+}
+
+fn dump() -> Case {
+    Case::on_postgres(
+        "postgres.dump",
+        Seen::Store("postgres/dump/", "/database.dump"),
+        ROWS,
+        "
+targets: { pg: postgres, backups: artifacts }
+steps:
+  step: { uses: postgres.dump, target: pg, with: { database: postgres, to: backups, globals: no_passwords } }
+",
+    )
+}
+
+fn load() -> Case {
+    Case::on_postgres(
+        "postgres.load",
+        Seen::Inside("database drill"),
+        ROWS,
+        "
+targets: { pg: postgres, backups: artifacts }
+steps:
+  dump: { uses: postgres.dump, target: pg, with: { database: postgres, to: backups } }
+  step: { uses: postgres.load, target: pg, needs: [dump], with: { dump: \"{{ steps.dump.outputs }}\", from: backups, database: drill } }
+",
+    )
+}
+
+/// Its name is as long as can be: one that a second attempt makes of it has another number at its end and is as long.
+fn restore_point() -> Case {
+    Case::on_postgres(
+        "postgres.restore_point",
+        Seen::Inside("restore point"),
+        ROWS,
+        "
+targets: { pg: postgres }
+steps:
+  step: { uses: postgres.restore_point, target: pg, with: { name: before_the_release_of_a_thing_with_a_very_long_name_at_midnig_1 } }
+",
+    )
 }
 
 fn sample() -> Case {

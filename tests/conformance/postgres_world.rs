@@ -1,7 +1,7 @@
 //! A real PostgreSQL for a case, beside or instead of practice servers: [`PostgresWorld`].
 
 use std::net::TcpListener;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
 
@@ -22,6 +22,36 @@ pub(crate) fn bind(world: &World, targets: &[(&str, Map<String, Value>)]) {
     }
     let environment = world.text("env.yaml").replace("targets:\n", &text);
     std::fs::write(world.path("env.yaml"), environment).unwrap();
+}
+
+/// Where a world's server is, as its own file says it.
+const PLACE: &str = "postgres.json";
+
+/// What is inside the server of a world, if it has one, a line each: `database octopus` for its databases, `restore point` for the points
+/// that its log tells of.
+pub(crate) fn inside(world: &World) -> Vec<String> {
+    let Ok(text) = std::fs::read_to_string(world.path(PLACE)) else { return Vec::new() };
+    let place: Value = serde_json::from_str(&text).unwrap();
+    let of = |key: &str| std::path::PathBuf::from(place[key].as_str().unwrap());
+    let mut psql = Command::new(of("bin").join("psql"));
+    psql.args([
+        "-XAtw",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &place["port"].to_string(),
+        "-U",
+        "postgres",
+        "-d",
+        "postgres",
+    ]);
+    psql.args(["-c", "SELECT 'database ' || datname FROM pg_database WHERE NOT datistemplate"]);
+    let listed = psql.env("PGPASSWORD", PASSWORD).current_dir("/").output().unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let log = std::fs::read_to_string(of("log")).unwrap();
+    let points = log.lines().filter(|line| line.contains("LOG:  restore point "));
+    let databases = String::from_utf8_lossy(&listed.stdout);
+    databases.lines().map(str::to_owned).chain(points.map(|_| "restore point".to_owned())).collect()
 }
 
 /// The server that a case begins with, and the one that it may recover, which ends with this as well.
@@ -49,6 +79,8 @@ impl PostgresWorld {
         std::fs::write(world.path("env.yaml"), text).unwrap();
         let recovered = server.settings_with(json!({ "port": port }));
         bind(world, &[("pg", server.settings()), ("drill", recovered)]);
+        let place = json!({ "bin": server.bin(), "port": server.port, "log": server.dir().join("log") });
+        std::fs::write(world.path(PLACE), place.to_string()).unwrap();
         Self { server, drill: world.path("drill"), port }
     }
 }

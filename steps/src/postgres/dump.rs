@@ -1,5 +1,7 @@
 //! `postgres.dump`: [`Dump`] dumps one database, in one state of it, into an artifact store, with the exact counts of that very state.
 
+use std::sync::OnceLock;
+
 use async_trait::async_trait;
 use drydock_step::{
     Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Grant, KindShape, Preflight, Reconciled,
@@ -11,7 +13,9 @@ use serde_json::{Value, json};
 use super::dump_entry::{DUMP_ENTRY, DumpEntry, DumpFormat};
 use super::dump_inputs::{Counts, DumpInputs, Globals};
 use super::dump_run::{DUMP, Dumping, EXPORT};
+use super::dump_sealed;
 use super::finding::found;
+use super::last_word;
 use super::programs::Program;
 use super::rights::reading;
 use super::sql::Identifier;
@@ -38,7 +42,7 @@ impl StepKind for Dump {
             example: "dump:\n  uses: postgres.dump\n  target: vectors\n  with: { database: octopus, to: backups }\n",
             ..described(
                 "postgres.dump",
-                "Dumps one database into the artifact store, in one state of it, and counts every table's rows in that very state; then reads the dump back, and has pg_restore read it.",
+                "Dumps one database into the artifact store, in one state of it, and counts every table's rows in that very state; then reads the dump back, and has pg_restore read it. Last of all it stores `backup.json` beside the dump, which says what that is: without it a dump counts as unfinished.",
             )
         }
     }
@@ -93,6 +97,9 @@ impl StepKind for Dump {
             let text = format!("{} --file=- <the dump>", super::dump_proof::PROGRAM);
             actions.push(Action::reads(ActionKind::Process, None, text));
         }
+        let text =
+            format!("store {}/{label}/{}, once all of that is there", inputs.prefix, dump_sealed::NAME);
+        actions.push(Action::writes(ActionKind::Artifact, to, text));
         actions
     }
 
@@ -127,24 +134,29 @@ impl StepKind for Dump {
             store: store
                 .store()
                 .ok_or_else(|| StepError::internal("`to` of postgres.dump is no artifact store"))?,
+            begun: OnceLock::new(),
         };
-        let entry = ctx.or_cancelled(dumping.entry()).await?;
-        ctx.note(json!({ "entry": entry })).await?;
-        Ok(Ended::Outputs(json!(entry)))
+        let outcome = ctx.or_cancelled(dumping.outputs()).await;
+        if outcome.as_ref().is_err_and(|error| error.code != "artifact.exists") {
+            // What cannot be removed now, the next attempt removes.
+            let _ = dumping.cleared().await;
+        }
+        outcome.map(Ended::Outputs)
     }
 
-    /// A dump that is in the store whole, and was noted, was taken; of any other the pieces are removed.
+    /// A dump whose files are in the store whole, and was noted, was taken, and has its last file now; of any other the pieces are removed.
     async fn reconcile(&self, ctx: &Ctx, inputs: &DumpInputs) -> Result<Reconciled, StepError> {
         let store = ctx.host.connect(inputs.to.known()?).await?;
         let store =
             store.store().ok_or_else(|| StepError::internal("`to` of postgres.dump is no artifact store"))?;
-        let noted = ctx.notes.iter().rev().find_map(|note| DumpEntry::deserialize(note.get("entry")?).ok());
-        if let Some(entry) = noted {
+        let given = last_word::of(ctx);
+        if let Some(entry) = given.and_then(|given| DumpEntry::deserialize(given).ok()) {
             let mut is_there = true;
             for file in entry.artifacts.iter().chain(&entry.globals) {
                 is_there &= store.size(&file.path).await? == Some(file.size);
             }
             if is_there {
+                dump_sealed::finished(store, &entry).await?;
                 return Ok(Reconciled::Done(json!(entry)));
             }
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::base_entry::{TOOL, Tool};
+use super::dump_needs::Needs;
 use crate::artifact_shape::ARTIFACT;
 
 /// How a dump lies in the store.
@@ -76,6 +77,12 @@ pub struct DumpEntry {
     pub snapshot: DumpedState,
     /// How the database was made.
     pub made: Made,
+    /// What the cluster must have for it; nothing in a dump that was taken before this was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Needs>,
+    /// How much the database took at the server in bytes, its indexes too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_bytes: Option<u64>,
     /// The rows of every table in that very state, by `schema.table`; nothing where they were not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<BTreeMap<String, u64>>,
@@ -98,6 +105,15 @@ pub struct DumpEntry {
 }
 
 impl DumpEntry {
+    /// The folder of the store that it lies in.
+    pub fn folder(&self) -> Option<&str> {
+        let path = &self.head()?.path;
+        match self.format {
+            DumpFormat::Custom => path.strip_suffix("/database.dump"),
+            DumpFormat::Directory => path.strip_suffix("/data/toc.dat"),
+        }
+    }
+
     /// The file that a load begins with: the dump itself, or the table of contents of the folder.
     pub fn head(&self) -> Option<&Artifact> {
         match self.format {
@@ -133,6 +149,28 @@ pub(super) const DUMP_ENTRY: Shape = Shape::Record(&[
             Field::optional("ctype", Shape::Text, "What it takes for letters."),
         ]),
         "How the database was made.",
+    ),
+    Field::optional(
+        "needs",
+        Shape::Record(&[
+            Field::required("owners", Shape::List(&Shape::Text), "Roles that something in it belongs to."),
+            Field::required(
+                "grantees",
+                Shape::List(&Shape::Text),
+                "Roles that have rights in it, or a policy.",
+            ),
+            Field::required(
+                "tablespaces",
+                Shape::List(&Shape::Text),
+                "Tablespaces that something in it lies in.",
+            ),
+        ]),
+        "What the cluster must have for it.",
+    ),
+    Field::optional(
+        "database_bytes",
+        Shape::Integer,
+        "How much the database took at the server in bytes, its indexes too.",
     ),
     Field::optional(
         "counts",

@@ -1,12 +1,11 @@
 //! What `postgres.dump` is told: [`DumpInputs`], and the arguments of pg_dump that follow from it.
 
-use drydock_step::{Ctx, Millis, Shape, StepError, inputs, known, maybe};
+use drydock_step::{Millis, Shape, StepError, inputs, known, maybe};
 use serde::Deserialize;
 
 use super::dump_entry::DumpFormat;
 use super::sql::Identifier;
 use super::table_pattern::TablePattern;
-use crate::rehash::hex;
 
 /// The longest label.
 const LONGEST: usize = 60;
@@ -125,10 +124,4 @@ impl DumpInputs {
         arguments.push("--no-password".into());
         arguments
     }
-}
-
-/// The name of a step's own dump: the same for each of its attempts.
-pub(super) fn own_name(ctx: &Ctx) -> String {
-    let hash = hex(&<sha2::Sha256 as sha2::Digest>::digest(format!("{}/{}", ctx.run, ctx.step)));
-    format!("drydock_{}", hash.get(..16).unwrap_or_default())
 }

@@ -1,8 +1,8 @@
 //! One attempt of a dump: [`Dumping`]. The snapshot is a session's of our own, so that what is counted is what is dumped.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use drydock_recovery::manifest::Artifact;
 use drydock_step::{ArtifactStore, ChildEnd, ChildOutput, ChildSpec, Ctx, StepError};
@@ -13,9 +13,12 @@ use super::clock::moment;
 use super::dump_counts::counted;
 use super::dump_entry::{DumpEntry, DumpFormat, DumpedState, Extension, Made};
 use super::dump_files::{DumpScratch, local, stored, unchanged};
-use super::dump_inputs::{Counts, DumpInputs, Globals, own_name};
+use super::dump_inputs::{Counts, DumpInputs, Globals};
+use super::dump_needs::Needs;
 use super::dump_proof::{self, proved};
+use super::dump_sealed;
 use super::inspection::Inspection;
+use super::last_word;
 use super::program_access::ProgramAccess;
 use super::program_end::ended_badly;
 use super::programs::Program;
@@ -23,6 +26,7 @@ use super::session::{Session, Snapshot};
 use super::sql::quoted;
 use super::table_pattern::{TABLES, TablePattern, table};
 use super::target::PostgresConnection;
+use crate::own_name::own_name;
 use crate::piped;
 
 /// The program that dumps.
@@ -36,7 +40,7 @@ pub(super) const EXPORT: &str = "SELECT pg_export_snapshot() AS id, (extract(epo
     CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS lsn";
 
 /// How the database was made. Who looks after its sorting is told since 15.
-const MADE: &str = "SELECT pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype, \
+const MADE: &str = "SELECT pg_database_size(d.oid) AS bytes, pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype, \
     COALESCE(to_jsonb(d) ->> 'datlocprovider', 'c') AS provider FROM pg_database AS d WHERE d.datname = current_database()";
 
 /// One attempt's work.
@@ -49,11 +53,29 @@ pub(super) struct Dumping<'a> {
     pub(super) connection: &'a PostgresConnection,
     /// Where the dump goes.
     pub(super) store: &'a dyn ArtifactStore,
+    /// The folder of the store that it fills, once it does.
+    pub(super) begun: OnceLock<String>,
 }
 
 impl Dumping<'_> {
-    /// The whole of it.
-    pub(super) async fn entry(&self) -> Result<DumpEntry, StepError> {
+    /// The whole of it. The file that says what the dump is comes last, and after the note: it may be put again, the dump may not.
+    pub(super) async fn outputs(&self) -> Result<Value, StepError> {
+        let entry = self.entry().await?;
+        let outputs = json!(entry);
+        last_word::noted(self.ctx, &outputs).await?;
+        dump_sealed::sealed(self.store, &entry).await?;
+        Ok(outputs)
+    }
+
+    /// Removes what this attempt has left in the store.
+    pub(super) async fn cleared(&self) -> Result<(), StepError> {
+        match self.begun.get() {
+            Some(folder) => removed_below(self.store, folder).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn entry(&self) -> Result<DumpEntry, StepError> {
         let (inputs, settings) = (self.inputs, self.connection.settings());
         let facts = self.connection.facts().await?;
         let program = self.program(DUMP).await?;
@@ -62,6 +84,7 @@ impl Dumping<'_> {
         let folder = format!("{}/{label}", inputs.prefix.known()?.trim_end_matches('/'));
         self.is_new(&folder).await?;
         self.ctx.note(json!({ "begun": folder })).await?;
+        let _ = self.begun.set(folder.clone());
         removed_below(self.store, &folder).await?;
         let scratch = DumpScratch::of(self.ctx.host.scratch(), &own)?;
         let database = inputs.database.known()?.as_str();
@@ -79,7 +102,8 @@ impl Dumping<'_> {
             at: moment(row.number("micros")?.unwrap_or_default())?,
             lsn: row.known("lsn")?.to_owned(),
         };
-        let made = made(&snapshot).await?;
+        let (made, database_bytes) = made(&snapshot).await?;
+        let needs = Needs::of(&snapshot).await?;
         let without = excluded(&snapshot, inputs.exclude_data.known()?).await?;
         let counting = async {
             Ok(match inputs.counts.known()? {
@@ -103,6 +127,8 @@ impl Dumping<'_> {
             tool: Tool { path: program.path, version: program.version },
             snapshot: state,
             made,
+            needs: Some(needs),
+            database_bytes,
             counts,
             without_data: without.shown,
             vectors: looked.outputs().get("vectors").cloned().unwrap_or(Value::Array(Vec::new())),
@@ -120,7 +146,7 @@ impl Dumping<'_> {
 
     /// Nothing, when no other dump has this place: what an earlier attempt of this step has begun may be replaced.
     async fn is_new(&self, folder: &str) -> Result<(), StepError> {
-        let is_own = begun(self.ctx).any(|begun| begun == folder);
+        let is_own = begun(&self.ctx.notes).any(|begun| begun == folder);
         if is_own || self.store.list(folder).await?.is_empty() {
             return Ok(());
         }
@@ -260,12 +286,15 @@ async fn excluded(snapshot: &Snapshot<'_>, patterns: &[TablePattern]) -> Result<
     Ok(without)
 }
 
-async fn made(snapshot: &Snapshot<'_>) -> Result<Made, StepError> {
+/// How the database was made, and its size in bytes.
+async fn made(snapshot: &Snapshot<'_>) -> Result<(Made, Option<u64>), StepError> {
     let answer = snapshot.ask("asking how the database was made", MADE).await?;
     let row = answer.first()?;
     let is_systems = row.known("provider")? == "c";
     let of = |column: &str| row.text(column).map(|text| text.filter(|_| is_systems).map(str::to_owned));
-    Ok(Made { encoding: row.known("encoding")?.to_owned(), collate: of("collate")?, ctype: of("ctype")? })
+    let made =
+        Made { encoding: row.known("encoding")?.to_owned(), collate: of("collate")?, ctype: of("ctype")? };
+    Ok((made, row.number("bytes")?.and_then(|bytes| u64::try_from(bytes).ok())))
 }
 
 fn names_in(folder: &Path) -> Result<Vec<String>, StepError> {
@@ -299,29 +328,34 @@ fn judged(name: &str, end: &ChildEnd) -> Result<(), StepError> {
         (false, "ALTER ROLE … BYPASSRLS: a dump without the rows that a policy hides would not be whole")
     } else if words.contains("server closed the connection") || words.contains("connection to server") {
         (true, "the server was shut down or could not be reached; nothing of this dump is left in the store")
+    } else if words.contains("No space left") {
+        let help = "free space where the run's scratch lies, which `format: directory` fills, or say `format: custom`; then resume";
+        return Err(StepError { code: "postgres.space".into(), ..error.help(help) });
     } else {
         (false, "its words say why; nothing of this dump is left in the store")
     };
     Err(StepError { transient, ..error.help(help) })
 }
 
-/// The folders of the store that attempts of this step have begun to fill.
-fn begun(ctx: &Ctx) -> impl Iterator<Item = &str> {
-    ctx.notes.iter().filter_map(|note| note.get("begun").and_then(Value::as_str))
+/// The folders of the store that these notes say were begun to be filled.
+fn begun(notes: &[Value]) -> impl Iterator<Item = &str> {
+    notes.iter().filter_map(|note| note.get("begun").and_then(Value::as_str))
 }
 
-/// Removes what attempts of this step have left in the store.
+/// Removes what attempts of this step have left in the store. A dump that was handed on is no leaving.
 ///
 /// # Errors
 /// What the store says.
 pub(super) async fn removed(ctx: &Ctx, store: &dyn ArtifactStore) -> Result<(), StepError> {
-    for folder in begun(ctx) {
+    for folder in begun(last_word::open_notes(ctx)) {
         removed_below(store, folder).await?;
     }
     Ok(())
 }
 
+/// The file that says what the dump is goes first: from then on it is an unfinished one.
 async fn removed_below(store: &dyn ArtifactStore, folder: &str) -> Result<(), StepError> {
+    store.delete(&dump_sealed::path_in(folder)).await?;
     for file in store.list(folder).await? {
         store.delete(&file.path).await?;
     }

@@ -1,4 +1,5 @@
-//! What an attempt notes when all its work is done: [`noted`], [`of`]. Should its end be lost, that is what it has given.
+//! What an attempt notes when all its work is done: [`noted`], [`of`]. Should its end be lost, that is what it has given. And which notes
+//! still count where a step is asked to run again: [`open_notes`].
 
 use drydock_step::{Ctx, StepError};
 use serde_json::{Value, json};
@@ -22,7 +23,42 @@ pub(super) fn of(ctx: &Ctx) -> Option<&Value> {
     own.get("given")
 }
 
+/// The notes since another attempt has given its outputs: a step that is asked to run again begins anew, and takes nothing that an attempt
+/// before it was for as its own.
+pub(super) fn open_notes(ctx: &Ctx) -> &[Value] {
+    let by_other = |note: &Value| {
+        note.get("given").is_some() && note.get("attempt").is_some_and(|attempt| attempt != &*ctx.attempt)
+    };
+    let from = ctx.notes.iter().rposition(by_other).map_or(0, |last| last + 1);
+    ctx.notes.get(from..).unwrap_or_default()
+}
+
 /// What any attempt of the step has noted.
 pub(super) fn of_any(ctx: &Ctx) -> impl Iterator<Item = &Value> {
     ctx.notes.iter().filter_map(|note| note.get("given"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use drydock_step::test_host::TestHost;
+
+    use super::*;
+
+    #[test]
+    fn what_another_attempt_has_given_is_over_and_the_own_is_not() {
+        let check = |notes: &[Value], open: &[Value], given: Option<&Value>| {
+            let ctx = Arc::new(TestHost::new("/").noted(notes.to_vec())).ctx(None);
+            assert_eq!((open_notes(&ctx), of(&ctx)), (open, given));
+        };
+        let (begun, outputs) = (json!({ "begun": 1 }), json!({ "n": 1 }));
+        let by = |attempt: &str| json!({ "given": outputs, "attempt": attempt });
+        check(&[], &[], None);
+        check(&[begun.clone()], &[begun.clone()], None);
+        check(&[begun.clone(), by("r1/step/0"), begun.clone()], &[begun.clone()], None);
+        check(&[begun.clone(), by("r1/step/0")], &[], None);
+        let own = [begun.clone(), by("r1/step/1")];
+        check(&own, &own, Some(&outputs));
+    }
 }

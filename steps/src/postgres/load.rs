@@ -3,20 +3,22 @@
 use async_trait::async_trait;
 use drydock_step::{
     Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, KindShape, Preflight,
-    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
+    PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
 };
 use serde_json::{Value, json};
 
-use super::dump_entry::DumpEntry;
-use super::dump_inputs::own_name;
-use super::finding::found;
-use super::load_checks::{Standing, exists, hindrances, standing};
-use super::load_inputs::LoadInputs;
-use super::load_run::{Loading, PROGRAM, dropping};
+use super::finding::{found, hindrance};
+use super::last_word;
+use super::load_checks::{hindrances, room};
+use super::load_globals::Lacking;
+use super::load_inputs::{LoadGlobals, LoadInputs};
+use super::load_place::{Place, Standing, dropping};
+use super::load_run::{Loading, PROGRAM};
 use super::programs::Program;
 use super::sql::{Identifier, named};
 use super::target::PostgresConnection;
 use crate::described::described;
+use crate::own_name::own_name;
 
 const OUTPUTS: Shape = Shape::Record(&[
     Field::required("database", Shape::Text, "The database."),
@@ -65,7 +67,7 @@ impl StepKind for Load {
             outputs: OUTPUTS,
             effect: Effect::Writes,
             permissions: &[
-                "postgres: CREATEDB; superuser where the dump has extensions that are not trusted, as pgvector is",
+                "postgres: CREATEDB, and to own the database that is replaced; CREATEROLE for `globals: apply`; superuser where the dump has extensions that are not trusted, as pgvector is",
                 "artifacts: read from the store",
             ],
             example: "load:\n  uses: postgres.load\n  target: vectors\n  needs: [dump]\n  with: { dump: \"{{ steps.dump.outputs }}\", from: backups, database: octopus_drill, jobs: 4, maintenance_work_mem: 1GiB }\n",
@@ -82,10 +84,11 @@ impl StepKind for Load {
 
     fn touches(&self, target: Option<&str>, inputs: &LoadInputs) -> Vec<Touch> {
         let database = inputs.database.value().map_or("?".into(), |name| format!("database {name}"));
-        let path = inputs.dump.value().and_then(DumpEntry::head);
-        let path = path.map_or("?".into(), |head| format!("path {}", head.path));
+        let path = inputs.dump.value().and_then(|dump| dump.path());
+        let path = path.map_or("?".into(), |path| format!("path {path}"));
+        let access = if inputs.replace.value() == Some(&false) { Access::Writes } else { Access::Destroys };
         vec![
-            Touch { target: target.map(str::to_owned), resource: database, access: Access::Writes },
+            Touch { target: target.map(str::to_owned), resource: database, access },
             Touch { target: inputs.from.value().cloned(), resource: path, access: Access::Reads },
         ]
     }
@@ -93,7 +96,7 @@ impl StepKind for Load {
     fn actions(&self, target: Option<&str>, inputs: &LoadInputs, _facts: &Facts) -> Vec<Action> {
         const OWN: &str = "drydock_<run and step>";
         let shown = |text: Result<String, StepError>| text.unwrap_or_else(|_| "(known later)".into());
-        let creating = match inputs.dump.value() {
+        let creating = match inputs.dump.value().and_then(|dump| dump.entry()) {
             Some(dump) => shown(inputs.creating(OWN, dump)),
             None => format!("CREATE DATABASE {} (as the dumped one was made)", named(OWN)),
         };
@@ -106,6 +109,7 @@ impl StepKind for Load {
         };
         let before = if options.is_empty() { String::new() } else { format!("PGOPTIONS='{options}' ") };
         let name = inputs.database.or_after(Identifier::named);
+        let replaces = inputs.replace.value() != Some(&false);
         let mut actions = vec![
             Action::writes(ActionKind::Sql, target, dropping(OWN)),
             Action::writes(ActionKind::Sql, target, creating),
@@ -116,40 +120,76 @@ impl StepKind for Load {
                 target,
                 "SELECT count(*) AS rows FROM (each table, as the dump has counted)",
             ),
-            Action::writes(
-                ActionKind::Sql,
-                target,
-                format!("ALTER DATABASE {} RENAME TO {name}", named(OWN)),
-            ),
-            pass("post-data", &before),
         ];
+        if inputs.globals.value() == Some(&LoadGlobals::Apply) {
+            let text = "CREATE ROLE, CREATE TABLESPACE (what the dump needs and the server lacks, as the dump's globals say)";
+            actions.insert(0, Action::writes(ActionKind::Sql, target, text));
+        }
+        let naming = Place::shown(OWN, &name, replaces).into_iter();
+        actions.extend(naming.map(|text| Action::writes(ActionKind::Sql, target, text)));
+        actions.push(pass("post-data", &before));
         if inputs.analyze.value() != Some(&false) {
             actions.push(Action::writes(ActionKind::Sql, target, "ANALYZE"));
+        }
+        if replaces {
+            actions.push(Action::writes(ActionKind::Sql, target, Place::dropping_aside(OWN)));
         }
         actions
     }
 
-    fn grants(&self, _inputs: &LoadInputs) -> Vec<Grant> {
-        vec![Grant::at_server(Duty::Plan, "ALTER ROLE {login} CREATEDB;")]
+    fn grants(&self, inputs: &LoadInputs) -> Vec<Grant> {
+        let mut grants = vec![Grant::at_server(Duty::Plan, "ALTER ROLE {login} CREATEDB;")];
+        if inputs.globals.value() == Some(&LoadGlobals::Apply) {
+            grants.push(Grant::at_server(Duty::Plan, "ALTER ROLE {login} CREATEROLE;"));
+        }
+        grants
     }
 
-    /// The name is free, the role may, the extensions' files are there, and a program can read the dump.
+    /// The name is free or may change hands, the role may, what the dump needs is there, and a program can read it. A dump that is only named
+    /// by its place may be made by an earlier step of the run.
     async fn preflight(&self, ctx: &Ctx, inputs: &LoadInputs) -> Result<Preflight, StepError> {
         let connection = ctx.connection().await?;
         let connection = PostgresConnection::of(&*connection)?;
         let facts = connection.facts().await?;
-        let mut hindering = Vec::new();
-        if let Some(name) = inputs.database.value() {
-            let stands = standing(connection.session(), name.as_str(), &own_name(ctx)).await?;
-            hindering.extend((stands == Standing::Other).then(|| exists(name.as_str())));
+        let (own, mut hindering, mut findings) = (own_name(ctx), Vec::new(), Vec::new());
+        let mut is_beside = false;
+        if let Some(place) = place_of(inputs, connection, &own)? {
+            let stands = place.standing().await?;
+            is_beside = Place::is_beside(&stands);
+            hindering.extend(place.hindrance(&stands, false).await?);
         }
         let mut major = facts.major();
-        if let Some(dump) = inputs.dump.value() {
+        let dump = match (inputs.dump.value(), inputs.from.value()) {
+            (Some(dump), Some(from)) => {
+                let store = ctx.host.connect(from).await?;
+                let store = store.store().ok_or_else(no_store)?;
+                match dump.read(store).await {
+                    Ok(dump) => Some(dump),
+                    Err(error) if !error.transient => {
+                        let later = error.code == "postgres.dump_unfinished";
+                        findings.push(PreflightFinding { fatal: !later, ..hindrance(error) });
+                        None
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            _ => None,
+        };
+        if let Some(dump) = &dump {
             major = major.max(dump.tool_major);
             hindering.extend(hindrances(connection.session(), facts, dump).await?);
+            hindering.extend(match inputs.globals.value().filter(|_| inputs.are_wants_known()) {
+                Some(LoadGlobals::Check) => Lacking::of(connection.session(), dump, inputs).await?.refused(),
+                Some(LoadGlobals::Apply) => {
+                    Lacking::of(connection.session(), dump, inputs).await?.untold(dump)
+                }
+                Some(LoadGlobals::Ignore) | None => None,
+            });
+            findings.extend(room(dump, is_beside));
         }
         hindering.extend(Program::find(ctx, &connection.settings().programs, PROGRAM, major).await.err());
-        Ok(Preflight { facts: json!({ "server": facts }), ..found(hindering) })
+        findings.extend(found(hindering).findings);
+        Ok(Preflight { facts: json!({ "server": facts }), findings })
     }
 
     async fn execute(
@@ -161,18 +201,18 @@ impl StepKind for Load {
         inputs.fits()?;
         let (connection, store) = (ctx.connection().await?, ctx.host.connect(inputs.from.known()?).await?);
         let connection = PostgresConnection::of(&*connection)?;
-        let loading = Loading {
-            ctx,
-            inputs,
-            connection,
-            store: store
-                .store()
-                .ok_or_else(|| StepError::internal("`from` of postgres.load is no artifact store"))?,
-            own: own_name(ctx),
-        };
-        let outputs = ctx.or_cancelled(loading.outputs()).await?;
-        ctx.note(json!({ "loaded": outputs })).await?;
-        unmarked(connection, inputs.database.known()?).await?;
+        let own = own_name(ctx);
+        let place = known_place(inputs, connection, &own)?;
+        let store = store.store().ok_or_else(no_store)?;
+        let loading = Loading { ctx, inputs, connection, store, place };
+        let outcome = ctx.or_cancelled(loading.outputs()).await;
+        if outcome.is_err() {
+            // What cannot be dropped now, the next attempt drops.
+            let _ = place.cleared().await;
+        }
+        let outputs = outcome?;
+        last_word::noted(ctx, &outputs).await?;
+        place.done().await?;
         Ok(Ended::Outputs(outputs))
     }
 
@@ -180,26 +220,110 @@ impl StepKind for Load {
     async fn reconcile(&self, ctx: &Ctx, inputs: &LoadInputs) -> Result<Reconciled, StepError> {
         let connection = ctx.connection().await?;
         let connection = PostgresConnection::of(&*connection)?;
-        let (name, own) = (inputs.database.known()?, own_name(ctx));
-        let stands = standing(connection.session(), name.as_str(), &own).await?;
-        if let Some(outputs) = ctx.notes.iter().rev().find_map(|note| note.get("loaded"))
+        let own = own_name(ctx);
+        let place = known_place(inputs, connection, &own)?;
+        let stands = place.standing().await?;
+        if let Some(outputs) = last_word::of(ctx)
             && stands != Standing::Absent
         {
-            if stands == Standing::Own {
-                unmarked(connection, name).await?;
-            }
+            place.done().await?;
             return Ok(Reconciled::Done(outputs.clone()));
         }
         if stands == Standing::Own {
-            return Ok(Reconciled::Partly(json!({ "restored": name })));
+            return Ok(Reconciled::Partly(json!({ "restored": place.name })));
         }
         connection.session().work("dropping what a lost attempt left", &dropping(&own)).await?;
         Ok(Reconciled::NotDone)
     }
 }
 
-/// Takes the step's mark off: the database is nobody's any more but its users'.
-async fn unmarked(connection: &PostgresConnection, name: &Identifier) -> Result<(), StepError> {
-    let sql = format!("COMMENT ON DATABASE {} IS NULL", name.named());
-    connection.session().work("taking the mark off the database", &sql).await.map(drop)
+fn no_store() -> StepError {
+    StepError::internal("`from` of postgres.load is no artifact store")
+}
+
+/// Where the load goes.
+fn known_place<'a>(
+    inputs: &'a LoadInputs,
+    connection: &'a PostgresConnection,
+    own: &'a str,
+) -> Result<Place<'a>, StepError> {
+    let (replace, end_sessions) = (*inputs.replace.known()?, *inputs.end_sessions.known()?);
+    Ok(Place { connection, name: inputs.database.known()?, own, replace, end_sessions })
+}
+
+/// The same as far as it is known before the run.
+fn place_of<'a>(
+    inputs: &'a LoadInputs,
+    connection: &'a PostgresConnection,
+    own: &'a str,
+) -> Result<Option<Place<'a>>, StepError> {
+    let is_known = inputs.database.value().is_some()
+        && inputs.replace.value().is_some()
+        && inputs.end_sessions.value().is_some();
+    if is_known { known_place(inputs, connection, own).map(Some) } else { Ok(None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use drydock_step::test_host::{actions, given};
+
+    use super::*;
+
+    #[test]
+    fn a_dry_run_shows_when_the_names_change_and_what_is_dropped() {
+        let with = json!({ "dump": "pg/one", "from": "backups", "database": "octopus", "tablespaces": false, "jobs": 2 });
+        let texts = |with: Value| -> Vec<String> {
+            actions(&Load, with).unwrap().into_iter().map(|action| action.text).collect()
+        };
+        let plain = texts(with.clone());
+        assert_eq!(
+            plain[2],
+            "pg_restore --section=pre-data --exit-on-error --jobs=2 --no-tablespaces <the dump>"
+        );
+        assert_eq!(plain[5], "ALTER DATABASE \"drydock_<run and step>\" RENAME TO \"octopus\"");
+        assert_eq!(plain.last().unwrap(), "ANALYZE");
+        let mut replacing = with;
+        replacing["replace"] = true.into();
+        replacing["globals"] = "apply".into();
+        let replacing = texts(replacing);
+        assert!(
+            replacing[0].starts_with("CREATE ROLE, CREATE TABLESPACE (what the dump needs"),
+            "{replacing:?}"
+        );
+        assert_eq!(
+            replacing[6],
+            "ALTER DATABASE \"octopus\" RENAME TO \"drydock_<run and step>_old\"; ALTER DATABASE \"drydock_<run and step>\" RENAME TO \"octopus\""
+        );
+        assert_eq!(
+            replacing.last().unwrap(),
+            "DROP DATABASE IF EXISTS \"drydock_<run and step>_old\" WITH (FORCE)"
+        );
+    }
+
+    #[test]
+    fn only_a_load_that_must_not_replace_is_harmless() {
+        let access = |replace: Value| {
+            let given = given(
+                json!({ "dump": "pg/one", "from": "backups", "database": "octopus", "replace": replace }),
+            );
+            let inputs = drydock_step::Given { with: &given.with, fill: None };
+            let touches = drydock_step::Kind::touches(&Load, Some("t"), &inputs).unwrap();
+            (touches[0].access, touches[1].resource.clone())
+        };
+        assert_eq!(access(json!(false)), (Access::Writes, "path pg/one".into()));
+        assert_eq!(access(json!(true)).0, Access::Destroys);
+        assert_eq!(access(json!({ "$after": ["a"] })).0, Access::Destroys);
+    }
+
+    #[test]
+    fn a_place_that_is_none_is_refused() {
+        for (dump, words) in
+            [(json!("/pg"), "is no path in an artifact store"), (json!({ "label": "x" }), "missing field")]
+        {
+            let given = given(json!({ "dump": dump, "from": "backups", "database": "octopus" }));
+            let inputs = drydock_step::Given { with: &given.with, fill: None };
+            let error = drydock_step::Kind::judge(&Load, &inputs).unwrap_err();
+            assert!(error.code == "input" && error.message.contains(words), "{error}");
+        }
+    }
 }

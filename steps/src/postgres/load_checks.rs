@@ -1,49 +1,12 @@
-//! What stands in the way of a load, by questions that only read: [`hindrances`], [`standing`].
+//! What at the server stands in the way of a load, by questions that only read: [`hindrances`]. Where its database goes is
+//! [`load_place`](super::load_place)'s affair.
 
-use drydock_step::StepError;
+use drydock_step::{PreflightFinding, StepError};
 
 use super::dump_entry::DumpEntry;
 use super::server::ServerFacts;
 use super::session::Session;
-use super::sql::quoted;
-
-/// A database of the name, with the mark that a load gives to what it has made.
-fn standing_question(name: &str) -> String {
-    format!(
-        "SELECT shobj_description(oid, 'pg_database') AS mark FROM pg_database WHERE datname = {}",
-        quoted(name)
-    )
-}
-
-/// What has a database's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Nothing.
-    Absent,
-    /// What this very step has loaded the rows into.
-    Own,
-    /// Another database.
-    Other,
-}
-
-/// What has this name.
-///
-/// # Errors
-/// What the server says.
-pub(super) async fn standing(session: &Session, name: &str, mark: &str) -> Result<Standing, StepError> {
-    let answer = session.ask("looking for the database", &standing_question(name)).await?;
-    Ok(match answer.rows().next() {
-        None => Standing::Absent,
-        Some(row) if row.text("mark")? == Some(mark) => Standing::Own,
-        Some(_) => Standing::Other,
-    })
-}
-
-/// That a database is there already.
-pub(super) fn exists(name: &str) -> StepError {
-    StepError::new("postgres.exists", format!("there is already a database {name}, which is left as it is"))
-        .help("load it under another name, or rename or drop the one that is there")
-}
+use crate::bytes;
 
 /// Everything that would make the load fail: all of it at once.
 ///
@@ -55,6 +18,7 @@ pub(super) async fn hindrances(
     dump: &DumpEntry,
 ) -> Result<Vec<StepError>, StepError> {
     let mut found = Vec::new();
+    found.extend(older(facts, dump));
     let sql = "SELECT rolcreatedb OR rolsuper AS may_create FROM pg_roles WHERE rolname = current_user";
     if !session.ask("asking for the role's rights", sql).await?.first()?.flag("may_create")? {
         found.push(
@@ -62,6 +26,29 @@ pub(super) async fn hindrances(
                 .help("ALTER ROLE … CREATEDB"),
         );
     }
+    found.extend(extensions(session, facts, dump).await?);
+    Ok(found)
+}
+
+/// That the server is older than the one that was dumped.
+fn older(facts: &ServerFacts, dump: &DumpEntry) -> Option<StepError> {
+    if facts.major() >= dump.server_major {
+        return None;
+    }
+    let message = format!(
+        "the dump is of a server of version {}, and this one is {}: what is newer it does not understand",
+        dump.server_version, facts.version
+    );
+    let help = format!("load it into a server of version {} or later", dump.server_major);
+    Some(StepError::new("postgres.version", message).help(help))
+}
+
+/// Extensions whose files are not there, or that the role may not create.
+async fn extensions(
+    session: &Session,
+    facts: &ServerFacts,
+    dump: &DumpEntry,
+) -> Result<Vec<StepError>, StepError> {
     let sql = "SELECT name, trusted FROM pg_available_extension_versions WHERE version = \
         (SELECT default_version FROM pg_available_extensions AS a WHERE a.name = pg_available_extension_versions.name)";
     let answer = session.ask("asking which extensions the server has", sql).await?;
@@ -69,6 +56,7 @@ pub(super) async fn hindrances(
     for row in answer.rows() {
         available.push((row.known("name")?.to_owned(), row.flag("trusted")?));
     }
+    let mut found = Vec::new();
     for extension in dump.extensions.iter().filter(|extension| extension.name != "plpgsql") {
         match available.iter().find(|(name, _)| *name == extension.name) {
             None => {
@@ -95,4 +83,19 @@ pub(super) async fn hindrances(
         }
     }
     Ok(found)
+}
+
+/// What is to be said of the room that the load needs. A server tells nobody how much its volume has: nothing is guessed, and nothing refused.
+pub(super) fn room(dump: &DumpEntry, is_beside: bool) -> Option<PreflightFinding> {
+    #[allow(clippy::cast_precision_loss, reason = "it is only told")]
+    let size = bytes::size(dump.database_bytes? as f64);
+    let beside = if is_beside { ", beside the database that it replaces" } else { "" };
+    Some(PreflightFinding {
+        code: "postgres.space".into(),
+        fatal: false,
+        message: format!(
+            "the load takes about {size}{beside}, as much as the dumped database did; how much room the server's volume has is not known: PostgreSQL tells nobody"
+        ),
+        help: Some("look at the server's volume, if you do not know that it has room".into()),
+    })
 }

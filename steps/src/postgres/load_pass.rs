@@ -40,15 +40,15 @@ impl Pass<'_> {
     /// Restores one section.
     ///
     /// # Errors
-    /// `postgres.program` with the server's own words.
-    pub(super) async fn of(&self, section: &str, more: &[&str], options: &str) -> Result<(), StepError> {
+    /// `postgres.program` with the server's own words, `postgres.space` where its volume is full.
+    pub(super) async fn of(&self, section: &str, more: &[String], options: &str) -> Result<(), StepError> {
         let settings = self.connection.settings();
         let access = ProgramAccess::of(self.ctx.host.scratch(), settings, self.database)?;
         let mut argv = vec![self.program.path.clone(), format!("--dbname={}", conninfo(self.database))];
         argv.push(format!("--section={section}"));
         argv.extend(["--exit-on-error", "--no-password"].map(str::to_owned));
         argv.extend(self.arguments.iter().cloned());
-        argv.extend(more.iter().map(|argument| (*argument).to_owned()));
+        argv.extend(more.iter().cloned());
         argv.push(self.place.display().to_string());
         let mut env = access.variables();
         env.push(("PGOPTIONS".into(), options.to_owned()));
@@ -112,7 +112,8 @@ fn judged(end: &ChildEnd) -> Result<(), StepError> {
             "make the roles first, from the dump's `globals`, or say `owners: false` and `privileges: false`",
         )
     } else if words.contains("No space left") || words.contains("could not extend file") {
-        (false, "free space on the server's volume")
+        let help = "free space on the server's volume, then resume; what was half loaded is dropped";
+        return Err(StepError { code: "postgres.space".into(), ..told.help(help) });
     } else if words.contains("shared memory segment") {
         (false, "give the server more shared memory, or say `max_parallel_maintenance_workers: 0`")
     } else if words.contains("server closed the connection") || words.contains("connection to server") {
@@ -145,6 +146,9 @@ mod tests {
              Command was: ALTER TABLE public.t OWNER TO owner;"
         );
         assert!(error.help.unwrap().contains("`owners: false`"));
+        let stderr = "pg_restore: error: COPY failed for table \"t\": ERROR:  could not extend file \"base/5/16385\": No space left on device\n";
+        let error = judged(&ChildEnd { stderr: stderr.into(), ..end }).unwrap_err();
+        assert_eq!((error.code.as_str(), error.transient), ("postgres.space", false), "{error}");
         assert_eq!(conninfo("a='b\\"), "dbname='a=\\'b\\\\'");
     }
 }

@@ -12,9 +12,13 @@ use super::dump_counts::{counted, differing};
 use super::dump_entry::{DumpEntry, Extension};
 use super::dump_files::{DumpScratch, local, unchanged};
 use super::inspection::Inspection;
-use super::load_checks::{Standing, exists, hindrances, standing};
-use super::load_inputs::LoadInputs;
+use super::last_word;
+use super::load_checks::hindrances;
+use super::load_globals::Lacking;
+use super::load_indexes::{Rest, rest};
+use super::load_inputs::{LoadGlobals, LoadInputs};
 use super::load_pass::Pass;
+use super::load_place::{Place, Standing, dropping};
 use super::programs::Program;
 use super::session::Session;
 use super::sql::{named, quoted};
@@ -44,33 +48,43 @@ pub(super) struct Loading<'a> {
     pub(super) connection: &'a PostgresConnection,
     /// Where the dump is.
     pub(super) store: &'a dyn ArtifactStore,
-    /// The step's own name: that of the database until its rows are all there, and its mark until the load is done.
-    pub(super) own: String,
+    /// Where it goes.
+    pub(super) place: Place<'a>,
 }
 
 impl Loading<'_> {
     /// The whole of it.
     pub(super) async fn outputs(&self) -> Result<Value, StepError> {
-        let (dump, name) = (self.inputs.dump.known()?, self.inputs.database.known()?.as_str());
+        let dump = self.inputs.dump.known()?.read(self.store).await?;
+        let (dump, name) = (dump.as_ref(), self.place.name.as_str());
         let admin = self.connection.session();
         let facts = self.connection.facts().await?;
         let began = self.ctx.now_ms();
-        let stands = standing(admin, name, &self.own).await?;
-        if stands == Standing::Other {
-            return Err(exists(name));
-        }
-        if let Some(first) = hindrances(admin, facts, dump).await?.into_iter().next() {
+        let stands = self.place.standing().await?;
+        let mut hindering: Vec<StepError> = self.place.hindrance(&stands, true).await?.into_iter().collect();
+        hindering.extend(hindrances(admin, facts, dump).await?);
+        let globals = *self.inputs.globals.known()?;
+        let lacking = match globals {
+            LoadGlobals::Ignore => Lacking::default(),
+            LoadGlobals::Check | LoadGlobals::Apply => Lacking::of(admin, dump, self.inputs).await?,
+        };
+        hindering.extend(match globals {
+            LoadGlobals::Check => lacking.refused(),
+            LoadGlobals::Apply | LoadGlobals::Ignore => lacking.untold(dump),
+        });
+        if let Some(first) = hindering.into_iter().next() {
             return Err(first);
         }
         let programs = &self.connection.settings().programs;
         let program = Program::find(self.ctx, programs, PROGRAM, facts.major().max(dump.tool_major)).await?;
-        let scratch = DumpScratch::of(self.ctx.host.scratch(), &self.own)?;
+        let scratch = DumpScratch::of(self.ctx.host.scratch(), self.place.own)?;
         let place = self.proved(dump, &scratch).await?;
+        lacking.made(self.ctx, admin, self.store, dump).await?;
         let restored = match stands {
             Standing::Own => self.restored_before().await?,
-            _ => self.restored(dump, name, &program, &place, began).await?,
+            _ => self.restored(dump, &program, &place, began).await?,
         };
-        self.indexed(name, &program, &place, stands == Standing::Own).await?;
+        self.indexed(name, &program, &place, &scratch, stands == Standing::Own).await?;
         let indexed = self.reached("indexed", began).await?;
         self.told(dump, name, &[restored, indexed]).await
     }
@@ -104,33 +118,36 @@ impl Loading<'_> {
     async fn restored(
         &self,
         dump: &DumpEntry,
-        name: &str,
         program: &Program,
         place: &Path,
         began: i64,
     ) -> Result<Milestone, StepError> {
-        let admin = self.connection.session();
+        let (admin, own) = (self.connection.session(), self.place.own);
         // What an attempt before this one has half filled.
-        admin.work("dropping what an earlier attempt left", &dropping(&self.own)).await?;
-        admin.work("making the database", &self.inputs.creating(&self.own, dump)?).await?;
-        let mark = format!("COMMENT ON DATABASE {} IS {}", named(&self.own), quoted(&self.own));
+        admin.work("dropping what an earlier attempt left", &dropping(own)).await?;
+        admin.work("making the database", &self.inputs.creating(own, dump)?).await?;
+        let mark = format!("COMMENT ON DATABASE {} IS {}", named(own), quoted(own));
         admin.work("marking the database", &mark).await?;
         let arguments = self.inputs.arguments()?;
-        let pass = self.pass(program, place, &self.own, &arguments);
+        let pass = self.pass(program, place, own, &arguments);
         pass.of("pre-data", &[], "").await?;
         pass.of("data", &[], "").await?;
         if let Some(expected) = &dump.counts {
-            let session = Session::open(self.connection.settings(), &self.own).await?;
+            let session = Session::open(self.connection.settings(), own).await?;
             let snapshot = session.snapshot().await?;
             let found = counted(self.ctx, &snapshot, &dump.without_data).await?;
             snapshot.end().await?;
             if let Some(words) = differing(expected, &found) {
                 return Err(StepError::new("postgres.counts", format!("the rows are not those of the dump: {words}"))
-                    .help("what was loaded is dropped by the next attempt; see what writes into a database while it is loaded: triggers, jobs, extensions"));
+                    .help("what was loaded is dropped; see what writes into a database while it is loaded: triggers, jobs, extensions"));
             }
         }
-        let rename = format!("ALTER DATABASE {} RENAME TO {}", named(&self.own), named(name));
-        admin.work("giving the database its name", &rename).await?;
+        if let Some(aside) = self.place.named(self.inputs.owner.known()?.as_ref()).await? {
+            self.ctx.log(format!(
+                "what had the name {} is called {aside} until the load is done",
+                self.place.name
+            ));
+        }
         let reached = self.reached("restored", began).await?;
         self.ctx.note(json!({ "restored": reached })).await?;
         Ok(reached)
@@ -138,7 +155,7 @@ impl Loading<'_> {
 
     /// The rows are all there: an earlier attempt has given the database its name.
     async fn restored_before(&self) -> Result<Milestone, StepError> {
-        let notes = self.ctx.notes.iter().rev();
+        let notes = last_word::open_notes(self.ctx).iter().rev();
         match notes.filter_map(|note| Milestone::deserialize(note.get("restored")?).ok()).next() {
             Some(reached) => Ok(reached),
             None => self.reached("restored", self.ctx.now_ms()).await,
@@ -151,27 +168,44 @@ impl Loading<'_> {
         Ok(Milestone { name: name.to_owned(), seconds, at })
     }
 
-    /// Indexes, keys and triggers. What an earlier attempt has made of them is made anew.
+    /// Indexes, keys and triggers. What an earlier attempt has made of them and is whole stays.
     async fn indexed(
         &self,
         name: &str,
         program: &Program,
         place: &Path,
+        scratch: &DumpScratch,
         is_again: bool,
     ) -> Result<(), StepError> {
         let arguments = self.inputs.arguments()?;
         let options = self.inputs.options()?;
+        let mut more = Vec::new();
+        let list = scratch.folder.join("rest");
         if is_again {
             // A server that builds an index sees only at its end that nobody waits for it any more.
             let sql = format!(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {} AND usename = current_user \
+                "SELECT count(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity WHERE datname = {} AND usename = current_user \
                  AND application_name LIKE 'drydock %' AND pid <> pg_backend_pid()",
                 quoted(name)
             );
             self.connection.session().work("ending what a lost attempt still does", &sql).await?;
         }
-        let more: &[&str] = if is_again { &["--clean", "--if-exists"] } else { &[] };
-        self.pass(program, place, name, &arguments).of("post-data", more, &options).await
+        if is_again {
+            let session = Session::open(self.connection.settings(), name).await?;
+            match rest(self.ctx, &session, program, place).await? {
+                Rest::All => more.extend(["--clean".to_owned(), "--if-exists".to_owned()]),
+                Rest::Lines(lines) => {
+                    std::fs::write(&list, lines).map_err(|error| {
+                        StepError::new(
+                            "postgres.unpack",
+                            format!("{} cannot be written: {error}", list.display()),
+                        )
+                    })?;
+                    more.push(format!("--use-list={}", list.display()));
+                }
+            }
+        }
+        self.pass(program, place, name, &arguments).of("post-data", &more, &options).await
     }
 
     /// What is to be said of indexes of vectors that outgrew their memory. The server's own notice of it is not heard: a dump begins with a
@@ -252,9 +286,4 @@ fn graphs(looked: &Value) -> Vec<(&str, u64)> {
         .filter(|index| graph(index))
         .filter_map(|index| Some((index.get("name")?.as_str()?, index.get("bytes")?.as_u64()?)))
         .collect()
-}
-
-/// Drops a database that is this step's own, and whoever is still in it.
-pub(super) fn dropping(own: &str) -> String {
-    format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", named(own))
 }

@@ -13,6 +13,7 @@ use drydock_step::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::last_word;
 use super::segment::SegmentSize;
 use super::segment_header::checked;
 use super::server::ServerFacts;
@@ -62,7 +63,7 @@ const OUTPUTS: Shape = Shape::Record(&[
     Field::required(
         "name",
         Shape::Text,
-        "The point's name: with a number behind it where an earlier attempt's answer was lost, so that it is the only one of its name.",
+        "The point's name: with a number behind it where an earlier attempt has made one or may have, so that it is the only one of its name.",
     ),
     Field::required("lsn", Shape::Text, "Where it is in the WAL: the end of its record."),
     Field::required("segment", Shape::Text, "The segment that holds it."),
@@ -209,13 +210,17 @@ impl StepKind for RestorePoint {
         let mut outputs = json!(made);
         outputs["archived_at"] = json!(archived_at);
         outputs["system_identifier"] = json!(facts.system_identifier.value);
+        last_word::noted(ctx, &outputs).await?;
         Ok(Ended::Outputs(outputs))
     }
 
     /// A point whose making was noted is there; the next attempt waits for its segment. Of one whose answer was lost nobody knows: the next
     /// attempt makes another one, under another name, so that neither stands in the other's way.
     async fn reconcile(&self, ctx: &Ctx, _inputs: &RestorePointInputs) -> Result<Reconciled, StepError> {
-        Ok(match (noted(ctx), ctx.notes.is_empty()) {
+        if let Some(outputs) = last_word::of(ctx) {
+            return Ok(Reconciled::Done(outputs.clone()));
+        }
+        Ok(match (noted(ctx), last_word::open_notes(ctx).is_empty()) {
             (Some(made), _) => Reconciled::Partly(json!(made)),
             (None, false) => Reconciled::Partly(json!({ "tried": tried(ctx) })),
             (None, true) => Reconciled::NotDone,
@@ -228,12 +233,12 @@ fn creating(name: &str) -> String {
     format!("SELECT pg_create_restore_point({})::text AS lsn", quoted(name))
 }
 
-/// The point that this step has made.
+/// The point that this step has made, and has not handed on yet.
 fn noted(ctx: &Ctx) -> Option<Made> {
-    ctx.notes.iter().rev().find_map(|note| Made::deserialize(note.get("made")?).ok())
+    last_word::open_notes(ctx).iter().rev().find_map(|note| Made::deserialize(note.get("made")?).ok())
 }
 
-/// How many names were tried.
+/// How many names were tried, also by attempts whose points were handed on: each of them may be in the WAL.
 fn tried(ctx: &Ctx) -> usize {
     ctx.notes.iter().filter(|note| note.get("trying").is_some()).count()
 }

@@ -1,10 +1,7 @@
-//! Which notes of a step still count: [`open_notes`]; and what its attempts name their own things by: [`tag`].
+//! Which notes of a step still count: [`open_notes`].
 
 use drydock_step::{Ctx, StepError};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-
-use crate::rehash::hex;
 
 /// The notes since the last attempt that ended well, which [`ended`] writes: a step that is asked to run again begins anew. What the
 /// attempt in question wrote counts in any case, since only its own end can have been lost.
@@ -12,12 +9,6 @@ pub(super) fn open_notes(ctx: &Ctx) -> &[Value] {
     let by_other = |note: &Value| note.get("ended").is_some_and(|attempt| attempt != &*ctx.attempt);
     let from = ctx.notes.iter().rposition(by_other).map_or(0, |last| last + 1);
     ctx.notes.get(from..).unwrap_or_default()
-}
-
-/// So many hexadecimal digits, the same for every attempt of a step, and for no other step and no other run.
-pub(super) fn tag(ctx: &Ctx, digits: usize) -> String {
-    let hash = hex(&Sha256::digest(format!("{}/{}", ctx.run, ctx.step)));
-    hash.chars().take(digits).collect()
 }
 
 /// Notes that an attempt has done all that it was to do.

@@ -15,10 +15,10 @@ use super::answers::Count;
 use super::entry::{CollectionEntry, SnapshotEntry};
 use super::frame::Frame;
 use super::members::Member;
-use super::notes::tag;
 use super::requests::{self, Ask, Whose};
 use super::serving::Serving;
 use super::target::QdrantConnection;
+use crate::own_name::tag;
 
 /// How often a file is sent, when the connection is lost on the way.
 const TRIES: u32 = 3;

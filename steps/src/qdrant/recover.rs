@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::claims::Needs;
 use super::entry::CollectionEntry;
 use super::members::Member;
-use super::notes::{ended, goes_on, open_notes, tag};
+use super::notes::{ended, goes_on, open_notes};
 use super::placing::{Goes, Way, location, parts, sent_to};
 use super::recovery::{OnBroken, Progress, Recovery, Strategy};
 use super::refusal::finding;
@@ -25,6 +25,7 @@ use super::serving::{SERVE_AT, ServeAt, Serving};
 use super::target::{QdrantConnection, numbers};
 use crate::bytes;
 use crate::described::described;
+use crate::own_name::tag;
 
 inputs! {
     /// Inputs of `qdrant.recover`.

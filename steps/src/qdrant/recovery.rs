@@ -12,13 +12,13 @@ use super::answers::Count;
 use super::belongings::{aliases_of, make_indexes, point};
 use super::entry::CollectionEntry;
 use super::members::Member;
-use super::notes::tag;
 use super::placing::{Placed, Placing, Sent, Way, holds};
 use super::requests;
 use super::selection::SCRATCH;
 use super::settle::{Settled, settled};
 use super::standing::Standing;
 use super::target::QdrantConnection;
+use crate::own_name::tag;
 use crate::rehash::rehashed;
 
 /// What to do about a collection that is there.

@@ -10,7 +10,8 @@ use drydock_steps::postgres::dump::Dump;
 use serde_json::{Value, json};
 
 use crate::basebackup::{host, run};
-use crate::server::{BOTH, Major};
+use crate::server::{BOTH, Major, Postgres};
+use crate::small_disk::SmallDisk;
 use crate::world::{database, shared};
 
 /// Two tables, one of them with an index and partitions, and a view that is filled anew by a load.
@@ -68,7 +69,7 @@ async fn both_formats_hold_the_database_with_its_counts_on_both_versions() {
             .map(|file| file["path"].as_str().unwrap())
             .collect();
         let mut named: Vec<String> = stored.iter().map(|path| (*path).to_owned()).collect();
-        named.push("pg/one/globals.sql".into());
+        named.extend(["pg/one/backup.json".into(), "pg/one/globals.sql".into()]);
         named.sort();
         assert_eq!(named, files(dir.path()));
         assert_eq!(stored.contains(&"pg/one/data/toc.dat"), format == "directory", "{stored:?}");
@@ -81,8 +82,18 @@ async fn both_formats_hold_the_database_with_its_counts_on_both_versions() {
             (error.code.as_str(), error.message.as_str()),
             ("artifact.exists", "there is already a dump in pg/one")
         );
+        let needs = json!({ "owners": ["postgres"], "grantees": [], "tablespaces": [] });
+        assert_eq!(entry["needs"], needs);
+        let size = format!("SELECT pg_database_size('{name}') >= {}", entry["database_bytes"]);
+        assert_eq!(server.one("postgres", &size).await, true);
+        // Its last file, as an attempt leaves it that is killed right before that.
+        let last = dir.path().join("store/pg/one/backup.json");
+        let told: Value = serde_json::from_slice(&std::fs::read(&last).unwrap()).unwrap();
+        assert_eq!((&told["drydock"], &told["snapshot"]), (&json!("postgres.dump v1"), &entry["snapshot"]));
+        std::fs::remove_file(&last).unwrap();
         let done = Dump.reconcile(&host.ctx(Some("t")), given(with)).await.unwrap();
         assert_eq!(done, Reconciled::Done(entry));
+        assert_eq!(serde_json::from_slice::<Value>(&std::fs::read(&last).unwrap()).unwrap(), told);
     }
 }
 
@@ -231,4 +242,72 @@ async fn a_dump_whose_store_gives_up_is_told_so() {
     let error = run(&Dump, &host, &with).await.unwrap_err();
     assert!(error.code.starts_with("artifact."), "{error}");
     assert_eq!(files(dir.path()), ["pg/one"]);
+}
+
+/// The same step's next attempt, which `--redo` asks for.
+async fn redone(host: &Arc<TestHost>, server: &Postgres, folder: &Path, attempt: &str) -> Arc<TestHost> {
+    let store = host.ctx(None).host.connect("backups").await.unwrap();
+    let kind = Arc::new(drydock_steps::postgres::target::Postgres);
+    let next = TestHost::new(folder).server("t", kind, server.settings()).target("backups", store);
+    Arc::new(next.attempt(attempt).noted(host.notes()))
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_asked_for_again_is_not_taken_for_the_one_before() {
+    let server = database(Major::Fifteen, "redone", "CREATE TABLE t AS SELECT 1 AS n").await;
+    let dir = tempfile::tempdir().unwrap();
+    let first = host(server, dir.path()).await;
+    let with = json!({ "database": "redone", "to": "backups", "prefix": "pg", "label": "one" });
+    let entry = run(&Dump, &first, &with).await.unwrap();
+    let whole = files(dir.path());
+    // Killed before it has done anything: the dump that is there is no leaving of it.
+    let second = redone(&first, server, dir.path(), "r1/step/2").await;
+    let verdict = Dump.reconcile(&second.ctx(Some("t")), given(with.clone())).await.unwrap();
+    assert_eq!((verdict, files(dir.path())), (Reconciled::NotDone, whole.clone()));
+    server.run_script("redone", "INSERT INTO t VALUES (2)").await;
+    let again = run(&Dump, &second, &with).await.unwrap();
+    assert_eq!((&entry["counts"], &again["counts"]), (&json!({ "public.t": 1 }), &json!({ "public.t": 2 })));
+    assert_eq!(files(dir.path()), whole);
+    let verdict = Dump.reconcile(&second.ctx(Some("t")), given(with.clone())).await.unwrap();
+    assert_eq!(verdict, Reconciled::Done(again));
+    // Killed once it has begun: what it has begun goes, and nothing says any more that there is a dump.
+    let third = redone(&second, server, dir.path(), "r1/step/3").await;
+    third.ctx(Some("t")).note(json!({ "begun": "pg/one" })).await.unwrap();
+    let verdict = Dump.reconcile(&third.ctx(Some("t")), given(with)).await.unwrap();
+    assert_eq!((verdict, files(dir.path())), (Reconciled::NotDone, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_volume_that_is_full_is_told_and_nothing_is_left_on_it() {
+    let rows =
+        "CREATE TABLE t AS SELECT n, repeat(md5(n::text), 30) AS x FROM generate_series(1, 12000) AS n";
+    let server = database(Major::Fifteen, "large", rows).await;
+    let kind = || Arc::new(drydock_steps::postgres::target::Postgres);
+    let with =
+        |format: &str| json!({ "database": "large", "to": "backups", "format": format, "compress": "0" });
+    for format in ["custom", "directory"] {
+        let (Some(disk), dir) = (SmallDisk::of(4), tempfile::tempdir().unwrap()) else { return };
+        // The artifact store is full.
+        let store = host(server, disk.path()).await.ctx(None).host.connect("backups").await.unwrap();
+        let host = TestHost::new(dir.path()).server("t", kind(), server.settings()).target("backups", store);
+        let host = Arc::new(host);
+        let error = refused(run(&Dump, &host, &with(format)).await, "artifact.io");
+        assert!(error.message.contains("No space left on device"), "{error}");
+        assert_eq!(error.help.as_deref(), Some("free some space, then resume"));
+        assert_eq!((files(disk.path()), scratch(dir.path())), (Vec::new(), Vec::new()), "{format}");
+        disk.grow(64);
+        let entry = run(&Dump, &host, &with(format)).await.unwrap();
+        assert_eq!(entry["counts"], json!({ "public.t": 12_000 }));
+    }
+    // The run's scratch is, into which a folder is dumped.
+    let (Some(disk), dir) = (SmallDisk::of(4), tempfile::tempdir().unwrap()) else { return };
+    let store = host(server, dir.path()).await.ctx(None).host.connect("backups").await.unwrap();
+    let host = TestHost::new(disk.path()).server("t", kind(), server.settings()).target("backups", store);
+    let host = Arc::new(host);
+    let error = refused(run(&Dump, &host, &with("directory")).await, "postgres.space");
+    assert!(error.message.contains("No space left on device"), "{error}");
+    assert!(error.help.unwrap().starts_with("free space where the run's scratch lies"));
+    assert_eq!((files(dir.path()), scratch(disk.path())), (Vec::new(), Vec::new()));
+    disk.grow(64);
+    run(&Dump, &host, &with("directory")).await.unwrap();
 }

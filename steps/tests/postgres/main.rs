@@ -5,6 +5,7 @@
 #[path = "../support/postgres.rs"]
 mod server;
 mod world;
+mod small_disk;
 mod connecting;
 mod session;
 mod basebackup;

@@ -1,6 +1,8 @@
 //! `postgres.restore_point`: it is there, and the WAL that leads to it lies in the archive, whole and of this cluster.
 
-use drydock_step::test_host::{execute, given};
+use std::sync::Arc;
+
+use drydock_step::test_host::{TestHost, execute, given};
 use drydock_step::{Kind, Reconciled, StepError};
 use drydock_steps::postgres::restore_point::RestorePoint;
 use drydock_steps::postgres::wal_stop::WalStop;
@@ -9,6 +11,15 @@ use serde_json::{Value, json};
 use crate::basebackup::run;
 use crate::server::{BOTH, Major, Options, Postgres, connected, folder};
 use crate::wal::World;
+
+/// A host whose attempt has these notes of attempts before it.
+async fn again(world: &World, attempt: &str, notes: Vec<Value>) -> Arc<TestHost> {
+    let store = world.host(attempt).await.ctx(None).host.connect("backups").await.unwrap();
+    let kind = Arc::new(drydock_steps::postgres::target::Postgres);
+    let host =
+        TestHost::new(world.dir.path()).server("t", kind, world.server.settings()).target("backups", store);
+    Arc::new(host.attempt(attempt).noted(notes))
+}
 
 fn refused(outputs: Result<Value, StepError>, code: &str, words: &str) {
     let error = outputs.unwrap_err();
@@ -38,11 +49,24 @@ async fn its_segment_is_seen_in_the_store_that_wal_is_streamed_to() {
             world.server.one("postgres", "SELECT system_identifier::text FROM pg_control_system()").await;
         assert_eq!(point["system_identifier"], id);
         assert!(point["archived_at"].as_str().unwrap() >= point["at"].as_str().unwrap(), "{point}");
-        // A killed attempt whose point was noted makes none anew.
         let verdict = RestorePoint.reconcile(&host.ctx(Some("t")), given(with.clone())).await.unwrap();
+        assert_eq!(verdict, Reconciled::Done(point.clone()));
+        // A killed attempt whose point was noted makes none anew.
+        let notes: Vec<Value> = host.notes().into_iter().filter(|note| note.get("given").is_none()).collect();
+        let killed = again(&world, "r1/named/1", notes).await;
+        let verdict = RestorePoint.reconcile(&killed.ctx(Some("t")), given(with.clone())).await.unwrap();
         assert!(matches!(&verdict, Reconciled::Partly(made) if made["lsn"] == point["lsn"]), "{verdict:?}");
-        let again = run(&RestorePoint, &host, &with).await.unwrap();
-        assert_eq!((&again["lsn"], &again["name"]), (&point["lsn"], &point["name"]));
+        let went_on = run(&RestorePoint, &killed, &with).await.unwrap();
+        assert_eq!((&went_on["lsn"], &went_on["name"]), (&point["lsn"], &point["name"]));
+        // One that is asked for again makes its own, under a name of its own.
+        let redone = again(&world, "r1/named/2", host.notes()).await;
+        let verdict = RestorePoint.reconcile(&redone.ctx(Some("t")), given(with.clone())).await.unwrap();
+        assert_eq!(verdict, Reconciled::NotDone);
+        let other = run(&RestorePoint, &redone, &with).await.unwrap();
+        assert_eq!(other["name"], "before it's \\ big_2");
+        assert_ne!(other["lsn"], point["lsn"]);
+        let verdict = RestorePoint.reconcile(&redone.ctx(Some("t")), given(with.clone())).await.unwrap();
+        assert_eq!(verdict, Reconciled::Done(other));
         run(&WalStop, &world.host("r3/stop/1").await, &json!({ "to": "backups", "prefix": "pg/wal" }))
             .await
             .unwrap();
