@@ -14,7 +14,7 @@ const ROWS: &str = "CREATE TABLE t AS SELECT generate_series(1, 100) AS n";
 fn basebackup() -> Case {
     Case::on_postgres(
         "postgres.basebackup",
-        Seen::Store("postgres/base/", "/backup_manifest"),
+        Seen::Store("postgres/base/", "/backup.json"),
         ROWS,
         "
 targets: { pg: postgres, backups: artifacts }

@@ -38,6 +38,12 @@ impl<'de> Deserialize<'de> for BaseChain {
 }
 
 impl BaseChain {
+    /// The newest one with those before it, in order.
+    pub(super) fn ending(mut before: Vec<BaseEntry>, last: BaseEntry) -> Self {
+        before.push(last.clone());
+        Self { entries: before, last }
+    }
+
     /// In order.
     pub(super) fn entries(&self) -> &[BaseEntry] {
         &self.entries

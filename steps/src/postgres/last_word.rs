@@ -21,8 +21,3 @@ pub(super) fn of(ctx: &Ctx) -> Option<&Value> {
         .find(|note| note.get("attempt").is_some_and(|attempt| attempt == &*ctx.attempt))?;
     own.get("given")
 }
-
-/// What any attempt of the step has noted.
-pub(super) fn of_any(ctx: &Ctx) -> impl Iterator<Item = &Value> {
-    ctx.notes.iter().filter_map(|note| note.get("given"))
-}

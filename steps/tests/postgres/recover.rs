@@ -285,6 +285,54 @@ async fn incremental_backups_are_combined_and_recovered() {
     }
     run(&Recover, &world.drill().await, &with(json!([full, one, two]))).await.unwrap();
     assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, "{1,2,3}");
+    // By where the newest lies: those before it are found by what it was made against.
+    for base in [json!("postgres/base/two"), two.clone()] {
+        let with = with(base);
+        let looked =
+            Kind::preflight(&Recover, &world.drill().await.ctx(Some("t")), given(with.clone())).await;
+        assert_eq!(looked.unwrap().findings, []);
+        let found = run(&Recover, &world.drill().await, &with).await.unwrap();
+        assert_eq!(found["label"], "two");
+        assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, "{1,2,3}");
+    }
+    Kind::cancel(&Recover, &world.drill().await.ctx(Some("t")), given(with(json!("postgres/base/two"))))
+        .await
+        .unwrap();
+    nothing_runs(&world.drilled());
+    let record = world.dir.path().join("store/postgres/base/one/backup.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, text.replace("\"timeline\": 1", "\"timeline\": 2")).unwrap();
+    let words = "two was made against one: postgres/base/one/backup.json was changed after it was written";
+    let error = refused(
+        run(&Recover, &world.drill().await, &with(json!("postgres/base/two"))).await,
+        "postgres.base_record",
+        words,
+    );
+    let ctx = world.drill().await.ctx(Some("t"));
+    let looked = Kind::preflight(&Recover, &ctx, given(with(json!("postgres/base/two")))).await;
+    let findings = looked.unwrap().findings;
+    assert_eq!((findings.len(), &findings[0].message), (1, &error.message));
+}
+
+#[tokio::test]
+async fn a_base_backup_is_found_by_where_it_lies() {
+    let world = World::start(Major::Fifteen);
+    world.server.run_script("postgres", "CREATE TABLE t (n int); INSERT INTO t VALUES (1)").await;
+    let base = world.base().await;
+    let folder = format!("pg/base/{}", base["label"].as_str().unwrap());
+    let early = world.with(&json!(folder), json!({ "time": base["started_at"] }));
+    let words = "lies before the end of base backup drydock_";
+    let error = refused(run(&Recover, &world.drill().await, &early).await, "input", words);
+    let looked = Kind::preflight(&Recover, &world.drill().await.ctx(Some("t")), given(early)).await.unwrap();
+    assert_eq!((looked.findings.len(), &looked.findings[0].message), (1, &error.message));
+    let none = world.with(&json!("pg/base/none"), json!({ "end": true }));
+    let words = "there is no base backup in pg/base/none";
+    refused(run(&Recover, &world.drill().await, &none).await, "artifact.absent", words);
+    nothing_runs(&world.drilled());
+    let mut with = world.with(&json!(folder), json!({ "immediate": true }));
+    with["wal"] = Value::Null;
+    run(&Recover, &world.drill().await, &with).await.unwrap();
+    assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, "{1}");
 }
 
 /// The ten nearest of each of twenty vectors, by the index, as text.
