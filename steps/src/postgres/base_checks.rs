@@ -100,6 +100,8 @@ pub(super) fn judged(program: &str, end: &ChildEnd) -> Result<(), StepError> {
         "add a `replication` line for the role to pg_hba.conf at the server, and reload it"
     } else if words.contains("max_wal_senders") || words.contains("too many") {
         "end what uses the server's walsenders (pg_stat_replication), or raise max_wal_senders"
+    } else if words.contains("this build does not support") {
+        "say `compress: gzip`, which every build can; or name the folder of another build in `programs` of the target"
     } else if words.contains("WAL summar") || words.contains("manifest") {
         "take a full backup: leave `against` out"
     } else {

@@ -19,8 +19,10 @@ use drydock_step::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::base_checks::{judged, may_be_taken};
+use super::base_compress::Compression;
 use super::base_entry::{Against, BASE_ENTRY, BaseEntry, Tool};
 use super::base_given::BaseGiven;
 use super::base_place::{claimed, closed, gone_on_from, label_fits, verdict};
@@ -59,6 +61,11 @@ inputs! {
         /// Unpack what lies in the store and have `pg_verifybackup` read it, in the run's scratch. An incremental backup is verified as
         /// well; that it fits what it was made against is seen when both are combined.
         verify: bool = maybe(Shape::Boolean).or("true"),
+        /// How pg_basebackup compresses the tar: `gzip` in every build of it, `zstd` and `lz4` where its build has them (from 15 on). The server
+        /// sends it as it is. What is stored is `base.tar`, with `.gz`, `.zst` or `.lz4` behind it.
+        compress: Compression = maybe(Shape::OneOf(&["none", "gzip", "zstd", "lz4"])).or("\"none\""),
+        /// How hard it compresses: 1 to 9 for gzip, to 12 for lz4, to 19 for zstd; the program's own choice where it is left out.
+        level: Option<u32> = maybe(Shape::Integer),
         /// The most bytes a second.
         rate: Option<ByteCount> = maybe(Shape::Size),
     }
@@ -84,19 +91,30 @@ impl Checkpoint {
 }
 
 impl BasebackupInputs {
-    /// Nothing, when the name can stand in a path and in the server's log.
+    /// Nothing, when the name can stand in a path and in the server's log, and the compression knows its level.
     fn fits(&self) -> Result<(), StepError> {
-        self.label.value().and_then(Option::as_deref).map_or(Ok(()), label_fits)
+        self.label.value().and_then(Option::as_deref).map_or(Ok(()), label_fits)?;
+        match (self.compress.value(), self.level.value()) {
+            (Some(compress), Some(level)) => compress.fits(*level),
+            _ => Ok(()),
+        }
     }
 
     /// The arguments of the program, as far as they are known.
-    fn arguments(&self, label: &str, manifest: Option<&Path>) -> Vec<String> {
+    fn arguments(&self, label: &str, manifest: Option<&Path>, major: u32) -> Vec<String> {
         let checkpoint = self.checkpoint.or_after(|when| when.word().to_owned());
         let mut arguments: Vec<String> =
             ["--pgdata=-", "--format=tar", "--wal-method=fetch"].map(str::to_owned).into();
         arguments.push(format!("--checkpoint={checkpoint}"));
         arguments.push("--manifest-checksums=SHA256".into());
         arguments.push(format!("--label={label}"));
+        match (self.compress.value(), self.level.value()) {
+            (Some(compress), Some(level)) => arguments.extend(compress.argument(*level, major)),
+            _ => arguments.push(format!(
+                "--compress=client-{}",
+                self.compress.or_after(|compress| compress.word().to_owned())
+            )),
+        }
         if let Some(Some(rate)) = self.rate.value() {
             arguments.push(format!("--max-rate={}k", (rate.0 / 1024).clamp(32, 1_048_576)));
         }
@@ -161,13 +179,17 @@ impl StepKind for Basebackup {
             }
             None => Some(PathBuf::from(inputs.against.or_after(|_| String::new()))),
         };
-        let line = format!("{PROGRAM} {}", inputs.arguments(&label, manifest.as_deref()).join(" "));
+        let line = format!("{PROGRAM} {}", inputs.arguments(&label, manifest.as_deref(), u32::MAX).join(" "));
         let slot = format!("{}; -- it ends with this session", slot_statement("drydock_<run and step>"));
         let stored = |name: &str| format!("store {}/{label}/{name}", inputs.prefix);
         let mut actions = vec![
             Action::writes(ActionKind::Sql, target, slot),
             Action::reads(ActionKind::Process, target, line),
-            Action::writes(ActionKind::Artifact, to, stored("base.tar")),
+            Action::writes(
+                ActionKind::Artifact,
+                to,
+                stored(&inputs.compress.or_after(|compress| compress.file_name())),
+            ),
             Action::writes(ActionKind::Artifact, to, stored("backup_manifest")),
         ];
         if inputs.verify.value() != Some(&false) {
@@ -210,9 +232,15 @@ impl StepKind for Basebackup {
         if let Err(error) = may_be_taken(connection, against.as_ref()).await {
             found(error);
         }
-        if let Err(error) = Program::find(ctx, &connection.settings().programs, PROGRAM, facts.major()).await
-        {
-            found(error);
+        match Program::find(ctx, &connection.settings().programs, PROGRAM, facts.major()).await {
+            Ok(program) => {
+                if let (Some(compress), Some(level)) = (inputs.compress.value(), inputs.level.value())
+                    && let Err(error) = compress.is_in(ctx, &program, *level).await
+                {
+                    found(error);
+                }
+            }
+            Err(error) => found(error),
         }
         Ok(Preflight { facts: json!({ "server": facts }), findings })
     }
@@ -281,6 +309,8 @@ impl Taking<'_> {
         let facts = self.connection.facts().await?;
         let settings = self.connection.settings();
         let program = Program::find(self.ctx, &settings.programs, PROGRAM, facts.major()).await?;
+        let compress = *self.inputs.compress.known()?;
+        compress.is_in(self.ctx, &program, *self.inputs.level.known()?).await?;
         let own = own_name(self.ctx);
         let label = self.inputs.label.known()?.clone().unwrap_or_else(|| own.clone());
         let folder = format!("{}/{label}", self.inputs.prefix.known()?.trim_end_matches('/'));
@@ -294,7 +324,12 @@ impl Taking<'_> {
         self.connection.session().work("keeping WAL for the backup", &slot_statement(&own)).await?;
         let started_at = self.now().await?;
         let stored = self
-            .streamed(&program, &label, against_manifest.as_deref(), &format!("{folder}/base.tar"))
+            .streamed(
+                &program,
+                &label,
+                against_manifest.as_deref(),
+                &format!("{folder}/{}", compress.file_name()),
+            )
             .await?;
         let ended_at = self.now().await?;
         let drop = format!("SELECT pg_drop_replication_slot('{own}')");
@@ -356,7 +391,7 @@ impl Taking<'_> {
         let settings = self.connection.settings();
         let access = ProgramAccess::of(self.ctx.host.scratch(), settings, &settings.database)?;
         let mut argv = vec![program.path.clone()];
-        argv.extend(self.inputs.arguments(label, manifest));
+        argv.extend(self.inputs.arguments(label, manifest, program.major()));
         let spec = ChildSpec {
             argv,
             env: access.variables(),
@@ -371,22 +406,26 @@ impl Taking<'_> {
         };
         let judge = |end: &ChildEnd| judged(PROGRAM, end);
         let stored = piped::stored(self.ctx, spec, self.store, path, judge, seen);
-        let (stored, end) = tokio::select! {
-            stored = stored => stored?,
-            () = self.told(&sent) => return Err(StepError::internal("progress has come to an end")),
+        // The session must stay, for it keeps the slot: a question is never left before its answer has come.
+        let (streaming, stopped) = oneshot::channel::<()>();
+        let stored = async move {
+            let stored = stored.await;
+            drop(streaming);
+            stored
         };
+        let (stored, ()) = tokio::join!(stored, self.told(&sent, stopped));
+        let (stored, end) = stored?;
         self.ctx.log(last_words(&end.stderr));
         Ok(Artifact { path: stored.path, size: stored.size, sha256: stored.sha256 })
     }
 
-    /// Tells how far the server is, again and again.
-    async fn told(&self, sent: &AtomicU64) {
+    /// Tells how far the server is, again and again, until it has nothing more to send.
+    async fn told(&self, sent: &AtomicU64, mut stopped: oneshot::Receiver<()>) {
         // The program calls itself as this session does.
         let sql = "SELECT p.phase AS phase, p.backup_total AS backup_total FROM pg_stat_progress_basebackup AS p \
             JOIN pg_stat_activity AS a ON a.pid = p.pid \
             WHERE a.application_name = current_setting('application_name') ORDER BY p.pid DESC LIMIT 1";
-        loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
+        while tokio::time::timeout(LOOK_AGAIN, &mut stopped).await.is_err() {
             // What cannot be asked is not told.
             let answer = self.connection.session().ask("asking how far the backup is", sql).await.ok();
             let row = answer.as_ref().and_then(|answer| answer.first().ok());

@@ -24,6 +24,7 @@ mod base_record;
 mod base_place;
 mod base_scratch;
 mod base_fetch;
+pub mod base_compress;
 mod base_contents;
 mod base_manifest;
 mod base_read_back;

@@ -191,7 +191,7 @@ async fn a_backup_is_closed_once_and_what_lies_there_is_never_written_over() {
     let server = Postgres::start(Major::Fifteen, Options::default());
     let dir = tempfile::tempdir().unwrap();
     let host = host(&server, dir.path()).await;
-    let with = json!({ "to": "backups", "prefix": "pg", "label": "one" });
+    let with = json!({ "to": "backups", "prefix": "pg", "label": "one", "verify": false });
     let entry = run(&Basebackup, &host, &with).await.unwrap();
     assert_eq!(host.notes()[0], json!({ "begun": "pg/one" }), "it is noted before anything is put there");
     let folder = dir.path().join("store/pg/one");
@@ -224,6 +224,29 @@ async fn a_backup_is_closed_once_and_what_lies_there_is_never_written_over() {
     let anew = run(&Basebackup, &begun, &with).await.unwrap();
     let size = std::fs::metadata(&tar).unwrap().len();
     assert_eq!(anew["artifact"]["size"], size);
+}
+
+#[tokio::test]
+async fn a_compression_that_the_build_does_not_have_is_refused_by_its_name() {
+    let server = Postgres::start(Major::Eighteen, Options::default());
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(&server, dir.path()).await;
+    for compress in ["zstd", "lz4"] {
+        let with = json!({ "to": "backups", "compress": compress });
+        let words = refused(run(&Basebackup, &host, &with).await, "postgres.programs");
+        let expected = format!("cannot compress with {compress}: pg_basebackup: error: ");
+        assert!(words.contains(&expected), "{words}");
+        let found = Kind::preflight(&Basebackup, &host.ctx(Some("t")), given(with)).await.unwrap();
+        assert_eq!((found.findings.len(), found.findings[0].message.as_str()), (1, words.as_str()));
+    }
+    let with = json!({ "to": "backups", "compress": "gzip", "level": 10 });
+    let words = refused(run(&Basebackup, &host, &with).await, "input");
+    assert_eq!(words, "input `level`, 10, is none of gzip");
+    let with = json!({ "to": "backups", "compress": "gzip", "level": 9 });
+    let found = Kind::preflight(&Basebackup, &host.ctx(Some("t")), given(with)).await.unwrap();
+    assert_eq!(found.findings, []);
+    assert!(host.notes().is_empty(), "nothing was begun");
+    assert_eq!(at_work(&server).await, 0);
 }
 
 #[tokio::test]
