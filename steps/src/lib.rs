@@ -52,6 +52,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(postgres::count::Count);
     registry.kind(postgres::verify::Verify);
     registry.kind(postgres::basebackup::Basebackup);
+    registry.kind(postgres::combine::Combine);
     registry.kind(postgres::recover::Recover);
     registry.kind(postgres::promote::Promote);
     registry.kind(postgres::stop::Stop);

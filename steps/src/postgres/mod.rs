@@ -33,6 +33,8 @@ pub mod base_chain;
 pub mod base_given;
 mod base_checks;
 pub mod basebackup;
+mod base_pack;
+pub mod combine;
 pub mod recover_to;
 mod recover_wal;
 mod recover_server;

@@ -67,7 +67,7 @@ impl Work<'_> {
             [one] => unpacked(self.ctx, self.store, one, &self.into).await?,
             several => {
                 let folders = self.inputs.folders(self.ctx)?;
-                combined(self.ctx, self.store, several, &folders, &self.into).await?;
+                drop(combined(self.ctx, self.store, several, &folders, &self.into).await?);
             }
         }
         let to = self.inputs.to.known()?;
