@@ -130,6 +130,7 @@ pages![
     "point.unusable",
     "postgres.answer",
     "postgres.base",
+    "postgres.base_record",
     "postgres.chain",
     "postgres.collation",
     "postgres.connect",

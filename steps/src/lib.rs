@@ -59,6 +59,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(postgres::sample::Sample);
     registry.kind(postgres::recall::Recall);
     registry.kind(postgres::basebackup::Basebackup);
+    registry.kind(postgres::combine::Combine);
     registry.kind(postgres::recover::Recover);
     registry.kind(postgres::promote::Promote);
     registry.kind(postgres::stop::Stop);

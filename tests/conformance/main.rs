@@ -41,6 +41,7 @@ mod trial;
 mod sqlserver;
 mod qdrant;
 mod postgres;
+mod postgres_cuts;
 mod points;
 mod runner;
 mod readers;

@@ -4,6 +4,7 @@ use crate::case::{Case, Seen};
 
 cases! {
     basebackup
+    combine
     recover
     promote
     stop
@@ -39,12 +40,30 @@ steps:
 fn basebackup() -> Case {
     Case::on_postgres(
         "postgres.basebackup",
-        Seen::Store("postgres/base/", "/backup_manifest"),
+        Seen::Store("postgres/base/", "/backup.json"),
         ROWS,
         "
 targets: { pg: postgres, backups: artifacts }
 steps:
   step: { uses: postgres.basebackup, target: pg, with: { to: backups } }
+",
+    )
+}
+
+fn combine() -> Case {
+    Case::on_postgres(
+        "postgres.combine",
+        Seen::Store("postgres/full/", "/backup.json"),
+        ROWS,
+        "
+targets: { pg: postgres, backups: artifacts }
+steps:
+  base: { uses: postgres.basebackup, target: pg, with: { to: backups } }
+  more: { uses: postgres.basebackup, target: pg, needs: [base], with: { to: backups, against: \"{{ steps.base.outputs }}\" } }
+  step:
+    uses: postgres.combine
+    needs: [more]
+    with: { from: backups, base: \"{{ steps.more.outputs }}\", to: backups, prefix: postgres/full, programs: [\"{bin}\"] }
 ",
     )
 }

@@ -56,7 +56,8 @@ pub(crate) fn inside(world: &World) -> Vec<String> {
 
 /// The server that a case begins with, and the one that it may recover, which ends with this as well.
 pub(crate) struct PostgresWorld {
-    server: Postgres,
+    /// The server.
+    pub(crate) server: Postgres,
     drill: std::path::PathBuf,
     /// The port of the one that is recovered.
     pub(crate) port: u16,
@@ -68,7 +69,9 @@ impl PostgresWorld {
         use std::os::unix::fs::PermissionsExt;
         // A recovered server is another user's, who must come by.
         std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o711)).unwrap();
-        let server = Postgres::start(Major::Eighteen, Options::default());
+        // What incremental backups are made from.
+        let settings = vec![("summarize_wal", "on".to_owned())];
+        let server = Postgres::start(Major::Eighteen, Options { settings, ..Options::default() });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         if !script.is_empty() {
             runtime.block_on(server.run_script("postgres", script));

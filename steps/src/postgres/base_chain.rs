@@ -38,6 +38,12 @@ impl<'de> Deserialize<'de> for BaseChain {
 }
 
 impl BaseChain {
+    /// The newest one with those before it, in order.
+    pub(super) fn ending(mut before: Vec<BaseEntry>, last: BaseEntry) -> Self {
+        before.push(last.clone());
+        Self { entries: before, last }
+    }
+
     /// In order.
     pub(super) fn entries(&self) -> &[BaseEntry] {
         &self.entries
@@ -124,7 +130,7 @@ pub(super) async fn unpacked(
     Ok(())
 }
 
-/// Makes one data folder of a full base backup and the incremental ones after it.
+/// Makes one data folder of a full base backup and the incremental ones after it; the program that did it.
 ///
 /// # Errors
 /// Those of [`unpacked`]; `postgres.programs`; `postgres.chain`, with what pg_combinebackup says.
@@ -134,7 +140,7 @@ pub(super) async fn combined(
     entries: &[BaseEntry],
     folders: &[PathBuf],
     into: &Path,
-) -> Result<(), StepError> {
+) -> Result<Program, StepError> {
     let major = entries.last().map_or(0, |last| last.server_major);
     let program = Program::find(ctx, folders, PROGRAM, major).await?;
     let parts = Parts::beside(into)?;
@@ -147,7 +153,7 @@ pub(super) async fn combined(
     argv.extend([format!("--output={}", into.display()), "--manifest-checksums=SHA256".to_owned()]);
     let end = done(ctx, argv).await?;
     if end.code == Some(0) {
-        return Ok(());
+        return Ok(program);
     }
     let error = ended_badly(PROGRAM, &end);
     Err(StepError { code: "postgres.chain".into(), ..error }

@@ -1,4 +1,4 @@
-//! What lies in a base backup's tar: [`Contents`], read back from the store to its end, and unpacked where it is wanted.
+//! What lies in a base backup's tar, compressed or not: [`Contents`], read back from the store to its end, and unpacked where it is wanted.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -9,6 +9,7 @@ use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
+use super::base_compress::Decoded;
 use crate::rehash::hex;
 
 /// The most of a small file that is kept, in bytes: a `backup_manifest` has about 150 for each file of the cluster.
@@ -25,9 +26,9 @@ pub(super) struct Contents {
     pub(super) files: u64,
     /// Their length in bytes.
     pub(super) bytes: u64,
-    /// The length of the tar itself.
+    /// The length of the tar itself, as it is stored.
     pub(super) size: u64,
-    /// The SHA-256 of the tar.
+    /// The SHA-256 of the tar, as it is stored.
     pub(super) sha256: String,
     /// The names of the WAL segments in it.
     pub(super) wal: BTreeSet<String>,
@@ -45,10 +46,10 @@ pub(super) async fn contents(
 ) -> Result<Contents, StepError> {
     let pieces = store.open(path, 0).await?;
     let reader = Box::pin(StreamReader::new(pieces.map_err(io::Error::other)));
-    let into = into.map(Path::to_owned);
+    let (into, named) = (into.map(Path::to_owned), path.to_owned());
     let read = tokio::task::spawn_blocking(move || {
         let hashed = Hashed { inner: SyncIoBridge::new(reader), hash: Sha256::new(), size: 0, seen };
-        read_to_end(hashed, into.as_deref())
+        read_to_end(Decoded::of(&named, hashed).map_err(Failed::Tar)?, into.as_deref())
     });
     match read.await.map_err(|error| StepError::internal(error.to_string()))? {
         Ok(contents) => Ok(contents),
@@ -93,7 +94,10 @@ impl<R: Read, F: Fn(u64)> Read for Hashed<R, F> {
     }
 }
 
-fn read_to_end<R: Read, F: Fn(u64)>(reader: Hashed<R, F>, into: Option<&Path>) -> Result<Contents, Failed> {
+fn read_to_end<R: Read, F: Fn(u64)>(
+    reader: Decoded<Hashed<R, F>>,
+    into: Option<&Path>,
+) -> Result<Contents, Failed> {
     let mut found = Contents::default();
     let mut archive = tar::Archive::new(reader);
     archive.set_preserve_permissions(true);
@@ -146,6 +150,8 @@ fn read_to_end<R: Read, F: Fn(u64)>(reader: Hashed<R, F>, into: Option<&Path>) -
     // What follows the tar's end is a part of the artifact as well.
     let mut rest = archive.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(Failed::Tar)?;
+    let mut rest = rest.into_inner();
+    io::copy(&mut rest, &mut io::sink()).map_err(Failed::Tar)?;
     found.size = rest.size;
     found.sha256 = hex(&rest.hash.finalize());
     Ok(found)
@@ -180,12 +186,20 @@ mod tests {
     }
 
     async fn read(bytes: Vec<u8>, unpack: bool) -> (Result<Contents, StepError>, tempfile::TempDir) {
+        read_named("base.tar", bytes, unpack).await
+    }
+
+    async fn read_named(
+        name: &str,
+        bytes: Vec<u8>,
+        unpack: bool,
+    ) -> (Result<Contents, StepError>, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let store = FolderStore::new(dir.path().join("store"));
-        store.put("base.tar", stream_of(bytes)).await.unwrap();
+        store.put(name, stream_of(bytes)).await.unwrap();
         let into = dir.path().join("data");
         std::fs::create_dir(&into).unwrap();
-        let found = contents(&store, "base.tar", unpack.then_some(into.as_path()), |_| {}).await;
+        let found = contents(&store, name, unpack.then_some(into.as_path()), |_| {}).await;
         (found, dir)
     }
 
@@ -211,6 +225,40 @@ mod tests {
             assert_eq!(std::fs::read(dir.path().join("data").join(name)).unwrap(), bytes, "{name}");
         }
         assert_eq!(read(tar_of(&files), false).await.0.unwrap().files, 4);
+    }
+
+    #[tokio::test]
+    async fn a_compressed_tar_is_read_as_the_tar_in_it_and_hashed_as_it_is_stored() {
+        use std::io::Write;
+        let plain =
+            tar_of(&[("PG_VERSION", b"18\n"), ("base/1/2", &[7; 90_000]), ("backup_manifest", b"{}")]);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+        gzip.write_all(&plain).unwrap();
+        let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        lz4.write_all(&plain).unwrap();
+        let zstd = ruzstd::encoding::compress_to_vec(
+            plain.as_slice(),
+            ruzstd::encoding::CompressionLevel::Uncompressed,
+        );
+        // The four bytes that end an lz4 are not asked for; the SHA-256 misses them.
+        for (name, end, bytes) in [
+            ("base.tar.gz", 0, gzip.finish().unwrap()),
+            ("base.tar.lz4", 4, lz4.finish().unwrap()),
+            ("base.tar.zst", 0, zstd),
+        ] {
+            let (found, dir) = read_named(name, bytes.clone(), true).await;
+            let found = found.unwrap();
+            assert_eq!((found.files, found.bytes, found.size), (3, 90_005, bytes.len() as u64), "{name}");
+            assert_eq!(found.sha256, hex(&Sha256::digest(&bytes)), "{name}");
+            assert_eq!(std::fs::read(dir.path().join("data/base/1/2")).unwrap(), [7; 90_000], "{name}");
+            // Also where nothing but what ends the compression is missing.
+            for cut in [bytes.len() / 2, bytes.len() - end - 2] {
+                let (found, _dir) = read_named(name, bytes[..cut].to_vec(), true).await;
+                assert_eq!(found.unwrap_err().code, "postgres.base", "{name} cut at {cut}");
+            }
+            let (found, _dir) = read_named(name, plain.clone(), false).await;
+            assert_eq!(found.unwrap_err().code, "postgres.base", "{name} that is none");
+        }
     }
 
     #[tokio::test]

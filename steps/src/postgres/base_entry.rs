@@ -68,7 +68,12 @@ pub struct BaseEntry {
 }
 
 impl BaseEntry {
-    /// The name of the first WAL segment that recovery needs.
+    /// The folder in the store that it lies in, with its `backup.json`.
+    pub(super) fn folder(&self) -> &str {
+        self.artifact.path.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+
+    /// As messages name it.
     pub(super) fn in_words(&self) -> String {
         format!("base backup {} of {}", self.label, self.server_version)
     }

@@ -1,12 +1,11 @@
 //! Whether a base backup is whole, by PostgreSQL's own program: [`proved`] has `pg_verifybackup` read an unpacked one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use drydock_step::{Ctx, StepError};
 
 use super::program_end::{done, ended_badly};
 use super::programs::Program;
-use super::target::PostgresConnection;
 
 /// Its name.
 pub(super) const PROGRAM: &str = "pg_verifybackup";
@@ -17,20 +16,15 @@ pub(super) const PROGRAM: &str = "pg_verifybackup";
 /// `postgres.programs`, when there is no such program of the server's own version, `postgres.base` when the backup is not whole.
 pub(super) async fn proved(
     ctx: &Ctx,
-    connection: &PostgresConnection,
+    folders: &[PathBuf],
+    major: u32,
     folder: &Path,
 ) -> Result<Program, StepError> {
-    let settings = connection.settings();
-    let facts = connection.facts().await?;
-    let program = Program::find(ctx, &settings.programs, PROGRAM, facts.major()).await?;
+    let program = Program::find(ctx, folders, PROGRAM, major).await?;
     let mut argv = vec![program.path.clone(), "--exit-on-error".into()];
-    if program.major() != facts.major() {
+    if program.major() != major {
         // It reads WAL by the pg_waldump of its own version, which knows the format of no other.
-        ctx.log(format!(
-            "{} cannot read the WAL of version {}, which stays unread",
-            program.version,
-            facts.major()
-        ));
+        ctx.log(format!("{} cannot read the WAL of version {}, which stays unread", program.version, major));
         argv.push("--no-parse-wal".into());
     }
     argv.push(folder.display().to_string());

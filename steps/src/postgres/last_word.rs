@@ -33,11 +33,6 @@ pub(super) fn open_notes(ctx: &Ctx) -> &[Value] {
     ctx.notes.get(from..).unwrap_or_default()
 }
 
-/// What any attempt of the step has noted.
-pub(super) fn of_any(ctx: &Ctx) -> impl Iterator<Item = &Value> {
-    ctx.notes.iter().filter_map(|note| note.get("given"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -7,8 +7,7 @@ use drydock_step::{
 };
 use serde_json::Value;
 
-use super::recover::ARRIVED;
-use super::recover_state::{State, promoted};
+use super::recover_state::{ARRIVED, State, promoted};
 use super::target::PostgresConnection;
 use crate::described::described;
 

@@ -1,10 +1,10 @@
-//! How far a recovering server is, by its own word: [`State`]; and opening it for writing: [`promoted`].
+//! How far a recovering server is, by its own word: [`State`], told as [`ARRIVED`]; and opening it for writing: [`promoted`].
 
 use std::time::Duration;
 
 use drydock_recovery::Time;
 use drydock_recovery::backup::clock;
-use drydock_step::StepError;
+use drydock_step::{Field, Shape, StepError};
 use serde_json::{Value, json};
 
 use super::clock::moment;
@@ -27,6 +27,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How often it is looked at: for ten minutes.
 const LOOKS: u32 = 3000;
+
+/// The outputs of what has arrived somewhere.
+pub(super) const ARRIVED: &[Field] = &[
+    Field::required("lsn", Shape::Text, "The place in the WAL that it has arrived at."),
+    Field::required("timeline", Shape::Integer, "The timeline that it is on; a new one once it is promoted."),
+    Field::required("promoted", Shape::Boolean, "Whether it is open for writing."),
+    Field::optional("last_commit", Shape::Datetime, "When the last transaction in it was committed."),
+    Field::optional("system_identifier", Shape::Text, "The cluster's own number, where the role may see it."),
+];
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]

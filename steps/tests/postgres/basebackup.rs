@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drydock_step::test_host::{TestHost, given};
-use drydock_step::{Ended, Kind, Reconciled, Settings, StepError, TargetKind};
+use drydock_step::{Ended, Kind, Reconciled, Sample, Settings, StepError, TargetKind};
 use drydock_steps::artifact::target::ArtifactsTarget;
 use drydock_steps::postgres::basebackup::Basebackup;
 use serde_json::{Value, json};
@@ -13,11 +13,15 @@ use crate::server::{BOTH, Major, Options, Postgres};
 
 /// A host whose `t` is the server and whose `backups` is the folder `store`.
 pub(crate) async fn host(server: &Postgres, folder: &std::path::Path) -> Arc<TestHost> {
+    with_targets(TestHost::new(folder), server, folder).await
+}
+
+async fn with_targets(host: TestHost, server: &Postgres, folder: &std::path::Path) -> Arc<TestHost> {
     let values = json!({ "url": folder.join("store") }).as_object().unwrap().clone();
     let store = Settings { values, folder: folder.into(), attempt: "r1/step/1".into() };
     let store = ArtifactsTarget.connect(store).await.unwrap();
     let kind = Arc::new(drydock_steps::postgres::target::Postgres);
-    Arc::new(TestHost::new(folder).server("t", kind, server.settings()).target("backups", store))
+    Arc::new(host.server("t", kind, server.settings()).target("backups", store))
 }
 
 /// What a kind gives on the target `t`.
@@ -57,6 +61,12 @@ async fn what_is_stored_is_a_whole_backup_on_both_versions() {
         assert_eq!(server.one("postgres", &sql).await, true, "it ended at or before where the server is now");
         assert!(entry["tool"]["version"].as_str().unwrap().starts_with("pg_basebackup (PostgreSQL) "));
         assert_eq!(at_work(&server).await, 0, "the slot and the walsender are gone");
+        let record = std::fs::read(dir.path().join(format!("store/pg/{label}/backup.json"))).unwrap();
+        let mut record: Value = serde_json::from_slice(&record).unwrap();
+        let head =
+            ["format", "version", "sha256"].map(|name| record.as_object_mut().unwrap().remove(name).unwrap());
+        assert_eq!((&head[0], &head[1]), (&json!("drydock.base_backup"), &json!(1)));
+        assert_eq!(record, entry, "backup.json says what the step gives");
         let scratch: Vec<String> = std::fs::read_dir(dir.path())
             .unwrap()
             .map(|one| one.unwrap().file_name().into_string().unwrap())
@@ -156,8 +166,113 @@ async fn an_incremental_backup_has_what_has_changed() {
     assert_eq!(more["against"]["manifest_sha256"], full["manifest"]["sha256"]);
     let size = |entry: &Value| entry["bytes"].as_u64().unwrap();
     assert!(size(&more) < size(&full), "{} < {}", size(&more), size(&full));
-    std::fs::write(dir.path().join("store/postgres/base/full/backup_manifest"), "{}").unwrap();
-    let with = json!({ "to": "backups", "label": "third", "against": full });
+    // By where it lies, all that it needs is looked for as well.
+    let with = json!({ "to": "backups", "label": "third", "against": "postgres/base/more" });
+    let third = run(&Basebackup, &host, &with).await.unwrap();
+    assert_eq!(third["against"]["manifest_sha256"], more["manifest"]["sha256"]);
+    let folder = dir.path().join("store/postgres/base/full");
+    std::fs::write(folder.join("backup_manifest"), "{}").unwrap();
+    let with = json!({ "to": "backups", "label": "fourth", "against": full });
     let words = refused(run(&Basebackup, &host, &with).await, "artifact.damaged");
     assert!(words.starts_with("postgres/base/full/backup_manifest has sha256 "), "{words}");
+    std::fs::remove_file(folder.join("backup.json")).unwrap();
+    let with = json!({ "to": "backups", "label": "fifth", "against": "postgres/base/third" });
+    let words = refused(run(&Basebackup, &host, &with).await, "postgres.base");
+    assert_eq!(
+        words,
+        "more was made against full: the base backup in postgres/base/full is unfinished: it has no backup.json"
+    );
+    let found = Kind::preflight(&Basebackup, &host.ctx(Some("t")), given(with)).await.unwrap();
+    assert_eq!((found.findings.len(), found.findings[0].message.as_str()), (1, words.as_str()));
+}
+
+#[tokio::test]
+async fn a_backup_is_closed_once_and_what_lies_there_is_never_written_over() {
+    let server = Postgres::start(Major::Fifteen, Options::default());
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(&server, dir.path()).await;
+    let with = json!({ "to": "backups", "prefix": "pg", "label": "one", "verify": false });
+    let entry = run(&Basebackup, &host, &with).await.unwrap();
+    assert_eq!(host.notes()[0], json!({ "begun": "pg/one" }), "it is noted before anything is put there");
+    let folder = dir.path().join("store/pg/one");
+    let tar = folder.join("base.tar");
+    let before = std::fs::metadata(&tar).unwrap().modified().unwrap();
+    let verdict = async || Basebackup.reconcile(&host.ctx(Some("t")), given(with.clone())).await.unwrap();
+    assert_eq!(verdict().await, Reconciled::Done(entry.clone()));
+    // Killed before the last file.
+    std::fs::remove_file(folder.join("backup.json")).unwrap();
+    let Reconciled::Partly(from) = verdict().await else { panic!("it says something else") };
+    let ended = Kind::execute(&Basebackup, &host.ctx(Some("t")), given(with.clone()), Some(&from)).await;
+    assert_eq!(ended.unwrap(), Ended::Outputs(entry.clone()));
+    assert_eq!(verdict().await, Reconciled::Done(entry));
+    assert_eq!(
+        std::fs::metadata(&tar).unwrap().modified().unwrap(),
+        before,
+        "only the last file was missing"
+    );
+    // Another step, which has noted nothing of it.
+    std::fs::remove_file(folder.join("backup.json")).unwrap();
+    let other = self::host(&server, dir.path()).await;
+    let words = refused(run(&Basebackup, &other, &with).await, "artifact.exists");
+    assert_eq!(words, "there is already something in pg/one: an unfinished base backup of another step");
+    assert_eq!(std::fs::metadata(&tar).unwrap().modified().unwrap(), before);
+    // Killed before it was noted whole: the next attempt makes it anew.
+    let begun = TestHost::new(dir.path()).noted(vec![json!({ "begun": "pg/one" })]);
+    let begun = with_targets(begun, &server, dir.path()).await;
+    let verdict = Basebackup.reconcile(&begun.ctx(Some("t")), given(with.clone())).await.unwrap();
+    assert_eq!(verdict, Reconciled::NotDone);
+    let anew = run(&Basebackup, &begun, &with).await.unwrap();
+    let size = std::fs::metadata(&tar).unwrap().len();
+    assert_eq!(anew["artifact"]["size"], size);
+}
+
+#[tokio::test]
+async fn a_compression_that_the_build_does_not_have_is_refused_by_its_name() {
+    let server = Postgres::start(Major::Eighteen, Options::default());
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(&server, dir.path()).await;
+    for compress in ["zstd", "lz4"] {
+        let with = json!({ "to": "backups", "compress": compress });
+        let words = refused(run(&Basebackup, &host, &with).await, "postgres.programs");
+        let expected = format!("cannot compress with {compress}: pg_basebackup: error: ");
+        assert!(words.contains(&expected), "{words}");
+        let found = Kind::preflight(&Basebackup, &host.ctx(Some("t")), given(with)).await.unwrap();
+        assert_eq!((found.findings.len(), found.findings[0].message.as_str()), (1, words.as_str()));
+    }
+    let with = json!({ "to": "backups", "compress": "gzip", "level": 10 });
+    let words = refused(run(&Basebackup, &host, &with).await, "input");
+    assert_eq!(words, "input `level`, 10, is none of gzip");
+    let with = json!({ "to": "backups", "compress": "gzip", "level": 9 });
+    let found = Kind::preflight(&Basebackup, &host.ctx(Some("t")), given(with)).await.unwrap();
+    assert_eq!(found.findings, []);
+    assert!(host.notes().is_empty(), "nothing was begun");
+    assert_eq!(at_work(&server).await, 0);
+}
+
+#[tokio::test]
+async fn how_far_it_is_is_told_with_the_servers_own_words() {
+    for major in BOTH {
+        let server = Postgres::start(major, Options::default());
+        let dir = tempfile::tempdir().unwrap();
+        let host = host(&server, dir.path()).await;
+        // The WAL is fetched at the end; there is something to be told about for a while.
+        let with = json!({ "to": "backups", "rate": "8MiB", "verify": false });
+        let entry = run(&Basebackup, &host, &with).await.unwrap();
+        let told: Vec<_> = host
+            .samples()
+            .into_iter()
+            .filter_map(|sample| match sample {
+                Sample::Progress { done, of: Some(total), unit: "bytes", phase } => {
+                    Some((done, total, phase))
+                }
+                _ => None,
+            })
+            .filter(|(_, _, phase)| phase == "streaming database files")
+            .collect();
+        assert!(!told.is_empty(), "{:?}", host.samples());
+        assert!(told.windows(2).all(|two| two[0].0 <= two[1].0), "it never goes back: {told:?}");
+        let whole = entry["artifact"]["size"].as_u64().unwrap();
+        let (done, total, _) = told.last().unwrap();
+        assert!(*done > 0 && *done <= whole && *total > 1 << 20 && *total <= whole, "{told:?} of {whole}");
+    }
 }

@@ -10,6 +10,7 @@ mod connecting;
 mod session;
 mod basebackup;
 mod recover;
+mod combine;
 mod dump;
 mod load;
 mod wal;

@@ -14,9 +14,9 @@ use crate::basebackup::{host, run};
 use crate::server::{BOTH, Major, Options, Postgres, folder, os_user};
 
 /// A server that archives its WAL as it lies in a store, below `pg/wal`.
-struct World {
-    server: Postgres,
-    dir: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) server: Postgres,
+    pub(crate) dir: tempfile::TempDir,
     port: u16,
 }
 
@@ -36,12 +36,20 @@ impl World {
         Self { server, dir, port }
     }
 
+    /// A server of which incremental backups can be taken, and which archives nothing.
+    pub(crate) fn summarizing() -> Self {
+        let settings = vec![("summarize_wal", "on".to_owned())];
+        let server = Postgres::start(Major::Eighteen, Options { settings, own: true, ..Options::default() });
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { server, dir: folder(), port }
+    }
+
     fn drilled(&self) -> PathBuf {
         self.dir.path().join("drill")
     }
 
     /// A host whose `t` is the server that is recovered.
-    async fn drill(&self) -> Arc<TestHost> {
+    pub(crate) async fn drill(&self) -> Arc<TestHost> {
         let settings = self.server.settings_with(json!({ "port": self.port }));
         let kind = Arc::new(drydock_steps::postgres::target::Postgres);
         let store =
@@ -49,7 +57,7 @@ impl World {
         Arc::new(TestHost::new(self.dir.path()).server("t", kind, settings).target("backups", store))
     }
 
-    fn with(&self, base: &Value, to: Value) -> Value {
+    pub(crate) fn with(&self, base: &Value, to: Value) -> Value {
         json!({
             "from": "backups", "base": base, "wal": "pg/wal", "to": to, "into": self.drilled(), "port": self.port,
             "programs": [self.server.bin()], "os_user": os_user(),
@@ -83,7 +91,7 @@ impl World {
     }
 
     /// A value that the recovered server gives.
-    async fn value(&self, sql: &str) -> Value {
+    pub(crate) async fn value(&self, sql: &str) -> Value {
         let settings = self.server.settings_with(json!({ "port": self.port }));
         let connection = crate::server::connected(settings).await.unwrap();
         let found = connection.rows().unwrap().rows(None, sql).await.unwrap();
@@ -101,7 +109,7 @@ impl Drop for World {
     }
 }
 
-fn refused(outputs: Result<Value, StepError>, code: &str, words: &str) -> StepError {
+pub(crate) fn refused(outputs: Result<Value, StepError>, code: &str, words: &str) -> StepError {
     let error = outputs.unwrap_err();
     assert!(
         error.code == code && error.message.contains(words),
@@ -257,11 +265,7 @@ async fn what_the_wal_does_not_lead_to_is_refused_before_a_server_runs() {
 
 #[tokio::test]
 async fn incremental_backups_are_combined_and_recovered() {
-    let settings = vec![("summarize_wal", "on".to_owned())];
-    let server = Postgres::start(Major::Eighteen, Options { settings, own: true, ..Options::default() });
-    let dir = folder();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let world = World { server, dir, port };
+    let world = World::summarizing();
     let host = host(&world.server, world.dir.path()).await;
     world.server.run_script("postgres", "CREATE TABLE t (n int); INSERT INTO t VALUES (1)").await;
     let full = run(&Basebackup, &host, &json!({ "to": "backups", "label": "full" })).await.unwrap();
@@ -285,6 +289,79 @@ async fn incremental_backups_are_combined_and_recovered() {
     }
     run(&Recover, &world.drill().await, &with(json!([full, one, two]))).await.unwrap();
     assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, "{1,2,3}");
+    // By where the newest lies: those before it are found by what it was made against.
+    for base in [json!("postgres/base/two"), two.clone()] {
+        let with = with(base);
+        let looked =
+            Kind::preflight(&Recover, &world.drill().await.ctx(Some("t")), given(with.clone())).await;
+        assert_eq!(looked.unwrap().findings, []);
+        let found = run(&Recover, &world.drill().await, &with).await.unwrap();
+        assert_eq!(found["label"], "two");
+        assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, "{1,2,3}");
+    }
+    Kind::cancel(&Recover, &world.drill().await.ctx(Some("t")), given(with(json!("postgres/base/two"))))
+        .await
+        .unwrap();
+    nothing_runs(&world.drilled());
+    let record = world.dir.path().join("store/postgres/base/one/backup.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, text.replace("\"timeline\": 1", "\"timeline\": 2")).unwrap();
+    let words = "two was made against one: postgres/base/one/backup.json was changed after it was written";
+    let error = refused(
+        run(&Recover, &world.drill().await, &with(json!("postgres/base/two"))).await,
+        "postgres.base_record",
+        words,
+    );
+    let ctx = world.drill().await.ctx(Some("t"));
+    let looked = Kind::preflight(&Recover, &ctx, given(with(json!("postgres/base/two")))).await;
+    let findings = looked.unwrap().findings;
+    assert_eq!((findings.len(), &findings[0].message), (1, &error.message));
+}
+
+#[tokio::test]
+async fn a_compressed_base_backup_is_verified_and_recovered() {
+    let compressed = async |major: Major, compress: &str, level: Option<u32>, file: &str| {
+        let world = World::start(major);
+        world.server.run_script("postgres", "CREATE TABLE t (n int); INSERT INTO t VALUES (1)").await;
+        let host = host(&world.server, world.dir.path()).await;
+        let with = json!({ "to": "backups", "label": "small", "compress": compress, "level": level });
+        let base = run(&Basebackup, &host, &with).await.unwrap();
+        let path = format!("postgres/base/small/{file}");
+        assert_eq!((&base["artifact"]["path"], &base["verified"]), (&json!(path), &json!(true)));
+        let (size, bytes) = (base["artifact"]["size"].as_u64().unwrap(), base["bytes"].as_u64().unwrap());
+        assert!(size * 2 < bytes, "{compress}: {size} of {bytes}");
+        let mut with = world.with(&json!("postgres/base/small"), json!({ "immediate": true }));
+        with["wal"] = Value::Null;
+        run(&Recover, &world.drill().await, &with).await.unwrap();
+        assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, "{1}", "{compress}");
+    };
+    for major in BOTH {
+        compressed(major, "gzip", Some(1), "base.tar.gz").await;
+    }
+    // Debian builds it with all of them.
+    compressed(Major::Fifteen, "zstd", Some(3), "base.tar.zst").await;
+    compressed(Major::Fifteen, "lz4", None, "base.tar.lz4").await;
+}
+
+#[tokio::test]
+async fn a_base_backup_is_found_by_where_it_lies() {
+    let world = World::start(Major::Fifteen);
+    world.server.run_script("postgres", "CREATE TABLE t (n int); INSERT INTO t VALUES (1)").await;
+    let base = world.base().await;
+    let folder = format!("pg/base/{}", base["label"].as_str().unwrap());
+    let early = world.with(&json!(folder), json!({ "time": base["started_at"] }));
+    let words = "lies before the end of base backup drydock_";
+    let error = refused(run(&Recover, &world.drill().await, &early).await, "input", words);
+    let looked = Kind::preflight(&Recover, &world.drill().await.ctx(Some("t")), given(early)).await.unwrap();
+    assert_eq!((looked.findings.len(), &looked.findings[0].message), (1, &error.message));
+    let none = world.with(&json!("pg/base/none"), json!({ "end": true }));
+    let words = "there is no base backup in pg/base/none";
+    refused(run(&Recover, &world.drill().await, &none).await, "artifact.absent", words);
+    nothing_runs(&world.drilled());
+    let mut with = world.with(&json!(folder), json!({ "immediate": true }));
+    with["wal"] = Value::Null;
+    run(&Recover, &world.drill().await, &with).await.unwrap();
+    assert_eq!(world.value("SELECT array_agg(n ORDER BY n)::text FROM t").await, "{1}");
 }
 
 /// The ten nearest of each of twenty vectors, by the index, as text.
