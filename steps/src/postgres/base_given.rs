@@ -14,7 +14,7 @@ use super::base_record::{path_in, read};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseGiven {
     /// A full one, or a list that begins with one.
-    Chain(BaseChain),
+    Chain(Box<BaseChain>),
     /// An incremental one alone: those before it are looked for in the store.
     Newest(Box<BaseEntry>),
     /// The folder of one in the store: its `backup.json` is read, and those before it are looked for.
@@ -32,11 +32,13 @@ impl<'de> Deserialize<'de> for BaseGiven {
             one @ Value::Object(_) => {
                 let entry = BaseEntry::deserialize(one).map_err(D::Error::custom)?;
                 Ok(match entry.against {
-                    None => Self::Chain(BaseChain::ending(Vec::new(), entry)),
+                    None => Self::Chain(Box::new(BaseChain::ending(Vec::new(), entry))),
                     Some(_) => Self::Newest(Box::new(entry)),
                 })
             }
-            list @ Value::Array(_) => BaseChain::deserialize(list).map(Self::Chain).map_err(D::Error::custom),
+            list @ Value::Array(_) => {
+                Box::<BaseChain>::deserialize(list).map(Self::Chain).map_err(D::Error::custom)
+            }
             other => Err(D::Error::custom(format!(
                 "{other} is no base backup: give the outputs of the step that took it, a list of them, or its folder in the store"
             ))),
@@ -77,7 +79,7 @@ impl BaseGiven {
     /// `postgres.chain` when they are no chain, and those of [`read`].
     pub(super) async fn resolved(&self, store: &dyn ArtifactStore) -> Result<BaseChain, StepError> {
         let chain = match self {
-            Self::Chain(chain) => chain.clone(),
+            Self::Chain(chain) => (**chain).clone(),
             Self::Newest(entry) => chain_to(store, (**entry).clone()).await?,
             Self::Folder(folder) => chain_to(store, read(store, folder).await?).await?,
         };

@@ -19,7 +19,6 @@ use drydock_step::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use super::base_checks::{judged, may_be_taken};
 use super::base_compress::Compression;
@@ -33,6 +32,7 @@ use super::base_scratch::{Scratch, own_name};
 use super::program_access::ProgramAccess;
 use super::program_end::last_words;
 use super::programs::Program;
+use super::session::Session;
 use super::target::PostgresConnection;
 use crate::described::described;
 use crate::piped;
@@ -406,28 +406,33 @@ impl Taking<'_> {
         };
         let judge = |end: &ChildEnd| judged(PROGRAM, end);
         let stored = piped::stored(self.ctx, spec, self.store, path, judge, seen);
-        // The session must stay, for it keeps the slot: a question is never left before its answer has come.
-        let (streaming, stopped) = oneshot::channel::<()>();
-        let stored = async move {
-            let stored = stored.await;
-            drop(streaming);
-            stored
+        let (stored, end) = tokio::select! {
+            stored = stored => stored?,
+            () = self.told(&sent) => return Err(StepError::internal("progress has come to an end")),
         };
-        let (stored, ()) = tokio::join!(stored, self.told(&sent, stopped));
-        let (stored, end) = stored?;
         self.ctx.log(last_words(&end.stderr));
         Ok(Artifact { path: stored.path, size: stored.size, sha256: stored.sha256 })
     }
 
-    /// Tells how far the server is, again and again, until it has nothing more to send.
-    async fn told(&self, sent: &AtomicU64, mut stopped: oneshot::Receiver<()>) {
-        // The program calls itself as this session does.
+    /// Tells how far the server is, again and again. It asks by a session of its own: one that is left in the middle of a question is lost,
+    /// and the other keeps the slot.
+    async fn told(&self, sent: &AtomicU64) {
+        // The program calls itself as our sessions do.
         let sql = "SELECT p.phase AS phase, p.backup_total AS backup_total FROM pg_stat_progress_basebackup AS p \
             JOIN pg_stat_activity AS a ON a.pid = p.pid \
             WHERE a.application_name = current_setting('application_name') ORDER BY p.pid DESC LIMIT 1";
-        while tokio::time::timeout(LOOK_AGAIN, &mut stopped).await.is_err() {
+        let settings = self.connection.settings();
+        let mut session = None;
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            if session.is_none() {
+                session = Session::open(settings, &settings.database).await.ok();
+            }
             // What cannot be asked is not told.
-            let answer = self.connection.session().ask("asking how far the backup is", sql).await.ok();
+            let answer = match &session {
+                Some(session) => session.ask("asking how far the backup is", sql).await.ok(),
+                None => None,
+            };
             let row = answer.as_ref().and_then(|answer| answer.first().ok());
             let phase =
                 row.and_then(|row| row.text("phase").ok().flatten()).unwrap_or("streaming").to_owned();

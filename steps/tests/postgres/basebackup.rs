@@ -276,3 +276,42 @@ async fn how_far_it_is_is_told_with_the_servers_own_words() {
         assert!(*done > 0 && *done <= whole && *total > 1 << 20 && *total <= whole, "{told:?} of {whole}");
     }
 }
+
+#[tokio::test]
+async fn a_question_about_progress_that_is_never_answered_does_not_cost_the_backup() {
+    let server = Postgres::start(Major::Eighteen, Options::default());
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(&server, dir.path()).await;
+    let (asks, blocks) = (server.connection().await, server.connection().await);
+    let with = json!({ "to": "backups", "label": "late", "rate": "8MiB", "verify": false });
+    let mut attempt = Box::pin(run(&Basebackup, &host, &with));
+    // Goes on with the attempt until something is so.
+    let mut until = async |what: &str, sql: &str| {
+        for _ in 0..3000 {
+            let ended = tokio::time::timeout(Duration::from_millis(50), &mut attempt).await;
+            assert!(ended.is_err(), "it ended before {what}: {ended:?}");
+            let found = asks.rows().unwrap().rows(None, sql).await.unwrap();
+            if found.rows[0].values().next().unwrap() == 1 {
+                return;
+            }
+        }
+        panic!("never: {what}");
+    };
+    until(
+        "it told something",
+        "SELECT count(*) FROM pg_stat_progress_basebackup WHERE backup_streamed > 9000000",
+    )
+    .await;
+    // Whoever asks who is connected waits for this one, and this one for the end of the slot, which the attempt gives up after all has come.
+    let blocked = tokio::spawn(async move {
+        let script = "LOCK TABLE pg_database IN ACCESS EXCLUSIVE MODE; \
+            DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_get_replication_slots()) LOOP PERFORM pg_sleep(0.05); END LOOP; END $$";
+        blocks.script().unwrap().run_script("postgres", script).await
+    });
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_database'::regclass \
+        AND mode = 'AccessShareLock'";
+    until("it asked how far the backup is", waits).await;
+    let entry = attempt.await.unwrap();
+    assert_eq!(entry["label"], "late");
+    blocked.await.unwrap().unwrap();
+}
