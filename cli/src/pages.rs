@@ -158,6 +158,7 @@ pages![
     "postgres.wal_differs",
     "postgres.wal_foreign",
     "postgres.wal_gap",
+    "postgres.wal_late",
     "postgres.wal_spool",
     "process.exit",
     "process.json",
