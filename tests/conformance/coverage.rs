@@ -10,12 +10,10 @@ use crate::{points, postgres, qdrant, readers, runner, sqlserver};
 
 /// Kinds that are cut and gone on with in tests of their own, each with the file where that is done. Their effects lie inside a PostgreSQL, or
 /// need a second step at work beside them, which a case cannot say.
-const ELSEWHERE: [(&str, &str); 5] = [
+const ELSEWHERE: [(&str, &str); 3] = [
     ("postgres.dump", "steps/tests/postgres/dump.rs"),
     ("postgres.load", "steps/tests/postgres/load.rs"),
     ("postgres.restore_point", "steps/tests/postgres/restore_point.rs"),
-    ("postgres.wal", "steps/tests/postgres/wal.rs"),
-    ("postgres.wal_stop", "steps/tests/postgres/wal.rs"),
 ];
 
 fn all_cases() -> Vec<Case> {

@@ -83,6 +83,7 @@ impl Streaming {
             return;
         }
         let told = self.last.clone();
+        self.timeline = holdings.newest().map(|newest| newest.timeline).or(self.timeline);
         for name in names.into_iter().filter(|name| told.as_ref().is_none_or(|told| name > told)) {
             self.counts(&name, size.bytes());
         }
@@ -440,5 +441,6 @@ mod tests {
         assert_eq!((second.segments, second.bytes), (3, 3 << 20), "5 and 6 were put after the last word");
         assert_eq!(second.first.as_deref(), Some("000000010000000000000004"));
         assert_eq!(second.last.as_deref(), Some("000000010000000000000006"));
+        assert_eq!((first.timeline, second.timeline), (None, Some(1)));
     }
 }

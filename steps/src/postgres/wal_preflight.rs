@@ -42,7 +42,7 @@ impl Outlook<'_> {
             found.extend(self.archive.is_of(&ours).await.err());
         }
         match looked_at(self.spool, size) {
-            Ok((files, _)) if !is_lost && !accept_gap => {
+            Ok(files) if !is_lost && !accept_gap => {
                 let restart = match &slot.restart_lsn {
                     Some(lsn) => Some(lsn.clone()),
                     None => self.last_checkpoint().await,

@@ -151,14 +151,11 @@ pub(super) fn begins_at(
     begun.max_by_key(|segment| segment.number).or(of_slot)
 }
 
-/// A spool as it is before anybody takes it; nothing is made or changed. Its files, and the space on its disk in bytes where that is known.
+/// A spool as it is before anybody takes it; nothing is made or changed. Its files.
 ///
 /// # Errors
 /// `postgres.wal_spool` when it could not be used.
-pub(super) fn looked_at(
-    folder: &Path,
-    size: SegmentSize,
-) -> Result<(Vec<(String, WalFile)>, Option<u64>), StepError> {
+pub(super) fn looked_at(folder: &Path, size: SegmentSize) -> Result<Vec<(String, WalFile)>, StepError> {
     let failed = |error: std::io::Error| spool_failed(folder, "be used", &error);
     // Where it is not there yet it is made in the nearest folder above.
     let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
@@ -175,8 +172,7 @@ pub(super) fn looked_at(
         return Err(StepError::new("postgres.wal_spool", message)
             .help("free some space, or give a `spool` on another disk"));
     }
-    let files = if there == folder { listed(folder, size)? } else { Vec::new() };
-    Ok((files, free))
+    if there == folder { listed(folder, size) } else { Ok(Vec::new()) }
 }
 
 /// The space that is left in a folder, which the runner may write.
