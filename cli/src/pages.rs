@@ -129,6 +129,7 @@ pages![
     "point.unproved",
     "point.unusable",
     "postgres.answer",
+    "postgres.archive",
     "postgres.base",
     "postgres.chain",
     "postgres.collation",

@@ -44,7 +44,8 @@ steps:
   postgres_count: { uses: postgres.count, target: pg, needs: [postgres_query], with: { database: postgres } }
   postgres_verify: { uses: postgres.verify, target: pg, needs: [postgres_count], with: { database: postgres } }
   postgres_wal_status: { uses: postgres.wal_status, needs: [postgres_verify], with: { from: backups, prefix: pg/wal } }
-  flow_fail: { uses: flow.fail, needs: [postgres_wal_status], on_failure: ignore, with: { message: as planned } }
+  postgres_archive: { uses: postgres.archive, needs: [postgres_wal_status], with: { at: { folder: ./artifacts } } }
+  flow_fail: { uses: flow.fail, needs: [postgres_archive], on_failure: ignore, with: { message: as planned } }
 "#;
 
 /// The steps of kinds that read, in their order, each with its kind.

@@ -16,6 +16,7 @@ mod wal_faults;
 mod wal_timeline;
 mod wal_disk;
 mod wal_outlook;
+mod archive;
 mod restore_point;
 mod query;
 mod count;
