@@ -32,6 +32,8 @@ async fn a_foreign_archive_a_bad_spool_and_a_gap_are_found_before_anything_is_st
         std::fs::remove_dir_all(world.dir.path().join("spool")).unwrap();
         world.switched().await;
         assert_eq!(findings(&world, json!({})).await, [], "the slot keeps what comes next");
+        let advanced = "SELECT pg_replication_slot_advance('archive', pg_current_wal_lsn())";
+        world.server.run_script("postgres", advanced).await;
         std::fs::remove_file(world.stored(&names[1])).unwrap();
         std::fs::remove_file(world.stored(&names[2])).unwrap();
         let found = findings(&world, json!({})).await;
