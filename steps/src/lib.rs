@@ -69,6 +69,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(postgres::wal_status::WalStatus);
     registry.kind(postgres::wal_stop::WalStop);
     registry.kind(postgres::wal_range::WalRange);
+    registry.kind(postgres::archive::Archive);
     registry.kind(postgres::restore_point::RestorePoint);
     registry.target(postgres::target::Postgres);
     registry.kind(http::request::Request);

@@ -8,11 +8,6 @@ use crate::case::{Acting, Case, Seen};
 use crate::world::World;
 use crate::{points, postgres, qdrant, readers, runner, sqlserver};
 
-/// Kinds that are cut and gone on with in tests of their own, each with the file where that is done. Their effects
-/// need a second step at work beside them, which a case cannot say.
-const ELSEWHERE: [(&str, &str); 2] =
-    [("postgres.wal", "steps/tests/postgres/wal.rs"), ("postgres.wal_stop", "steps/tests/postgres/wal.rs")];
-
 fn all_cases() -> Vec<Case> {
     [sqlserver::all(), qdrant::all(), postgres::all(), points::all(), runner::all()].concat()
 }
@@ -62,15 +57,6 @@ fn the_suite_has_every_kind() {
     assert!(kinds.len() > 20, "the program tells of {} kinds alone", kinds.len());
     let cases: Vec<(&str, Acting)> = cases.iter().map(|case| (case.kind, case.acting)).collect();
     let readers: Vec<&str> = readers.iter().map(|(_, kind)| kind.as_str()).collect();
-    let is_elsewhere = |kind: &str| ELSEWHERE.iter().any(|(known, _)| *known == kind);
-    let (elsewhere, kinds): (Vec<_>, Vec<_>) = kinds.into_iter().partition(|(kind, _)| is_elsewhere(kind));
-    assert_eq!(elsewhere.len(), ELSEWHERE.len(), "of {ELSEWHERE:?} there are {elsewhere:?}");
-    for (kind, file) in ELSEWHERE {
-        let name = kind.rsplit('.').next().unwrap();
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains(&format!("::{name}::")), "{file} has no {kind}");
-    }
     let gaps = gaps(&kinds, &cases, &readers);
     assert!(gaps.is_empty(), "{}", gaps.join("\n"));
 }

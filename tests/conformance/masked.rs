@@ -17,6 +17,9 @@ const DRAWN: &[&str] = &[
     "start_lsn",
     "end_lsn",
     "proved_lsn",
+    "flushed_lsn",
+    "rpo_s",
+    "max_rpo_s",
 ];
 
 /// A text without what differs: each run of digits, each id, each digest is a `#`.

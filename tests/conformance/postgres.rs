@@ -12,6 +12,8 @@ cases! {
     load
     restore_point
     sample
+    wal
+    wal_stop
 }
 
 const ROWS: &str = "CREATE TABLE t AS SELECT generate_series(1, 100) AS n";
@@ -154,4 +156,38 @@ steps:
   step: { uses: postgres.sample, target: pg, with: { database: postgres, table: public.v, to: backups, prefix: samples } }
 ",
     )
+}
+
+/// The segment that the slot begins in is whole before anybody streams.
+const SEGMENT: &str = "SELECT pg_create_physical_replication_slot('archive', true); CREATE TABLE t AS SELECT generate_series(1, 100) AS n; SELECT pg_switch_wal()";
+
+fn wal() -> Case {
+    Case::on_postgres(
+        "postgres.wal",
+        Seen::Store("pg/wal/#/", "#"),
+        SEGMENT,
+        "
+targets: { pg: postgres, backups: artifacts }
+steps:
+  step: { uses: postgres.wal, target: pg, with: { to: backups, prefix: pg/wal, spool: ./spool, slot: archive, until: 0/1800000 } }
+",
+    )
+}
+
+fn wal_stop() -> Case {
+    let case = Case::on_postgres(
+        "postgres.wal_stop",
+        Seen::Journal("step_ended"),
+        SEGMENT,
+        "
+targets: { pg: postgres, backups: artifacts }
+steps:
+  step_streams: { uses: postgres.wal, target: pg, with: { to: backups, prefix: pg/wal, spool: ./spool, slot: archive } }
+  begun:
+    uses: process.run
+    with: { argv: [sh, -c, \"until grep -q 'flushed_lsn...[0-9]' artifacts/pg/wal/streaming.json; do sleep 0.05; done\"], effect: reads }
+  step: { uses: postgres.wal_stop, needs: [begun], with: { to: backups, prefix: pg/wal } }
+",
+    );
+    Case { not_done: Some("a streamer that is asked twice ends once"), ..case }
 }

@@ -49,7 +49,8 @@ steps:
   based: { uses: postgres.basebackup, target: pg, with: { to: backups, prefix: pg/base } }
   streamed: { uses: postgres.wal, target: pg, needs: [based], with: { to: backups, prefix: pg/wal, spool: ./spool, until: "{{ steps.based.outputs.end_lsn }}" } }
   postgres_wal_range: { uses: postgres.wal_range, target: backups, needs: [postgres_recall, based, streamed], with: { prefix: pg/wal, base: "{{ steps.based.outputs }}", to: "{{ steps.based.outputs.end_lsn }}", within: 1m } }
-  flow_fail: { uses: flow.fail, needs: [postgres_wal_range], on_failure: ignore, with: { message: as planned } }
+  postgres_archive: { uses: postgres.archive, needs: [postgres_wal_range], with: { at: { folder: ./artifacts } } }
+  flow_fail: { uses: flow.fail, needs: [postgres_archive], on_failure: ignore, with: { message: as planned } }
 "#;
 
 /// The steps of kinds that read, in their order, each with its kind.

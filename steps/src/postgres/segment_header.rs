@@ -70,17 +70,30 @@ impl Page<'_> {
     }
 }
 
-/// A file of this name with this content is a whole segment.
+/// How much of a file is enough for [`headed`], in bytes.
+pub(super) const ENOUGH: usize = HEADER;
+
+/// What the first page of a segment says of all the others.
+pub(super) struct Head {
+    pub(super) facts: SegmentFacts,
+    is_little: bool,
+    magic: u16,
+    address: u64,
+    page_size: u32,
+}
+
+fn damaged(name: &str, why: &str) -> StepError {
+    StepError::new("postgres.wal_damaged", format!("{name} is no whole segment of the WAL: {why}"))
+        .help("bring it anew from where it was made; where that is gone, take a new base backup")
+}
+
+/// A file of this name that begins like this and has so many bytes is a segment, as far as its beginning tells.
 ///
 /// # Errors
 /// `postgres.wal_damaged`, with the file's name and what is wrong.
-pub(super) fn checked(name: &str, bytes: &[u8]) -> Result<SegmentFacts, StepError> {
-    let damaged = |why: String| {
-        Err(StepError::new("postgres.wal_damaged", format!("{name} is no whole segment of the WAL: {why}"))
-            .help("bring it anew from where it was made; where that is gone, take a new base backup"))
-    };
-    let length = bytes.len() as u64;
-    if length < HEADER as u64 {
+pub(super) fn headed(name: &str, bytes: &[u8], length: u64) -> Result<Head, StepError> {
+    let damaged = |why: String| Err(damaged(name, &why));
+    if length < HEADER as u64 || bytes.len() < HEADER {
         return damaged(format!("it has {length} bytes"));
     }
     let mut first = Page { bytes, is_little: bytes.get(1) == Some(&MAGIC) };
@@ -114,21 +127,33 @@ pub(super) fn checked(name: &str, bytes: &[u8]) -> Result<SegmentFacts, StepErro
     if !PAGES.contains(&page_size) {
         return damaged(format!("its header says pages of {page_size} bytes"));
     }
+    let facts = SegmentFacts { system_identifier: first.system_identifier().to_string(), size };
+    let (is_little, magic, address) = (first.is_little, first.magic(), first.address());
+    Ok(Head { facts, is_little, magic, address, page_size })
+}
+
+/// A file of this name with this content is a whole segment.
+///
+/// # Errors
+/// `postgres.wal_damaged`, with the file's name and what is wrong.
+pub(super) fn checked(name: &str, bytes: &[u8]) -> Result<SegmentFacts, StepError> {
+    let head = headed(name, bytes, bytes.len() as u64)?;
     let mut is_empty = false;
-    let pages = bytes.chunks(usize::try_from(page_size).unwrap_or(usize::MAX));
-    for (address, bytes) in (first.address()..).step_by(page_size as usize).zip(pages) {
-        let page = Page { bytes, is_little: first.is_little };
+    let pages = bytes.chunks(usize::try_from(head.page_size).unwrap_or(usize::MAX));
+    for (address, bytes) in (head.address..).step_by(head.page_size as usize).zip(pages) {
+        let page = Page { bytes, is_little: head.is_little };
         // Behind the place where the server switched to the next one it is empty.
         is_empty |= page.magic() == 0 && page.address() == 0;
         let fits = match is_empty {
             true => page.magic() == 0 && page.address() == 0,
-            false => page.magic() == first.magic() && page.address() == address,
+            false => page.magic() == head.magic && page.address() == address,
         };
         if !fits {
-            return damaged(format!("its page at {} is not the one that belongs there", lsn_text(address)));
+            let why = format!("its page at {} is not the one that belongs there", lsn_text(address));
+            return Err(damaged(name, &why));
         }
     }
-    Ok(SegmentFacts { system_identifier: first.system_identifier().to_string(), size })
+    Ok(head.facts)
 }
 
 #[cfg(test)]

@@ -1,19 +1,21 @@
 //! `postgres.wal`: [`Wal`] streams a server's WAL into an artifact store as it is written.
 
+use std::path::{Path, PathBuf};
+
 use async_trait::async_trait;
 use drydock_step::{
     Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, KindShape, Millis, PlanPath,
-    Preflight, PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known,
-    maybe,
+    Preflight, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde_json::{Value, json};
 
+use super::finding::found;
 use super::programs::Program;
 use super::recover_to::lsn_number;
-use super::segment::SegmentSize;
 use super::target::PostgresConnection;
 use super::wal_archive::{Streaming, System, WalArchive};
-use super::wal_server::{Lag, SlotFacts, may_stream};
+use super::wal_preflight::{Outlook, segment_size};
+use super::wal_server::{Lag, may_stream};
 use super::wal_spool::Spool;
 use super::wal_streamer::{ALIVE, Enough, Streamer, outputs, own_slot, slot_statement};
 use crate::described::described;
@@ -99,6 +101,7 @@ const OUTPUTS: Shape = Shape::Record(&[
         "How old the newest WAL on the runner was at the end, in seconds.",
     ),
     Field::required("max_rpo_s", Shape::Number, "The most that this has been."),
+    Field::required("late", Shape::Boolean, "Whether that has been more than `max_rpo`."),
     Field::required("restarts", Shape::Integer, "How often streaming was begun again."),
 ]);
 
@@ -166,28 +169,24 @@ impl StepKind for Wal {
         let connection = ctx.connection().await?;
         let connection = PostgresConnection::of(&*connection)?;
         let facts = connection.facts().await?;
-        let mut findings = Vec::new();
-        let mut found = |fatal: bool, error: StepError| {
-            let StepError { code, message, help, .. } = error;
-            findings.push(PreflightFinding { code, fatal, message, help });
-        };
-        if let Err(error) = may_stream(connection.session(), facts).await {
-            found(true, error);
-        }
-        if let Err(error) = Program::find(ctx, &connection.settings().programs, PROGRAM, facts.major()).await
-        {
-            found(true, error);
-        }
+        let mut hindrances: Vec<StepError> =
+            may_stream(connection.session(), facts).await.err().into_iter().collect();
+        let folders = &connection.settings().programs;
+        hindrances.extend(Program::find(ctx, folders, PROGRAM, facts.major()).await.err());
+        let store = ctx.host.connect(inputs.to.known()?).await?;
+        let store =
+            store.store().ok_or_else(|| StepError::internal("`to` of postgres.wal is no artifact store"))?;
         let slot = inputs.slot(ctx)?;
-        let of_slot = SlotFacts::of(connection.session(), &slot).await?;
-        if of_slot.wal_status.as_deref() == Some("lost") && !*inputs.accept_gap.known()? {
-            let message = format!(
-                "the server has given up what slot {slot} keeps: WAL is missing that can no longer be had"
-            );
-            let help = "take a new base backup, then stream on with `accept_gap: true`, once";
-            found(true, StepError::new("postgres.wal_gap", message).help(help));
-        }
-        Ok(Preflight { facts: json!({ "server": facts, "slot": of_slot }), findings })
+        let outlook = Outlook {
+            session: connection.session(),
+            facts,
+            archive: WalArchive::of(store, inputs.prefix.known()?),
+            spool: &absolute(&inputs.spool.known()?.resolved(&ctx.folder)),
+            slot: &slot,
+        };
+        let (more, slot) = outlook.hindrances(*inputs.accept_gap.known()?).await?;
+        hindrances.extend(more);
+        Ok(Preflight { facts: json!({ "server": facts, "slot": slot }), ..found(hindrances) })
     }
 
     async fn execute(&self, ctx: &Ctx, inputs: &WalInputs, from: Option<&Value>) -> Result<Ended, StepError> {
@@ -199,22 +198,17 @@ impl StepKind for Wal {
         let postgres = PostgresConnection::of(&*connection)?;
         let facts = postgres.facts().await?;
         may_stream(postgres.session(), facts).await?;
-        let size = u64::try_from(facts.segment_size).ok().and_then(SegmentSize::parse).ok_or_else(|| {
-            StepError::new(
-                "postgres.answer",
-                format!("the server says segments of {} bytes", facts.segment_size),
-            )
-        })?;
+        let size = segment_size(facts)?;
         if let Some(system_identifier) = facts.system_identifier.value.clone() {
             let first_seen = String::new();
             archive.is_of(&System { system_identifier, segment_size: size.bytes(), first_seen }).await?;
         }
         let program = Program::find(ctx, &postgres.settings().programs, PROGRAM, facts.major()).await?;
-        let spool = inputs.spool.known()?.resolved(&ctx.folder);
-        let spool = Spool::taken(&std::path::absolute(&spool).unwrap_or(spool))?;
+        let spool = Spool::taken(&absolute(&inputs.spool.known()?.resolved(&ctx.folder)))?;
         let slot = inputs.slot(ctx)?;
         let state = begun(ctx, archive, postgres, &slot, from).await?;
         let arguments = inputs.arguments(&spool.folder().display().to_string(), &slot);
+        let lag = Lag::since(state.at_ms, state.rpo_s, state.flushed_lsn.as_deref());
         let ms = |millis: &Option<Millis>| millis.map(|millis| i64::try_from(millis.0).unwrap_or(i64::MAX));
         let mut streamer = Streamer {
             ctx,
@@ -231,8 +225,9 @@ impl StepKind for Wal {
             max_rpo_ms: ms(inputs.max_rpo.known()?),
             state,
             holdings: archive.holdings(size).await?,
-            lag: Lag::default(),
+            lag,
             is_late: false,
+            store_again_ms: None,
             connection: Some(connection.clone()),
         };
         let streamed = streamer.stream(&program, &arguments).await;
@@ -250,11 +245,16 @@ impl StepKind for Wal {
             store.store().ok_or_else(|| StepError::internal("`to` of postgres.wal is no artifact store"))?;
         let found = WalArchive::of(store, inputs.prefix.known()?).streaming().await?;
         Ok(match found.filter(|found| is_ours(found, ctx)) {
-            Some(found) if found.done => Reconciled::Done(outputs(&found)),
-            Some(found) => Reconciled::Partly(json!(found)),
-            None => Reconciled::NotDone,
+            Some(found) if found.done && found.attempt == *ctx.attempt => Reconciled::Done(outputs(&found)),
+            Some(found) if !found.done => Reconciled::Partly(json!(found)),
+            // Nobody's, or what the step did when it was last asked to.
+            _ => Reconciled::NotDone,
         })
     }
+}
+
+fn absolute(folder: &Path) -> PathBuf {
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
 fn is_ours(streaming: &Streaming, ctx: &Ctx) -> bool {
@@ -294,10 +294,10 @@ async fn begun(
     Ok(Streaming {
         run: ctx.run.to_string(),
         step: ctx.step.to_string(),
+        attempt: ctx.attempt.to_string(),
         server: connection.settings().place(),
         slot: slot.to_owned(),
         began_ms: earlier.as_ref().map_or(now, |earlier| earlier.began_ms),
-        rpo_s: 0.0,
         ended: false,
         done: false,
         ..earlier.unwrap_or_default()

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use drydock_step::artifact::{bytes_of, stream_of};
 use drydock_step::{ArtifactStore, StepError};
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,9 @@ pub(super) struct System {
 pub(super) struct Streaming {
     pub(super) run: String,
     pub(super) step: String,
+    /// Its attempt, as an id of its own.
+    #[serde(default)]
+    pub(super) attempt: String,
     /// The server, as `host:port`.
     pub(super) server: String,
     pub(super) slot: String,
@@ -46,6 +50,9 @@ pub(super) struct Streaming {
     pub(super) timeline: Option<u32>,
     pub(super) rpo_s: f64,
     pub(super) max_rpo_s: f64,
+    /// Whether that has ever been more than was wished.
+    #[serde(default)]
+    pub(super) late: bool,
     /// How often the program was started again.
     pub(super) restarts: u64,
     /// When the step began, in milliseconds since 1970.
@@ -76,6 +83,7 @@ impl Streaming {
             return;
         }
         let told = self.last.clone();
+        self.timeline = holdings.newest().map(|newest| newest.timeline).or(self.timeline);
         for name in names.into_iter().filter(|name| told.as_ref().is_none_or(|told| name > told)) {
             self.counts(&name, size.bytes());
         }
@@ -98,8 +106,8 @@ pub(super) struct StopWish {
 pub(super) struct Holdings {
     pub(super) segments: BTreeSet<Segment>,
     pub(super) origins: BTreeMap<u32, Origin>,
-    /// Segments whose length is not that of a segment, by name.
-    pub(super) short: Vec<String>,
+    /// Files that bear the name of a segment and have another length, in bytes.
+    pub(super) short: BTreeMap<String, u64>,
 }
 
 impl Holdings {
@@ -108,10 +116,32 @@ impl Holdings {
         self.segments.last().copied()
     }
 
+    /// Nothing, when nothing is missing between the newest and this segment.
+    ///
+    /// # Errors
+    /// `postgres.wal_gap`.
+    pub(super) fn lead_to(&self, segment: Segment, size: SegmentSize) -> Result<(), StepError> {
+        match self.newest() {
+            Some(newest) if segment.number > newest.number + 1 => Err(gap(&format!(
+                "the newest segment in the archive is {}, and what comes next is {}",
+                newest.name(size),
+                Segment { timeline: segment.timeline.max(newest.timeline), ..segment }.name(size)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// What is missing.
     pub(super) fn gaps(&self, size: SegmentSize) -> Vec<Gap> {
         gaps(&self.segments, &self.origins, size)
     }
+}
+
+/// WAL is gone, for this reason.
+pub(super) fn gap(why: &str) -> StepError {
+    StepError::new("postgres.wal_gap", format!("WAL is missing that can no longer be had: {why}")).help(
+        "take a new base backup: none before it can be recovered beyond the gap; then stream on with `accept_gap: true`, once",
+    )
 }
 
 /// An archive.
@@ -166,6 +196,10 @@ impl<'s> WalArchive<'s> {
     /// # Errors
     /// `postgres.wal_foreign`.
     pub(super) async fn claimed(&self, ours: &System) -> Result<(), StepError> {
+        // Seldom more than once: a put writes a file before it sees that the name is taken.
+        if let Some(theirs) = self.system().await? {
+            return self.is_same(&theirs, ours);
+        }
         let bytes = serde_json::to_vec(ours).map_err(|error| StepError::internal(error.to_string()))?;
         match self.store.put_new(&self.at("system.json"), Bytes::from(bytes)).await {
             Err(error) if error.code == "artifact.exists" => self.is_of(ours).await,
@@ -178,9 +212,15 @@ impl<'s> WalArchive<'s> {
     /// # Errors
     /// `postgres.wal_foreign`.
     pub(super) async fn is_of(&self, ours: &System) -> Result<(), StepError> {
-        let Some(theirs) = self.system().await? else { return Ok(()) };
+        match self.system().await? {
+            Some(theirs) => self.is_same(&theirs, ours),
+            None => Ok(()),
+        }
+    }
+
+    fn is_same(&self, theirs: &System, ours: &System) -> Result<(), StepError> {
         let of = |system: &System| (system.system_identifier.clone(), system.segment_size);
-        if of(&theirs) == of(ours) {
+        if of(theirs) == of(ours) {
             return Ok(());
         }
         let words = |system: &System| {
@@ -189,7 +229,7 @@ impl<'s> WalArchive<'s> {
         let message = format!(
             "the archive {} has the WAL of {}, and this is {}",
             self.at(""),
-            words(&theirs),
+            words(theirs),
             words(ours)
         );
         Err(StepError::new("postgres.wal_foreign", message).help(
@@ -259,6 +299,34 @@ impl<'s> WalArchive<'s> {
         }
     }
 
+    /// How a file of the WAL begins: so many of its bytes, or all where it has fewer.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn beginning(&self, name: &str, bytes: usize) -> Result<Vec<u8>, StepError> {
+        let path = self.path(name);
+        let mut begun = Vec::with_capacity(bytes);
+        // A store that is a folder reads much more of a file at once.
+        if let Some(local) = self.store.local_path(&path) {
+            use tokio::io::AsyncReadExt;
+            let failed = |error: std::io::Error| {
+                StepError::new("artifact.io", format!("reading {}: {error}", local.display()))
+            };
+            let file = tokio::fs::File::open(&local).await.map_err(failed)?;
+            file.take(bytes as u64).read_to_end(&mut begun).await.map_err(failed)?;
+            return Ok(begun);
+        }
+        let mut pieces = self.store.open(&path, 0).await?;
+        while begun.len() < bytes {
+            match pieces.next().await {
+                Some(piece) => begun.extend_from_slice(&piece?),
+                None => break,
+            }
+        }
+        begun.truncate(bytes);
+        Ok(begun)
+    }
+
     /// What is there.
     ///
     /// # Errors
@@ -271,7 +339,7 @@ impl<'s> WalArchive<'s> {
                 Some(WalFile::Segment(segment)) if listed.size == size.bytes() => {
                     found.segments.insert(segment);
                 }
-                Some(WalFile::Segment(_)) => found.short.push(name.to_owned()),
+                Some(WalFile::Segment(_)) => drop(found.short.insert(name.to_owned(), listed.size)),
                 Some(WalFile::History(timeline)) => {
                     let bytes = bytes_of(self.store.open(&listed.path, 0).await?, SMALL).await?;
                     let origin = Origin::parse(&String::from_utf8_lossy(&bytes));
@@ -373,5 +441,6 @@ mod tests {
         assert_eq!((second.segments, second.bytes), (3, 3 << 20), "5 and 6 were put after the last word");
         assert_eq!(second.first.as_deref(), Some("000000010000000000000004"));
         assert_eq!(second.last.as_deref(), Some("000000010000000000000006"));
+        assert_eq!((first.timeline, second.timeline), (None, Some(1)));
     }
 }

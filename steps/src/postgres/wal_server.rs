@@ -95,28 +95,42 @@ pub(super) async fn may_stream(session: &Session, facts: &ServerFacts) -> Result
     Ok(())
 }
 
-/// How long what was written at the server has been missing on the runner's disk.
+/// How long what was written at the server has been missing on the runner's disk, at the most: what was written between two looks counts
+/// from the first of them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lag {
-    /// When the server was seen to write where, of what is not on disk yet.
+    /// Since when what the server has written up to a place may have been there, of what is not on disk yet.
     missing: VecDeque<(i64, u64)>,
     /// When the server was last heard.
     heard_ms: Option<i64>,
+    /// What is on disk.
+    flushed: u64,
 }
 
 impl Lag {
-    /// The server has written up to `current`, and the runner has `flushed`. Times are in milliseconds.
+    /// What an earlier attempt has left, that knew at `at_ms` of everything up to `flushed` and was late by so many seconds.
+    pub(super) fn since(at_ms: i64, late_s: f64, flushed: Option<&str>) -> Self {
+        // Far below 2^63.
+        #[allow(clippy::cast_possible_truncation, reason = "milliseconds of a run")]
+        let late_ms = (late_s * 1000.0) as i64;
+        let flushed = flushed.and_then(lsn_number);
+        // Nobody has streamed before: nothing is late yet.
+        let heard_ms = flushed.map(|_| at_ms - late_ms);
+        Self { missing: VecDeque::new(), heard_ms, flushed: flushed.unwrap_or_default() }
+    }
+
+    /// The server has written up to `current`, and the runner has `flushed` where it is known. Times are in milliseconds.
     pub(super) fn seen(&mut self, now_ms: i64, current: &str, flushed: Option<&str>) {
-        self.heard_ms = Some(now_ms);
+        let since = self.heard_ms.replace(now_ms).unwrap_or(now_ms);
         let current = lsn_number(current).unwrap_or_default();
         if self.missing.back().is_none_or(|(_, lsn)| *lsn < current) {
             if self.missing.len() >= MOMENTS {
                 self.missing.remove(1);
             }
-            self.missing.push_back((now_ms, current));
+            self.missing.push_back((since, current));
         }
-        let flushed = flushed.and_then(lsn_number).unwrap_or_default();
-        while self.missing.front().is_some_and(|(_, lsn)| *lsn <= flushed) {
+        self.flushed = self.flushed.max(flushed.and_then(lsn_number).unwrap_or_default());
+        while self.missing.front().is_some_and(|(_, lsn)| *lsn <= self.flushed) {
             self.missing.pop_front();
         }
     }
@@ -142,11 +156,12 @@ mod tests {
         assert_eq!(lag.seconds(5_000), 0.0);
         lag.seen(1_000, "0/100", Some("0/100"));
         assert_eq!(lag.seconds(1_000), 0.0);
+        // What is seen at 2,000 for the first time may have been written right behind the look before.
         lag.seen(2_000, "0/200", Some("0/100"));
         lag.seen(3_000, "0/300", Some("0/1FF"));
-        assert_eq!(lag.seconds(4_000), 2.0);
+        assert_eq!(lag.seconds(4_000), 3.0);
         lag.seen(4_000, "0/300", Some("0/200"));
-        assert_eq!(lag.seconds(4_000), 1.0);
+        assert_eq!(lag.seconds(4_000), 2.0);
         lag.seen(5_000, "0/300", Some("0/300"));
         assert_eq!(lag.seconds(5_000), 0.0);
         // Nobody was heard for a while.
@@ -154,7 +169,20 @@ mod tests {
         for at in 0..10_000 {
             lag.seen(10_000 + at, &format!("0/{:X}", 0x1000 + at), Some("0/300"));
         }
-        assert_eq!(lag.seconds(20_000), 10.0);
+        assert_eq!(lag.seconds(20_000), 15.0);
         assert!(lag.missing.len() <= MOMENTS);
+    }
+
+    #[test]
+    fn while_nobody_streamed_the_lag_went_on() {
+        let mut lag = Lag::since(10_000, 1.5, Some("0/300"));
+        lag.seen(30_000, "0/400", None);
+        assert_eq!(lag.seconds(30_000), 21.5, "since the last word of the one that was killed");
+        lag.seen(31_000, "0/400", Some("0/400"));
+        assert_eq!(lag.seconds(31_000), 0.0);
+        let mut idle = Lag::since(10_000, 0.0, Some("0/300"));
+        idle.seen(30_000, "0/300", None);
+        assert_eq!(idle.seconds(30_000), 0.0, "nothing was written meanwhile");
+        assert_eq!(Lag::since(0, 0.0, None).seconds(30_000), 0.0);
     }
 }

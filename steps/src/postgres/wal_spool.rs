@@ -1,17 +1,26 @@
 //! The folder on the runner that pg_receivewal writes into, and that outlives runs: [`Spool`]. One streamer has it at a time.
 
 use std::fs::{File, TryLockError};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use drydock_step::StepError;
 
+use super::recover_to::lsn_number;
 use super::segment::{Segment, SegmentSize, WalFile};
 
 /// The file whose lock says that somebody has the spool; the system frees it when that process ends.
 const LOCK: &str = ".drydock-lock";
 /// Where files go that a gap has made useless for streaming on.
 const ASIDE: &str = "behind-a-gap";
+
+/// Where a segment goes that is cut off and yet has something in it.
+const SHORT: &str = "cut-off";
+/// Segments that a spool has room for before anything is streamed into it.
+const ROOM: u64 = 4;
+/// What is read of a file at once.
+const PIECE: usize = 64 * 1024;
 
 /// A spool that is ours.
 pub(super) struct Spool {
@@ -51,15 +60,7 @@ impl Spool {
     /// # Errors
     /// `postgres.wal_spool`.
     pub(super) fn files(&self, size: SegmentSize) -> Result<Vec<(String, WalFile)>, StepError> {
-        let failed = |error| spool_failed(&self.folder, "be listed", &error);
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let Some(name) = name.to_str() else { continue };
-            found.extend(WalFile::parse(name, size).map(|file| (name.to_owned(), file)));
-        }
-        found.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(found)
+        listed(&self.folder, size)
     }
 
     /// The bytes of a file.
@@ -84,6 +85,30 @@ impl Spool {
         }
     }
 
+    /// Takes away what pg_receivewal would not go on with: a segment that it was killed over, or found the disk full, while it still filled
+    /// it with zeros, before it wrote anything there. One that is short and has something else in it goes into a folder beside.
+    ///
+    /// # Errors
+    /// `postgres.wal_spool`.
+    pub(super) fn without_unfilled(&self, size: SegmentSize) -> Result<(), StepError> {
+        let failed = |error| spool_failed(&self.folder, "be tidied", &error);
+        for (name, file) in self.files(size)? {
+            let path = self.folder.join(&name);
+            let length = std::fs::metadata(&path).map_err(failed)?.len();
+            if !matches!(file, WalFile::Partial(_)) || length == 0 || length == size.bytes() {
+                continue;
+            }
+            if is_empty(&path).map_err(failed)? {
+                std::fs::remove_file(&path).map_err(failed)?;
+            } else {
+                let aside = self.folder.join(SHORT);
+                std::fs::create_dir_all(&aside).map_err(failed)?;
+                std::fs::rename(&path, aside.join(&name)).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts what is in it aside, so that streaming begins where the slot says. Nothing is lost: it lies in a folder beside.
     ///
     /// # Errors
@@ -96,6 +121,85 @@ impl Spool {
             std::fs::rename(self.folder.join(&name), aside.join(&name)).map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+fn listed(folder: &Path, size: SegmentSize) -> Result<Vec<(String, WalFile)>, StepError> {
+    let failed = |error| spool_failed(folder, "be listed", &error);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        found.extend(WalFile::parse(name, size).map(|file| (name.to_owned(), file)));
+    }
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(found)
+}
+
+/// Where streaming begins with these files in the spool, or with none where the slot says: pg_receivewal goes on behind the newest of them.
+pub(super) fn begins_at(
+    files: &[(String, WalFile)],
+    restart_lsn: Option<&str>,
+    size: SegmentSize,
+) -> Option<Segment> {
+    let begun = files.iter().filter_map(|(_, file)| match file {
+        WalFile::Segment(segment) => Some(segment.next()),
+        WalFile::Partial(segment) => Some(*segment),
+        _ => None,
+    });
+    let of_slot = restart_lsn.and_then(lsn_number).map(|lsn| Segment::holding(1, lsn, size));
+    begun.max_by_key(|segment| segment.number).or(of_slot)
+}
+
+/// A spool as it is before anybody takes it; nothing is made or changed. Its files.
+///
+/// # Errors
+/// `postgres.wal_spool` when it could not be used.
+pub(super) fn looked_at(folder: &Path, size: SegmentSize) -> Result<Vec<(String, WalFile)>, StepError> {
+    let failed = |error: std::io::Error| spool_failed(folder, "be used", &error);
+    // Where it is not there yet it is made in the nearest folder above.
+    let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
+    if !std::fs::metadata(there).map_err(failed)?.is_dir() {
+        return Err(failed(std::io::Error::other(format!("{} is no folder", there.display()))));
+    }
+    let free = free_bytes(there).map_err(failed)?;
+    if let Some(free) = free.filter(|free| *free < ROOM * size.bytes()) {
+        let message = format!(
+            "the disk of the spool {} has {free} bytes left, and {ROOM} segments need {}",
+            folder.display(),
+            ROOM * size.bytes()
+        );
+        return Err(StepError::new("postgres.wal_spool", message)
+            .help("free some space, or give a `spool` on another disk"));
+    }
+    if there == folder { listed(folder, size) } else { Ok(Vec::new()) }
+}
+
+/// The space that is left in a folder, which the runner may write.
+#[cfg(unix)]
+fn free_bytes(folder: &Path) -> std::io::Result<Option<u64>> {
+    use rustix::fs::{Access, access, statvfs};
+    access(folder, Access::WRITE_OK | Access::EXEC_OK)?;
+    let of = statvfs(folder)?;
+    Ok(Some(of.f_bavail.saturating_mul(of.f_frsize)))
+}
+
+#[cfg(not(unix))]
+fn free_bytes(_folder: &Path) -> std::io::Result<Option<u64>> {
+    Ok(None)
+}
+
+/// Whether a file has nothing but zeros.
+fn is_empty(path: &Path) -> std::io::Result<bool> {
+    let (mut file, mut piece) = (File::open(path)?, vec![0; PIECE]);
+    loop {
+        let length = file.read(&mut piece)?;
+        if length == 0 {
+            return Ok(true);
+        }
+        if piece.iter().take(length).any(|byte| *byte != 0) {
+            return Ok(false);
+        }
     }
 }
 
@@ -131,6 +235,13 @@ mod tests {
         spool.set_aside(size).unwrap();
         assert_eq!(names(), Vec::<String>::new());
         assert!(folder.join("behind-a-gap/000000010000000000000004.partial").is_file());
+        let partial = |number: u64| Segment { timeline: 1, number }.name(size) + ".partial";
+        std::fs::write(folder.join(partial(5)), vec![0; 4096]).unwrap();
+        std::fs::write(folder.join(partial(6)), b"\0WAL").unwrap();
+        std::fs::write(folder.join(partial(7)), "").unwrap();
+        spool.without_unfilled(size).unwrap();
+        assert_eq!(names(), [partial(7)], "what was never filled goes, and pg_receivewal takes an empty one");
+        assert_eq!(std::fs::read(folder.join("cut-off").join(partial(6))).unwrap(), b"\0WAL");
         drop(spool);
         std::fs::write(dir.path().join("file"), "").unwrap();
         let error = Spool::taken(&dir.path().join("file")).err().unwrap();

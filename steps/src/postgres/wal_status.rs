@@ -2,17 +2,21 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Ended, Facts, Field, KindShape, Reconciled, Shape, StepError, StepKind,
-    TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Ended, Facts, Field, KindShape, Millis, Reconciled, Shape, StepError,
+    StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde_json::{Value, json};
 
 use super::segment::SegmentSize;
 use super::target::PostgresConnection;
-use super::wal_archive::{Streaming, WalArchive};
+use super::wal_archive::{Streaming, WalArchive, gap};
+use super::wal_faults::{Check, faults, told};
 use super::wal_server::SlotFacts;
 use super::wal_streamer::ALIVE;
 use crate::described::described;
+
+/// The most faults that are told.
+const MOST: usize = 100;
 
 inputs! {
     /// Inputs of `postgres.wal_status`.
@@ -21,6 +25,10 @@ inputs! {
         from: String = known(Shape::Text),
         /// Where in the store, as `postgres.wal` was given it.
         prefix: String = maybe(Shape::Text).or("\"postgres/wal\""),
+        /// How much is looked at: names and lengths, or how each segment begins as well, or every page of each.
+        check: Check = maybe(Shape::OneOf(&["names", "headers", "whole"])).or("\"headers\""),
+        /// The oldest that the newest WAL on the streamer's disk may be; more is a failure, `postgres.wal_late`.
+        max_rpo: Option<Millis> = maybe(Shape::Duration),
         /// The target of the server, asked for its slot where it answers.
         server: Option<String> = maybe(Shape::Text),
     }
@@ -47,6 +55,11 @@ const OUTPUTS: Shape = Shape::Record(&[
         "short",
         Shape::List(&Shape::Text),
         "Files that have not the length of a segment, by name.",
+    ),
+    Field::required(
+        "faults",
+        Shape::List(&Shape::Any),
+        "What is wrong with the archive and its slot, each with `code`, `message` and `help`; the first hundred. None is a failure of this step.",
     ),
     Field::required("timelines", Shape::List(&Shape::Integer), "The timelines whose segments there are."),
     Field::optional(
@@ -82,7 +95,7 @@ impl StepKind for WalStatus {
             example: "wal:\n  uses: postgres.wal_status\n  with: { from: backups, prefix: postgres/wal }\n",
             ..described(
                 "postgres.wal_status",
-                "Says how an archive of WAL stands: whether somebody streams into it, which segments are missing, how old the newest WAL is, and what the server says of the slot. A server that does not answer is a normal answer.",
+                "Says how an archive of WAL stands: whether somebody streams into it, which segments are missing, cut off or of another cluster, how old the newest WAL is, and what the server says of the slot. A server that does not answer is a normal answer; with `max_rpo`, WAL that is older is a failure.",
             )
         }
     }
@@ -123,19 +136,25 @@ impl StepKind for WalStatus {
         let streams =
             streamer.as_ref().is_some_and(|streamer| !streamer.ended) && age_ms.is_some_and(|ms| ms < ALIVE);
         let rpo_s = streamer.as_ref().zip(age_s).map(|(streamer, age)| streamer.rpo_s + age);
+        if let Some(max) = inputs.max_rpo.known()? {
+            in_time(*max, rpo_s, streamer.as_ref(), streams)?;
+        }
         let (slot, server_error) = match inputs.server.known()? {
             Some(server) => asked(ctx, server, streamer.as_ref()).await,
             None => (None, None),
         };
+        let mut wrong: Vec<StepError> =
+            slot.iter().zip(&streamer).filter_map(|(slot, streamer)| lost(slot, &streamer.slot)).collect();
         let mut outputs = json!({
             "streaming": streams, "streamer": streamer, "age_s": age_s,
-            "system_identifier": system.map(|system| system.system_identifier),
-            "segments": 0, "first": null, "newest": null, "gaps": [], "short": [], "timelines": [],
+            "system_identifier": system.as_ref().map(|system| &system.system_identifier),
+            "segments": 0, "first": null, "newest": null, "gaps": [], "short": [], "faults": [], "timelines": [],
             "rpo_s": rpo_s, "slot": slot, "server_error": server_error,
         });
         // Without a system nothing was ever stored.
-        if let Some(size) = size {
+        if let Some((system, size)) = system.as_ref().zip(size) {
             let found = archive.holdings(size).await?;
+            wrong.extend(faults(ctx, &archive, system, size, &found, *inputs.check.known()?).await?);
             let mut timelines: Vec<u32> = found.segments.iter().map(|segment| segment.timeline).collect();
             timelines.dedup();
             outputs["segments"] = json!(found.segments.len());
@@ -143,9 +162,10 @@ impl StepKind for WalStatus {
             outputs["newest"] = json!(found.newest().map(|segment| segment.name(size)));
             let gaps: Vec<String> = found.gaps(size).into_iter().map(|gap| gap.in_words(size)).collect();
             outputs["gaps"] = json!(gaps);
-            outputs["short"] = json!(found.short);
+            outputs["short"] = json!(found.short.keys().collect::<Vec<_>>());
             outputs["timelines"] = json!(timelines);
         }
+        outputs["faults"] = wrong.iter().take(MOST).map(told).collect();
         Ok(Ended::Outputs(outputs))
     }
 
@@ -155,15 +175,67 @@ impl StepKind for WalStatus {
     }
 }
 
+/// What is wrong with the slot.
+fn lost(slot: &SlotFacts, name: &str) -> Option<StepError> {
+    if slot.wal_status.as_deref() == Some("lost") {
+        return Some(gap(&format!("the server has given up what slot {name} keeps")));
+    }
+    let help = "let postgres.wal stream on, which makes it and sees whether anything is missing by then";
+    let message =
+        format!("the server has no replication slot {name}, so that it keeps nothing for the archive");
+    (!slot.exists).then(|| StepError::new("postgres.wal_gap", message).help(help))
+}
+
+/// Nothing, when the newest WAL is not older than this.
+///
+/// # Errors
+/// `postgres.wal_late`.
+fn in_time(
+    max: Millis,
+    rpo_s: Option<f64>,
+    streamer: Option<&Streaming>,
+    streams: bool,
+) -> Result<(), StepError> {
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds of an objective")]
+    let max_s = max.0 as f64 / 1000.0;
+    let late = |message: String, help: &str| Err(StepError::new("postgres.wal_late", message).help(help));
+    let Some((rpo_s, streamer)) = rpo_s.zip(streamer) else {
+        return late(
+            "nobody has ever streamed into this archive".into(),
+            "start a run with a step postgres.wal, and see that `prefix` is its own",
+        );
+    };
+    if rpo_s <= max_s {
+        return Ok(());
+    }
+    let who = format!("run {}, step {}, from {}", streamer.run, streamer.step, streamer.server);
+    let message =
+        format!("the newest WAL on the runner may be {rpo_s:.1} s old, and `max_rpo` is {max_s} s: {who}, ");
+    match streams {
+        true => late(
+            message + "streams and does not keep up",
+            "see whether the server answers, and whether the runner's disk and its network keep up; the run's log says what it waits for",
+        ),
+        false if streamer.ended => late(
+            message + "has ended",
+            "start it again, or resume the run where it failed; the slot keeps the WAL at the server meanwhile",
+        ),
+        false => late(
+            message + "has not been heard since",
+            "resume the run: its process is gone, or it does not reach the store; the slot keeps the WAL at the server meanwhile",
+        ),
+    }
+}
+
 /// What the server says of the streamer's slot, or why it says nothing.
-async fn asked(ctx: &Ctx, server: &str, streamer: Option<&Streaming>) -> (Option<Value>, Option<String>) {
+async fn asked(ctx: &Ctx, server: &str, streamer: Option<&Streaming>) -> (Option<SlotFacts>, Option<String>) {
     let Some(streamer) = streamer else { return (None, None) };
     let asked = async {
         let connection = ctx.host.connect(server).await?;
         SlotFacts::of(PostgresConnection::of(&*connection)?.session(), &streamer.slot).await
     };
     match asked.await {
-        Ok(facts) => (Some(json!(facts)), None),
+        Ok(facts) => (Some(facts), None),
         Err(error) => (None, Some(error.message)),
     }
 }

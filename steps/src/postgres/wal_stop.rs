@@ -7,9 +7,10 @@ use drydock_step::{
     Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, KindShape, Millis, Reconciled, Shape,
     StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::wal_archive::{StopWish, WalArchive};
+use super::wal_archive::{StopWish, Streaming, WalArchive};
 use super::wal_streamer::{ALIVE, outputs};
 use crate::described::described;
 
@@ -70,7 +71,7 @@ impl StepKind for WalStop {
         &self,
         ctx: &Ctx,
         inputs: &WalStopInputs,
-        _from: Option<&Value>,
+        from: Option<&Value>,
     ) -> Result<Ended, StepError> {
         let store = ctx.host.connect(inputs.to.known()?).await?;
         let store = store
@@ -78,22 +79,33 @@ impl StepKind for WalStop {
             .ok_or_else(|| StepError::internal("`to` of postgres.wal_stop is no artifact store"))?;
         let archive = WalArchive::of(store, inputs.prefix.known()?);
         let within = i64::try_from(inputs.within.known()?.0).unwrap_or(i64::MAX);
-        let (began, mut asked) = (ctx.now_ms(), false);
+        let began = ctx.now_ms();
+        // Whom an attempt has asked that was lost; it is asked again, for nobody knows whether that was before it was noted.
+        let mut asked = from.and_then(|from| Asked::deserialize(from).ok());
+        let mut is_asked_now = false;
         loop {
             let found = archive.streaming().await?;
-            let Some(found) = found else {
-                return Ok(Ended::Outputs(json!({ "stopped": false, "run": null, "streamed": null })));
+            let Some(found) = found.filter(|found| asked.as_ref().is_none_or(|asked| asked.is(found))) else {
+                // The one that was asked is gone when another streams.
+                let run = asked.map(|asked| asked.run);
+                let outputs = json!({ "stopped": run.is_some(), "run": run, "streamed": null });
+                return Ok(Ended::Outputs(outputs));
             };
             if found.ended || ctx.now_ms() - found.at_ms >= ALIVE {
-                // One that died is asked all the same: should it be resumed, it ends at once.
                 let streamed = found.ended.then(|| outputs(&found));
-                let outputs = json!({ "stopped": asked, "run": found.run, "streamed": streamed });
+                if found.ended && asked.is_some() {
+                    archive.forget_stop().await?;
+                }
+                // One that died after it was asked ends at once, should it be resumed.
+                let outputs = json!({ "stopped": asked.is_some(), "run": found.run, "streamed": streamed });
                 return Ok(Ended::Outputs(outputs));
             }
-            if !asked {
-                let wish = StopWish { run: found.run, step: found.step, asked_by: ctx.attempt.to_string() };
-                archive.wish_stop(&wish).await?;
-                asked = true;
+            if !is_asked_now {
+                let whom = Asked { run: found.run, step: found.step, attempt: ctx.attempt.to_string() };
+                ctx.note(json!(whom)).await?;
+                let (run, step) = (whom.run.clone(), whom.step.clone());
+                archive.wish_stop(&StopWish { run, step, asked_by: ctx.attempt.to_string() }).await?;
+                (asked, is_asked_now) = (Some(whom), true);
             } else if ctx.now_ms() - began > within {
                 let message = format!("run {}, step {}, still streams", found.run, found.step);
                 return Err(StepError::transient("postgres.wal_busy", message)
@@ -108,7 +120,24 @@ impl StepKind for WalStop {
     }
 
     /// Asked twice, it ends once.
-    async fn reconcile(&self, _ctx: &Ctx, _inputs: &WalStopInputs) -> Result<Reconciled, StepError> {
-        Ok(Reconciled::NotDone)
+    async fn reconcile(&self, ctx: &Ctx, _inputs: &WalStopInputs) -> Result<Reconciled, StepError> {
+        let own =
+            ctx.notes.iter().rev().find(|note| note.get("attempt").is_some_and(|of| of == &*ctx.attempt));
+        Ok(own.map_or(Reconciled::NotDone, |asked| Reconciled::Partly(asked.clone())))
+    }
+}
+
+/// Whom an attempt asks to end, as it notes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Asked {
+    run: String,
+    step: String,
+    /// The attempt that asks.
+    attempt: String,
+}
+
+impl Asked {
+    fn is(&self, streaming: &Streaming) -> bool {
+        self.run == streaming.run && self.step == streaming.step
     }
 }

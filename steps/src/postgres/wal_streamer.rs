@@ -12,13 +12,12 @@ use serde_json::{Value, json};
 
 use super::program_access::ProgramAccess;
 use super::programs::Program;
-use super::recover_to::lsn_number;
 use super::segment::{Segment, SegmentSize, WalFile};
 use super::sql::quoted;
 use super::target::PostgresConnection;
-use super::wal_archive::{Holdings, Streaming, WalArchive};
+use super::wal_archive::{Holdings, Streaming, WalArchive, gap};
 use super::wal_server::{Lag, SlotFacts};
-use super::wal_spool::Spool;
+use super::wal_spool::{Spool, begins_at};
 use super::wal_words::{Meaning, meaning};
 use crate::rehash::hex;
 
@@ -29,7 +28,11 @@ const TELL_AGAIN: i64 = 5_000;
 /// How old the last sign of life of another streamer may be, in milliseconds, before it counts as gone.
 pub(super) const ALIVE: i64 = 30_000;
 /// The longest wait before the program is started again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Between two tries to store, in milliseconds, while the store takes nothing.
+const STORE_AGAIN: i64 = 5_000;
+/// What a store says that does not do its work.
+const STORE_FAILED: &str = "artifact.io";
 /// How often the server is asked whether a walsender is gone that nobody reads from, and between two of them.
 const LEAVES: (u32, Duration) = (60, Duration::from_millis(250));
 
@@ -61,6 +64,8 @@ pub(super) struct Streamer<'a> {
     pub(super) holdings: Holdings,
     pub(super) lag: Lag,
     pub(super) is_late: bool,
+    /// When a store that takes nothing is tried again.
+    pub(super) store_again_ms: Option<i64>,
 }
 
 impl Streamer<'_> {
@@ -74,13 +79,14 @@ impl Streamer<'_> {
         self.sweep().await?;
         self.slot_is_there().await?;
         let mut pause = Duration::ZERO;
-        let mut went_well_from = self.ctx.now_ms();
         loop {
+            self.spool.without_unfilled(self.size)?;
+            let (begun_ms, begun_at) = (self.ctx.now_ms(), self.state.flushed_lsn.clone());
             let end = match self.beside(self.program(program, arguments)?).await? {
                 None => return self.sweep().await,
                 Some(end) => end,
             };
-            self.sweep().await?;
+            self.swept().await?;
             match meaning(&end) {
                 Meaning::Broken(error) => return Err(error),
                 Meaning::Gap(why) if self.accept_gap => {
@@ -91,9 +97,9 @@ impl Streamer<'_> {
                 Meaning::Again(why) => self.ctx.log(format!("streaming is begun again: {why}")),
             }
             self.state.restarts += 1;
-            // What has run for a while was no failed start.
-            let ran = self.ctx.now_ms() - went_well_from;
-            pause = if ran > ALIVE { Duration::ZERO } else { (pause * 2).max(LOOK_AGAIN).min(LONGEST_PAUSE) };
+            // What has run for a while, or has brought something, was no failed start.
+            let went_well = self.ctx.now_ms() - begun_ms > ALIVE || self.state.flushed_lsn != begun_at;
+            pause = if went_well { Duration::ZERO } else { (pause * 2).max(LOOK_AGAIN).min(LONGEST_PAUSE) };
             let waits: Going<'_> = Box::pin(async move {
                 tokio::time::sleep(pause).await;
                 Ok(None)
@@ -101,7 +107,6 @@ impl Streamer<'_> {
             if self.paused(waits).await? {
                 return self.sweep().await;
             }
-            went_well_from = self.ctx.now_ms();
         }
     }
 
@@ -148,13 +153,14 @@ impl Streamer<'_> {
     /// Looks after everything, and returns when it is enough.
     async fn attend(&mut self) -> Result<(), StepError> {
         loop {
-            self.sweep().await?;
+            self.swept().await?;
             self.look().await?;
             if self.is_enough().await? {
                 return Ok(());
             }
             if self.ctx.now_ms() - self.state.at_ms >= TELL_AGAIN {
-                self.tell().await?;
+                let told = self.tell().await;
+                self.patient(told)?;
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -170,8 +176,42 @@ impl Streamer<'_> {
         if self.enough.after_ms.is_some_and(|after| self.ctx.now_ms() - self.state.began_ms >= after) {
             return Ok(true);
         }
-        let wish = self.archive.stop_wish().await?;
+        let wish = match self.archive.stop_wish().await {
+            // A store that does not answer asks for nothing.
+            Err(error) if error.code == STORE_FAILED => return Ok(false),
+            wish => wish?,
+        };
         Ok(wish.is_some_and(|wish| wish.run == self.state.run && wish.step == self.state.step))
+    }
+
+    /// Sweeps, unless the store takes nothing for now: what comes meanwhile lies on the runner's disk, and is stored later.
+    async fn swept(&mut self) -> Result<(), StepError> {
+        if self.store_again_ms.is_some_and(|again| self.ctx.now_ms() < again) {
+            return Ok(());
+        }
+        let swept = self.sweep().await;
+        if swept.is_ok() && self.store_again_ms.take().is_some() {
+            self.ctx.log("the store takes WAL again");
+        }
+        self.patient(swept)
+    }
+
+    /// Puts a failure of the store itself off, such as a disk that is full.
+    fn patient(&mut self, done: Result<(), StepError>) -> Result<(), StepError> {
+        match done {
+            Err(error) if error.code == STORE_FAILED => {
+                if self.store_again_ms.is_none() {
+                    let remedy = error.help.map_or(String::new(), |help| format!("; {help}"));
+                    self.ctx.log(format!(
+                        "the store takes no WAL, which stays in the spool until it does: {}{remedy}",
+                        error.message
+                    ));
+                }
+                self.store_again_ms = Some(self.ctx.now_ms() + STORE_AGAIN);
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Moves what is whole into the archive. The newest whole segment stays in the spool as well.
@@ -227,14 +267,7 @@ impl Streamer<'_> {
 
     /// Nothing, when nothing is missing before this segment.
     fn follows(&self, segment: Segment) -> Result<(), StepError> {
-        match self.holdings.newest() {
-            Some(newest) if segment.number > newest.number + 1 && !self.accept_gap => Err(gap(&format!(
-                "the newest segment in the archive is {}, and what comes next is {}",
-                newest.name(self.size),
-                segment.name(self.size)
-            ))),
-            _ => Ok(()),
-        }
+        if self.accept_gap { Ok(()) } else { self.holdings.lead_to(segment, self.size) }
     }
 
     /// Asks the server how far it is. One that does not answer is no failure here: the program's end says more.
@@ -259,11 +292,10 @@ impl Streamer<'_> {
             ));
         }
         self.is_late = is_late;
-        let phase = format!(
-            "RPO {:.1} s, {}",
-            self.state.rpo_s,
-            self.state.last.as_deref().unwrap_or("no segment yet")
-        );
+        self.state.late |= is_late;
+        let last = self.state.last.as_deref().unwrap_or("no segment yet");
+        let stuck = if self.store_again_ms.is_some() { ", the store takes nothing" } else { "" };
+        let phase = format!("RPO {:.1} s, {last}{stuck}", self.state.rpo_s);
         self.ctx.progress(self.state.segments, None, "segments", phase);
         Ok(())
     }
@@ -338,19 +370,9 @@ impl Streamer<'_> {
 
     /// Nothing, when streaming begins at the newest segment of the archive or right behind it.
     fn begins_in_time(&self, facts: &SlotFacts) -> Result<(), StepError> {
-        let begun = self.spool.files(self.size)?.into_iter().filter_map(|(_, file)| match file {
-            WalFile::Segment(segment) => Some(segment.next()),
-            WalFile::Partial(segment) => Some(segment),
-            _ => None,
-        });
-        let of_slot = facts.restart_lsn.as_deref().and_then(lsn_number);
-        let of_slot = of_slot.map(|lsn| Segment::holding(1, lsn, self.size));
-        match begun.max_by_key(|segment| segment.number).or(of_slot) {
-            Some(begin) => {
-                let newest = self.holdings.newest();
-                let timeline = newest.map_or(begin.timeline, |newest| newest.timeline);
-                self.follows(Segment { timeline, ..begin })
-            }
+        let files = self.spool.files(self.size)?;
+        match begins_at(&files, facts.restart_lsn.as_deref(), self.size) {
+            Some(begin) => self.follows(begin),
             None => Ok(()),
         }
     }
@@ -409,7 +431,7 @@ pub(super) fn outputs(state: &Streaming) -> Value {
     json!({
         "segments": state.segments, "bytes": state.bytes, "first": state.first, "last": state.last,
         "flushed_lsn": state.flushed_lsn, "timeline": state.timeline, "rpo_s": state.rpo_s,
-        "max_rpo_s": state.max_rpo_s, "restarts": state.restarts,
+        "max_rpo_s": state.max_rpo_s, "late": state.late, "restarts": state.restarts,
     })
 }
 
@@ -422,10 +444,4 @@ pub(super) fn slot_statement(slot: &str) -> String {
 pub(super) fn own_slot(ctx: &Ctx, prefix: &str) -> String {
     let digest = <sha2::Sha256 as sha2::Digest>::digest(format!("{}/{}/{prefix}", ctx.plan, ctx.step));
     format!("drydock_wal_{}", hex(&digest).get(..12).unwrap_or_default())
-}
-
-fn gap(why: &str) -> StepError {
-    StepError::new("postgres.wal_gap", format!("WAL is missing that can no longer be had: {why}")).help(
-        "take a new base backup: none before it can be recovered beyond the gap; then stream on with `accept_gap: true`, once",
-    )
 }

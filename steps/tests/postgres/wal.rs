@@ -16,7 +16,7 @@ use crate::basebackup::run;
 use crate::server::{BOTH, Major, Options, Postgres, folder};
 
 /// A host whose `t` is the server and whose `backups` is the folder `store`, for the attempt of this id.
-async fn host(server: &Postgres, folder: &Path, attempt: &str) -> Arc<TestHost> {
+pub(crate) async fn host(server: &Postgres, folder: &Path, attempt: &str) -> Arc<TestHost> {
     let values = json!({ "url": folder.join("store") }).as_object().unwrap().clone();
     let store = Settings { values, folder: folder.into(), attempt: attempt.into() };
     let store = ArtifactsTarget.connect(store).await.unwrap();
@@ -35,6 +35,27 @@ impl World {
     pub(crate) fn start(major: Major, settings: Vec<(&'static str, String)>) -> Self {
         let server = Postgres::start(major, Options { settings, own: true, ..Options::default() });
         Self { server, dir: folder() }
+    }
+
+    /// The same with segments of 1 MiB.
+    pub(crate) fn small(major: Major) -> Self {
+        let options = Options { own: true, initdb: &["--wal-segsize=1"], ..Options::default() };
+        Self { server: Postgres::start(major, options), dir: folder() }
+    }
+
+    /// Streams until so many segments were written one after another, and ends; their names.
+    pub(crate) async fn streamed(&self, segments: usize) -> Vec<String> {
+        let host = self.host("r1/stream/1").await;
+        let streamer = self.streaming(host.clone(), self.with(json!({})));
+        self.streams().await;
+        let mut names = Vec::new();
+        for _ in 0..segments {
+            names.push(self.switched().await.0);
+        }
+        there(&self.stored(&names[segments - 1])).await;
+        host.cancel();
+        assert_eq!(streamer.await.unwrap().unwrap_err().code, "cancelled");
+        names
     }
 
     pub(crate) async fn host(&self, attempt: &str) -> Arc<TestHost> {
@@ -61,8 +82,13 @@ impl World {
     }
 
     pub(crate) async fn status(&self) -> Value {
-        let with = json!({ "from": "backups", "prefix": "pg/wal", "server": "t" });
-        run(&WalStatus, &self.host("r9/status/1").await, &with).await.unwrap()
+        self.status_with(json!({ "server": "t" })).await.unwrap()
+    }
+
+    pub(crate) async fn status_with(&self, more: Value) -> Result<Value, StepError> {
+        let mut with = json!({ "from": "backups", "prefix": "pg/wal" });
+        with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        run(&WalStatus, &self.host("r9/status/1").await, &with).await
     }
 
     /// Walsenders at the server.
@@ -236,6 +262,10 @@ async fn wal_that_is_gone_is_a_gap_until_that_is_accepted() {
             world.switched().await;
         }
         assert_eq!(world.server.one("postgres", lost).await, "lost", "{major:?}");
+        let status = world.status().await;
+        assert_eq!(status["faults"][0]["code"], "postgres.wal_gap", "{status}");
+        let words = status["faults"][0]["message"].as_str().unwrap();
+        assert!(words.ends_with("the server has given up what slot archive keeps"), "{status}");
         let error = run(&Wal, &world.host("r1/stream/2").await, &world.with(json!({}))).await.unwrap_err();
         assert_eq!(error.code, "postgres.wal_gap", "{error}");
         assert!(error.message.contains("the server has given up what slot archive keeps"), "{error}");

@@ -70,6 +70,8 @@ pub(crate) struct Options {
     pub(crate) tls: bool,
     /// Whether it is a cluster of its own making; others are copies of one, which have the same system identifier.
     pub(crate) own: bool,
+    /// More arguments of initdb, for one of its own making.
+    pub(crate) initdb: &'static [&'static str],
 }
 
 /// A server. It ends with its value, and with the process of the test at the latest.
@@ -119,14 +121,14 @@ pub(crate) fn folder() -> TempDir {
     dir
 }
 
-fn initialized(major: Major, data: &Path) {
+fn initialized(major: Major, data: &Path, more: &[&str]) {
     let dir = data.parent().unwrap();
     let password = dir.join("password");
     std::fs::write(&password, PASSWORD).unwrap();
     std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o644)).unwrap();
     let mut command = as_user(&major.bin().join("initdb"));
     command.arg("-D").arg(data).args(["-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C"]);
-    done(command.arg("--no-sync").arg("--pwfile").arg(&password));
+    done(command.arg("--no-sync").arg("--pwfile").arg(&password).args(more));
 }
 
 /// A cluster that nobody starts, made once: others are copied from it.
@@ -134,7 +136,7 @@ fn template(major: Major) -> &'static Path {
     static MADE: [OnceLock<TempDir>; 2] = [OnceLock::new(), OnceLock::new()];
     let made = MADE[usize::from(major == Major::Fifteen)].get_or_init(|| {
         let dir = folder();
-        initialized(major, &dir.path().join("data"));
+        initialized(major, &dir.path().join("data"), &[]);
         removed_with_us(dir.path());
         dir
     });
@@ -155,7 +157,7 @@ impl Postgres {
         let dir = folder();
         let data = dir.path().join("data");
         if options.own {
-            initialized(major, &data);
+            initialized(major, &data, options.initdb);
         } else {
             done(as_user(Path::new("cp")).arg("-a").arg(template(major).join("data")).arg(&data));
         }
@@ -241,6 +243,27 @@ impl Postgres {
             drop(pipe);
             let _ = child.wait();
         }
+    }
+
+    /// Ends it without a word to it, as the system does that has no memory left. Its own processes notice, and are gone when this returns.
+    pub(crate) fn kill(&mut self) {
+        let pid = self.pid().to_string();
+        let children = Command::new("pgrep").args(["-P", &pid]).output().unwrap().stdout;
+        assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+        self.stop();
+        for child in String::from_utf8(children).unwrap().lines() {
+            for _ in 0..1000 {
+                if !Path::new("/proc").join(child).exists() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        // It says that it is ready, which it is no more.
+        let path = self.data().join("postmaster.pid");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().take(7).collect();
+        std::fs::write(&path, lines.join("\n") + "\n").unwrap();
     }
 
     /// Returns when it has ended by itself.
