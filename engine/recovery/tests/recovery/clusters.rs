@@ -76,7 +76,8 @@ fn check(spoil: impl FnOnce(&mut Marked, &mut ClusterEvidence), claim: Claim, wo
     let (mut marked, mut evidence) = night();
     spoil(&mut marked, &mut evidence.postgres["vectors"]);
     let refusal = seal(marked, evidence, &SealTerms::default()).expect_err("a spoilt night is not sealed");
-    let [one] = refusal.unproved.as_slice() else { panic!("{refusal}") };
+    assert_eq!(refusal.unproved.len(), 1, "{refusal}");
+    let one = &refusal.unproved[0];
     assert_eq!((one.claim, one.of.as_str()), (claim, "vectors"), "{refusal}");
     assert!(one.why.contains(words), "{refusal}");
 }
