@@ -123,7 +123,7 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
         &format!(
             "CREATE EXTENSION vector; CREATE TABLE vectors (id int PRIMARY KEY, agent_id text NOT NULL, embedding vector(16) NOT NULL); \
              {}; CREATE INDEX nearest ON vectors USING hnsw (embedding vector_l2_ops)",
-            vectors(1, 3000, &of_agents)
+            vectors(1, 10_000, &of_agents)
         ),
     );
 
@@ -146,14 +146,14 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
 
     // What comes later is in the WAL and in the log, and must not come back.
     world.drydock("run late.yaml -e production.yaml --run-id late").with_exit(0);
-    run("octopus", &format!("{}; DELETE FROM vectors WHERE id % 3 = 0", vectors(3001, 3100, "'late'")));
+    run("octopus", &format!("{}; DELETE FROM vectors WHERE id % 3 = 0", vectors(10_001, 10_400, "'late'")));
     run("octopus", "SELECT pg_switch_wal()");
 
     let shown = world.drydock(&format!("points show {point} -e production.yaml")).with_exit(0).stdout;
     for part in [
         "cluster vectors: 18",
         "base backup drydock_",
-        "rows of public.vectors: 3000 to 3000",
+        "rows of public.vectors: 10000 to 10000",
         "searches by embedding of public.vectors",
         "wal_archived",
     ] {
@@ -188,7 +188,7 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
         "drydock: v1\nname: vectors\ntargets: { pgvector: postgres }\nsteps:\n  ask: { uses: postgres.query, target: pgvector, with: { database: octopus, sql: \"SELECT count(*) AS n, max(id) AS last FROM vectors\" } }\noutputs: { row: \"{{ steps.ask.outputs.rows[0] }}\" }\n",
     );
     let row = outputs(&asked, "vectors.yaml", "drill.yaml", "vectors", "")["row"].clone();
-    assert_eq!((&row["n"], &row["last"]), (&json!(3000), &json!(3000)));
+    assert_eq!((&row["n"], &row["last"]), (&json!(10_000), &json!(10_000)));
     drop(recovered);
 
     asked.drydock("run stop.yaml -e production.yaml --run-id stop").with_exit(0);
