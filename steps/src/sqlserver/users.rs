@@ -1,6 +1,8 @@
 //! Who is in a database: [`Entered`]; how they are made to leave where the database cannot be closed: [`evicted`]; and how one that was
 //! closed for nothing is opened again: [`put_back`].
 
+use std::time::Duration;
+
 use drydock_step::StepError;
 
 use super::answer::present;
@@ -10,6 +12,9 @@ use super::sql::Identifier;
 
 /// How our own sessions begin their program's name.
 const OWN: &str = "drydock ";
+
+/// How often it is looked whether those who were ended have left, and between two looks.
+const LEAVES: (u32, Duration) = (50, Duration::from_millis(100));
 
 /// A session that is in a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +83,14 @@ pub(super) async fn evicted(session: &Session, database: &Identifier) -> Result<
             Err(error) if error.code == "sqlserver.6106" => {}
             done => done?,
         }
+    }
+    // A session that was ended leaves the database a moment later, and one that has to roll back later than that.
+    for _ in 0..LEAVES.0 {
+        let left = Entered::all(session, database).await?;
+        if !left.iter().any(|one| all.iter().any(|ended| ended.session_id == one.session_id)) {
+            break;
+        }
+        tokio::time::sleep(LEAVES.1).await;
     }
     Ok(all)
 }
