@@ -59,7 +59,7 @@ const OUTPUTS: Shape = Shape::Record(&[
     Field::required(
         "backups",
         Shape::List(&Shape::Any),
-        "The base backups, each with `label`, `kind` (`full`, `diff`, `incr`), `usable`, `start_lsn`, `stop_lsn`, `started_at`, `stopped_at`, `first_wal`, `last_wal`, `size` in bytes and `needs`. A folder has notes of them alone.",
+        "The base backups, each with `label`, `kind` (`full`, `diff`, `incr`), `usable`, `start_lsn`, `stop_lsn`, `started_at`, `stopped_at`, `first_wal`, `last_wal`, `size` in bytes, `needs`, and `restore`: the program and its arguments by which its keeper puts it back into the folder that stands for `{into}`, such as `process.run` takes them. A folder has notes of them alone.",
     ),
     Field::required(
         "faults",

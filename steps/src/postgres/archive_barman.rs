@@ -34,7 +34,8 @@ pub(super) async fn kept(ctx: &Ctx, folders: &[PathBuf], named: &Named) -> Resul
     let mut paths = BTreeSet::new();
     for id in backup_ids(&list, server) {
         let told = keeper.told(&["-f", "json", "show-backup", server, &id]).await?;
-        found.backups.push(backup(&id, &told[server]));
+        let restore = keeper.argv(&["recover", server, &id, "{into}"]);
+        found.backups.push(Backup { restore, ..backup(&id, &told[server]) });
         // The WAL from it up to the next one. Of one that failed there is none.
         if let Ok(files) = keeper.asked(&["list-files", "--target", "wal", server, &id]).await {
             paths.extend(String::from_utf8_lossy(&files).lines().map(|line| line.trim().to_owned()));
@@ -77,6 +78,7 @@ fn backup(id: &str, told: &Value) -> Backup {
         last_wal: text(&base["end_wal"]),
         size: base["disk_usage_bytes"].as_u64(),
         needs: parent.filter(|_| is_incremental).into_iter().collect(),
+        restore: Vec::new(),
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Backup {
     pub(super) size: Option<u64>,
     /// The backups that it needs as well.
     pub(super) needs: Vec<String>,
+    /// The program and its arguments by which its keeper puts it back into the folder that stands for `{into}`; none where nobody keeps it.
+    pub(super) restore: Vec<String>,
 }
 
 /// What an archive has.

@@ -38,6 +38,9 @@ pub(super) async fn kept(ctx: &Ctx, folders: &[PathBuf], named: &Named) -> Resul
         ])
         .await?;
     list_into(&mut found, &list, archive_id(&info).as_deref());
+    for backup in &mut found.backups {
+        backup.restore = keeper.argv(&[&format!("--set={}", backup.label), "--pg1-path={into}", "restore"]);
+    }
     // Its shell begins in the data folder, which need not be the one that the configuration names.
     found.restore_command = Some(keeper.shell("--pg1-path=\"$PWD\" archive-get %f \"%p\""));
     Ok(found)
@@ -91,6 +94,7 @@ fn backup(told: &Value) -> Backup {
         last_wal: text(&told["archive"]["stop"]),
         size: told["info"]["size"].as_u64(),
         needs: told["reference"].as_array().into_iter().flatten().filter_map(text).collect(),
+        restore: Vec::new(),
     }
 }
 

@@ -55,10 +55,14 @@ impl<'a> Keeper<'a> {
         Ok(found)
     }
 
+    /// A command of it, word by word.
+    pub(super) fn argv(&self, arguments: &[&str]) -> Vec<String> {
+        let own = std::iter::once(&self.path).chain(&self.options).cloned();
+        own.chain(arguments.iter().map(|argument| (*argument).to_owned())).collect()
+    }
+
     async fn run(&self, arguments: &[&str]) -> Result<ChildEnd, StepError> {
-        let mut argv = vec![self.path.clone()];
-        argv.extend(self.options.iter().cloned());
-        argv.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let argv = self.argv(arguments);
         let spec = ChildSpec {
             argv,
             env: vec![("LC_ALL".into(), "C".into()), ("TZ".into(), "UTC".into())],

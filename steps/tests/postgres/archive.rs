@@ -91,6 +91,19 @@ fn done(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {said}{}", String::from_utf8_lossy(&output.stdout));
 }
 
+/// What a backup of somebody else's is put back into by the command that is told of it, in a folder `data` of its own.
+fn put_back(backup: &Value) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = folder();
+    let into = dir.path().join("data");
+    done(as_user(Path::new("mkdir")).arg("-m").arg("700").arg(&into));
+    let words = backup["restore"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+    let words: Vec<String> = words.map(|word| word.replace("{into}", into.to_str().unwrap())).collect();
+    done(as_user(Path::new(&words[0])).args(&words[1..]));
+    assert_eq!(std::fs::metadata(&into).unwrap().permissions().mode() & 0o777, 0o700);
+    dir
+}
+
 /// Whether a program is there; where it is not, the test says that it proves nothing.
 fn is_there(program: &str) -> bool {
     let found = Command::new(program).arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -246,6 +259,11 @@ async fn a_repository_of_pgbackrest_is_taken_stock_of_and_brings_a_server_back()
     assert_eq!(found["backups"][2]["needs"].as_array().unwrap().len(), 2, "{found}");
     let command = found["restore_command"].as_str().unwrap();
     assert_eq!(world.recovered_rows(base, command).await, 150);
+    assert_eq!(
+        world.recovered_rows(put_back(&found["backups"][2]), command).await,
+        150,
+        "by its own program"
+    );
     // A segment of the diff's goes.
     let gone = found["backups"][1]["first_wal"].as_str().unwrap();
     let segments = world.dir.path().join("repo/archive/main/15-1").join(&gone[..16]);
@@ -312,6 +330,7 @@ async fn a_catalogue_of_barman_is_taken_stock_of_and_brings_a_server_back() {
     assert!(backup["size"].as_u64().unwrap() > 1 << 20, "{found}");
     let command = found["restore_command"].as_str().unwrap();
     assert_eq!(world.recovered_rows(base, command).await, 150);
+    assert_eq!(world.recovered_rows(put_back(backup), command).await, 150, "by its own program");
     let none = json!({ "at": { "barman": { "server": "none", "config": config } } });
     let error = world.taken_stock(none).await.unwrap_err();
     assert_eq!(error.code, "postgres.archive");
