@@ -55,6 +55,25 @@ async fn another(server: &Postgres, folder: &Path, attempt: &str) -> Arc<TestHos
     Arc::new(host.attempt(attempt))
 }
 
+/// An attempt that is dropped while the server builds an index of the database that it loads.
+async fn lost_while_it_builds_an_index(
+    server: &Postgres,
+    host: &Arc<TestHost>,
+    with: &Value,
+    database: &str,
+) {
+    let at_work = format!("SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = '{database}'");
+    let mut attempt = Box::pin(run(&Load, host, with));
+    for _ in 0..6000 {
+        let ended = tokio::time::timeout(Duration::from_millis(5), &mut attempt).await;
+        assert!(ended.is_err(), "it ended without being met: {ended:?}");
+        if server.one("postgres", &at_work).await != 0 {
+            return;
+        }
+    }
+    panic!("it was never seen to build an index");
+}
+
 #[tokio::test]
 async fn what_was_dumped_comes_back_under_another_name_on_both_versions() {
     for (major, format) in BOTH.into_iter().flat_map(|major| [(major, "custom"), (major, "directory")]) {
@@ -188,19 +207,7 @@ async fn vectors_come_back_and_a_load_that_is_cut_goes_on_with_the_indexes() {
     assert_eq!(dump["vectors"][0]["type"], "vector(32)");
     assert_eq!(dump["vectors"][0]["indexes"][0]["name"], "memories_near");
     let with = json!({ "dump": dump, "from": "backups", "database": "vectors_drill", "maintenance_work_mem": "1MiB", "jobs": 2 });
-    let at_work = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = 'vectors_drill'";
-    let mut attempt = Box::pin(run(&Load, &host, &with));
-    let mut met = false;
-    for _ in 0..6000 {
-        let ended = tokio::time::timeout(Duration::from_millis(10), &mut attempt).await;
-        assert!(ended.is_err(), "it ended without being met: {ended:?}");
-        if server.one("postgres", at_work).await != 0 {
-            met = true;
-            break;
-        }
-    }
-    assert!(met, "it was never seen to build an index");
-    drop(attempt);
+    lost_while_it_builds_an_index(server, &host, &with, "vectors_drill").await;
     let verdict = Load.reconcile(&host.ctx(Some("t")), given(with.clone())).await.unwrap();
     assert_eq!(verdict, Reconciled::Partly(json!({ "restored": "vectors_drill" })));
     let oid = "SELECT oid::int FROM pg_database WHERE datname = 'vectors_drill'";
@@ -434,19 +441,7 @@ async fn a_replacing_load_that_is_cut_after_the_change_of_names_goes_on_and_then
     let host = another(server, dir.path(), "r1/swapped/1").await;
     let dump = dumped(server, dir.path(), "swapped").await;
     let with = json!({ "dump": dump, "from": "backups", "database": "swapped_old", "replace": true });
-    let at_work = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = 'swapped_old'";
-    let mut attempt = Box::pin(run(&Load, &host, &with));
-    let mut met = false;
-    for _ in 0..6000 {
-        let ended = tokio::time::timeout(Duration::from_millis(5), &mut attempt).await;
-        assert!(ended.is_err(), "it ended without being met: {ended:?}");
-        if server.one("postgres", at_work).await != 0 {
-            met = true;
-            break;
-        }
-    }
-    assert!(met, "it was never seen to build an index");
-    drop(attempt);
+    lost_while_it_builds_an_index(server, &host, &with, "swapped_old").await;
     let aside = databases(server, "drydock").await;
     let aside = aside.as_str().unwrap().split(' ').find(|name| name.ends_with("_old")).unwrap().to_owned();
     assert_eq!(server.one(&aside, "SELECT n FROM precious").await, 7, "nothing of it is lost before the end");
