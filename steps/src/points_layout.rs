@@ -50,6 +50,11 @@ pub fn manifest(id: &PointId) -> String {
     format!("{POINTS}/{id}/manifest.json")
 }
 
+/// Where a log point's record lies.
+pub fn log_point(id: &PointId) -> String {
+    format!("{POINTS}/{id}/log_point.json")
+}
+
 /// Where the n-th set of points that a run took out of a collection is kept.
 pub fn quarantine(run: &str, collection: &str, n: u32) -> String {
     let again = if n > 1 { format!(".{n}") } else { String::new() };

@@ -8,6 +8,7 @@ use crate::practice::{document, octopus, point};
 cases! {
     open
     seal
+    log_point
     quarantine
     removal
 }
@@ -61,6 +62,37 @@ steps:
       qdrant: { snapshot: \"{{ steps.made.outputs }}\", fetched: \"{{ steps.fetched.outputs }}\" }
       truth: sql
       derived: vectors
+",
+    )
+}
+
+/// A log point: what lies between two points.
+fn log_point() -> Case {
+    Case::on_servers(
+        "point.seal",
+        Seen::Store("points/", "/log_point.json"),
+        Acting::Held(&[("restore verifyonly*", 1), ("restore headeronly*", 2)]),
+        "
+targets: { sql: sqlserver, backups: artifacts }
+steps:
+  full: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+  open: { uses: point.open, target: backups, needs: [full] }
+  mark:
+    uses: sqlserver.mark
+    target: sql
+    needs: [open]
+    with: { mark: \"{{ steps.open.outputs.mark }}\", databases: { octopus: OctopusDB } }
+  log: { uses: sqlserver.backup, target: sql, needs: [mark], with: { database: OctopusDB, type: log } }
+  step:
+    uses: point.seal
+    target: backups
+    needs: [log]
+    with:
+      point: \"{{ steps.open.outputs }}\"
+      mark: \"{{ steps.mark.outputs }}\"
+      log_point: log
+      sqlserver: { octopus: [\"{{ steps.log.outputs }}\"] }
+      truth: sql
 ",
     )
 }

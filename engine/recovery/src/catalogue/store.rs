@@ -152,6 +152,22 @@ impl Catalogue {
         Current { lines: newest.into_iter().map(line).collect() }
     }
 
+    /// The chain to a moment after a record's mark, on the record's own fork, by the backups of all of `records`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn chain_to(&self, record: Record<'_>, name: &str, records: &[Record<'_>], at: Time) -> ChainOutcome {
+        let part = record.databases().get(name);
+        let known = backups(records, name).into_iter().cloned().collect::<Vec<_>>();
+        let request = ChainRequest {
+            database: part.map(|part| part.database.clone()),
+            goal: Goal::At(at),
+            fork: part.map(|part| part.recovery_fork.clone()),
+            ..ChainRequest::default()
+        };
+        choose(&History::from(known), &request)
+    }
+
     /// The chain to a record's mark in one of its databases. A point carries its own; a log point's is found among
     /// `records`. A differential log point whose mark no log has reached yet is taken at its own end.
     ///

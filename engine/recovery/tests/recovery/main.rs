@@ -9,6 +9,7 @@ mod catalogue;
 mod clusters;
 mod explained;
 mod histories;
+mod pauses;
 mod properties;
 mod real_histories;
 mod retention;
