@@ -92,7 +92,8 @@ fn the_last_log_point_comes_back_from_the_store_alone_on_another_server() {
     story.add("never");
     let listed = story.world.drydock("points list -e env.yaml --format json").with_exit(0).stdout;
     let listed: Value = serde_json::from_str(&listed).unwrap();
-    let kinds: Vec<&str> = listed.as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["log", "differential", "log", "point"]);
 
     // The runner's state, the server, its msdb and its disks are gone; the store is found again elsewhere.
@@ -100,7 +101,8 @@ fn the_last_log_point_comes_back_from_the_store_alone_on_another_server() {
     let mut elsewhere = Story::new();
     std::fs::rename(story.world.path("artifacts"), elsewhere.world.path("nas")).unwrap();
     drop(story);
-    let share = json!({ "platform": "windows", "shares": { r"\\nas02\octopus": elsewhere.world.path("nas") } });
+    let share =
+        json!({ "platform": "windows", "shares": { r"\\nas02\octopus": elsewhere.world.path("nas") } });
     let _practice = Practice::empty(&elsewhere.world, &share.to_string());
     let environment = elsewhere.world.text("env.yaml");
     let environment = environment.replace(r"\\\\practice\\artifacts\\sql", r"\\\\nas02\\octopus\\sql");
@@ -121,6 +123,7 @@ fn the_last_log_point_comes_back_from_the_store_alone_on_another_server() {
 
     // And to the very moment between two log points.
     let at = chrono::DateTime::parse_from_rfc3339(&moment).unwrap() + chrono::TimeDelta::milliseconds(10);
-    elsewhere.shipped("restore", &format!("-p to={}", at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
+    elsewhere
+        .shipped("restore", &format!("-p to={}", at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
     assert_eq!(elsewhere.agents(), ["before", "first", "moment", "second", "third"]);
 }
