@@ -8,6 +8,12 @@ use serde_json::Value;
 use crate::sample_file::{SampleFile, artifact as as_stored, bytes, share};
 use crate::searches::{Searches, matched, others};
 
+/// The share that is wanted where nothing is said, of data and of what the index found then.
+const WANTED: f64 = 0.95;
+
+/// How much less than then an index may find where nothing is said: one that was built again finds others among the nearest.
+const TOLERATED: f64 = 0.05;
+
 /// How many of the worst queries the outputs name, and how many of them an error.
 const NAMED: usize = 5;
 const IN_WORDS: usize = 3;
@@ -175,9 +181,16 @@ impl Compared {
         other.worst.into_iter().for_each(|lost| self.name(lost));
     }
 
-    /// What speaks against it, where less than `min` is found again.
-    pub fn lost(&self, min: f64) -> Option<Loss> {
-        if self.recall.min(self.agreement) >= min {
+    /// The share that an index shall find: what is said, or hardly less than then.
+    fn wanted(&self, min: Option<f64>) -> f64 {
+        // Shares are rounded to a few digits.
+        min.unwrap_or_else(|| (self.recall_then - TOLERATED).clamp(0.0, WANTED) - 1e-9)
+    }
+
+    /// What speaks against it, where less than `min` is found again; where that is not said, less than then.
+    pub fn lost(&self, min: Option<f64>) -> Option<Loss> {
+        let (least, min) = (self.wanted(min), min.unwrap_or(WANTED));
+        if self.recall >= least && self.agreement >= min {
             return None;
         }
         let explained = |lost: &Lost| {
@@ -187,7 +200,7 @@ impl Compared {
             Loss::Points
         } else if self.agreement < min {
             Loss::Data
-        } else if self.recall_then < min {
+        } else if self.recall_then < least {
             Loss::Nothing
         } else {
             Loss::Index
@@ -195,7 +208,8 @@ impl Compared {
     }
 
     /// In words, what was found of the neighbours that were stored.
-    pub fn in_words(&self, of: &str, min: f64) -> String {
+    pub fn in_words(&self, of: &str, min: Option<f64>) -> String {
+        let min = (self.wanted(min) * 1000.0).round() / 1000.0;
         let words = |lost: &Lost| {
             let using = lost.using.as_ref().map_or(String::new(), |name| format!(" by {name}"));
             let absent = match lost.absent {

@@ -16,7 +16,8 @@ name: agents
 targets: { sql: sqlserver }
 steps:
   agents: { uses: sqlserver.query, target: sql, with: { database: OctopusDB, sql: SELECT Id FROM Octopus_Agents ORDER BY Id } }
-outputs: { rows: \"{{ steps.agents.outputs.rows }}\" }
+  documents: { uses: sqlserver.query, target: sql, with: { database: OctopusDB, sql: \"SELECT TOP (50) Id, AgentId, Version FROM Octopus_Documents ORDER BY Id\" } }
+outputs: { rows: \"{{ steps.agents.outputs.rows }}\", documents: \"{{ steps.documents.outputs.rows }}\" }
 ";
 
 /// An agent that comes after the point.
@@ -25,7 +26,13 @@ name: late
 targets: { api: http }
 steps:
   late: { uses: http.request, target: api, with: { method: POST, path: /agents, json: { name: zz-late } }, on_unknown: redo }
-outputs: { id: \"{{ steps.late.outputs.json.id }}\" }
+  document:
+    uses: http.request
+    target: api
+    needs: [late]
+    with: { method: POST, path: \"/agents/{{ steps.late.outputs.json.id }}/documents\", json: { title: late, text: Late. } }
+    on_unknown: redo
+outputs: { id: \"{{ steps.late.outputs.json.id }}\", document: \"{{ steps.document.outputs.json.id }}\" }
 ";
 
 const STOP: &str = "drydock: v1
@@ -106,26 +113,31 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
         Value::Object(settings)
     };
     environment(&world, "production.yaml", &cluster(json!({})), &json!({}));
-    let rows = outputs(&world, "agents.yaml", "production.yaml", "agents", "")["rows"].clone();
-    let agents: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["Id"].as_str().unwrap()).collect();
-    assert!(agents.len() > 1, "{agents:?}");
+    let there = outputs(&world, "agents.yaml", "production.yaml", "agents", "");
+    let rows = there["rows"].clone();
+    let documents = there["documents"].as_array().unwrap();
+    assert!(rows.as_array().unwrap().len() > 1 && documents.len() > 10, "{there}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let run = |database: &str, script: &str| runtime.block_on(server.run_script(database, script));
     run("postgres", "CREATE DATABASE octopus");
-    let vectors = |from: u32, to: u32, agent: &str| {
+    let vectors = |from: u32, to: u32, whose: &str| {
         format!(
-            "INSERT INTO vectors SELECT n, {agent}, ARRAY(SELECT sin(n * k + k) FROM generate_series(1, 16) AS k)::vector \
+            "INSERT INTO vectors SELECT n, {whose}, ARRAY(SELECT sin(n * k + k) FROM generate_series(1, 16) AS k)::vector \
              FROM generate_series({from}, {to}) AS n"
         )
     };
-    let list = agents.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
-    let of_agents = format!("(ARRAY[{list}])[n % {} + 1]", agents.len());
+    let of = |column: &str| {
+        let cells = documents.iter().map(|row| row[column].to_string().replace('"', "'"));
+        format!("(ARRAY[{}])[n % {} + 1]", cells.collect::<Vec<_>>().join(", "), documents.len())
+    };
+    let of_documents = format!("{}, {}::uuid, {}", of("AgentId"), of("Id"), of("Version"));
     run(
         "octopus",
         &format!(
-            "CREATE EXTENSION vector; CREATE TABLE vectors (id int PRIMARY KEY, agent_id text NOT NULL, embedding vector(16) NOT NULL); \
+            "CREATE EXTENSION vector; CREATE TABLE vectors \
+             (id int PRIMARY KEY, agent_id text NOT NULL, document_id uuid NOT NULL, version int NOT NULL, embedding vector(16) NOT NULL); \
              {}; CREATE INDEX nearest ON vectors USING hnsw (embedding vector_l2_ops)",
-            vectors(1, 10_000, &of_agents)
+            vectors(1, 10_000, &of_documents)
         ),
     );
 
@@ -147,12 +159,16 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
     let point = sealed["point"].as_str().unwrap();
 
     // What comes later is in the WAL and in the log, and must not come back.
-    let late = outputs(&world, "late.yaml", "production.yaml", "late", "")["id"].clone();
-    let of_late = format!("'{}'", late.as_str().unwrap());
+    let late = outputs(&world, "late.yaml", "production.yaml", "late", "");
+    let of_late =
+        format!("'{}', '{}'::uuid, 1", late["id"].as_str().unwrap(), late["document"].as_str().unwrap());
     run("octopus", &format!("{}; DELETE FROM vectors WHERE id % 3 = 0", vectors(10_001, 10_400, &of_late)));
     run("octopus", "SELECT pg_switch_wal()");
+    // Vectors that were written before the row of their document was committed, which never was.
+    let too_early = format!("'{}', gen_random_uuid(), 1", late["id"].as_str().unwrap());
+    run("octopus", &vectors(11_001, 11_010, &too_early));
     let logged = outputs(&world, &shipped("pgvector-log"), "production.yaml", "log", "");
-    run("octopus", &format!("{}; SELECT pg_switch_wal()", vectors(20_001, 20_100, "'too late'")));
+    run("octopus", &format!("{}; SELECT pg_switch_wal()", vectors(20_001, 20_100, &of_late)));
     let logged_again = outputs(&world, &shipped("pgvector-log"), "production.yaml", "log2", "");
     assert_ne!(logged["log_point"], logged_again["log_point"]);
 
@@ -211,6 +227,12 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
     );
     let shown = world.drydock("runs show restore2 --format json").with_exit(0).stdout;
     let shown: Value = serde_json::from_str(&shown).unwrap();
+    let consistent = &shown["steps"]["consistent"]["outputs"];
+    assert_eq!(
+        (&consistent["counts"]["orphans"], &consistent["deleted"]),
+        (&json!(10), &json!(10)),
+        "{consistent}"
+    );
     let price = &shown["steps"]["point"]["outputs"]["price"];
     assert!(price["reindex"][0]["seconds"].as_f64().unwrap() < 60.0, "{price}");
     drop(recovered);

@@ -106,6 +106,15 @@ pub trait Connection: Send + Sync + Any {
         None
     }
 
+    /// The rows of one table as collections, one for each agent that has some, where it has tables of vectors.
+    fn vector_table(
+        self: Arc<Self>,
+        _table: VectorTable,
+        _names: AgentNames,
+    ) -> Option<Box<dyn Collections>> {
+        None
+    }
+
     /// Proofs that backups can be read, where it can.
     fn proves(&self) -> Option<&dyn Proves> {
         None
@@ -157,6 +166,75 @@ pub trait Script: Send + Sync {
     async fn run_script(&self, database: &str, script: &str) -> Result<u64, StepError>;
 }
 
+/// A table whose rows are the vectors of many agents.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorTable {
+    /// Its database.
+    pub database: String,
+    /// Its name, with its schema before a dot.
+    pub table: String,
+    /// The column that tells rows apart.
+    #[serde(default = "id_column")]
+    pub id: String,
+    /// The column of the agent.
+    #[serde(default = "agent_column")]
+    pub agent: String,
+}
+
+fn id_column() -> String {
+    "id".to_owned()
+}
+
+fn agent_column() -> String {
+    "agent_id".to_owned()
+}
+
+/// How collections are called by their agents: a text with `{agent}` in it, once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentNames {
+    before: String,
+    after: String,
+}
+
+impl AgentNames {
+    /// The names that a text such as `agent_{agent}` describes.
+    ///
+    /// # Errors
+    /// `input`, when it has not exactly one `{agent}`.
+    pub fn parse(text: &str) -> Result<Self, StepError> {
+        match text.split("{agent}").collect::<Vec<_>>().as_slice() {
+            [before, after] => Ok(Self { before: (*before).to_owned(), after: (*after).to_owned() }),
+            _ => Err(StepError::new("input", format!("`{text}` has not exactly one `{{agent}}`"))
+                .help("write how a collection is called by its agent, such as `agent_{agent}`")),
+        }
+    }
+
+    /// The collection of an agent.
+    pub fn of(&self, agent: &str) -> String {
+        format!("{}{agent}{}", self.before, self.after)
+    }
+
+    /// The agent that a collection's name names; nothing for collections of others.
+    pub fn agent<'n>(&self, collection: &'n str) -> Option<&'n str> {
+        let agent = collection.strip_prefix(self.before.as_str())?.strip_suffix(self.after.as_str())?;
+        (!agent.is_empty()).then_some(agent)
+    }
+}
+
+impl<'de> Deserialize<'de> for AgentNames {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(|error| serde::de::Error::custom(error.message))
+    }
+}
+
+impl std::fmt::Display for AgentNames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{{agent}}{}", self.before, self.after)
+    }
+}
+
 /// One point of a collection, as far as reconciling needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PointPayload {
@@ -175,7 +253,8 @@ pub trait Collections: Send + Sync {
     /// What the server says.
     async fn collection_names(&self) -> Result<Vec<String>, StepError>;
 
-    /// A page of points with these payload fields, in the order of ids, after `after`; an empty page is the end.
+    /// A page of points with these payload fields, in the order of ids, after `after`; an empty page is the end. Fields that a point does
+    /// not have are left out.
     ///
     /// # Errors
     /// What the server says.
@@ -186,6 +265,14 @@ pub trait Collections: Send + Sync {
         after: Option<&Value>,
         limit: usize,
     ) -> Result<(Vec<PointPayload>, Option<Value>), StepError>;
+
+    /// Every field that a point has, where all points have the same.
+    ///
+    /// # Errors
+    /// What the server says.
+    async fn all_fields(&self) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
 
     /// Remove these points.
     ///

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drydock_step::target::Collections;
+use drydock_step::target::{AgentNames, Collections};
 use drydock_step::{Ctx, Field, Shape, StepError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::mend::Taken;
-use super::scan::{Scan, agent_of};
-use super::truth::Truth;
+use super::erasures::Erasures;
+use super::mend::{Erased, Taken};
+use super::scan::{By, Scan};
+use super::truth::{Truth, folded};
 
 /// The most entries that a list of the outputs has; the counts are of all.
 const LISTED: usize = 200;
@@ -68,6 +69,11 @@ pub(super) const OUTPUTS: Shape = Shape::Record(&[
                 Shape::List(&Shape::Map(&Shape::Any)),
                 "The first 20: id, version of the vectors, of the truth.",
             ),
+            Field::required(
+                "artifacts",
+                Shape::List(&Shape::Text),
+                "Where their vectors are kept, when they were quarantined.",
+            ),
         ])),
         "Documents whose vectors are of another version, the first 200 collections.",
     ),
@@ -82,6 +88,15 @@ pub(super) const OUTPUTS: Shape = Shape::Record(&[
         "Of all, also of what is not listed.",
     ),
     Field::required("deleted", Shape::Integer, "How many points were removed."),
+    Field::required(
+        "erased",
+        Shape::Record(&[
+            Field::required("agents", Shape::List(&Shape::Text), "Agents, by id."),
+            Field::required("documents", Shape::List(&Shape::Text), "Documents, by id."),
+            Field::required("points", Shape::Integer, "Points of theirs."),
+        ]),
+        "What had come back, and must not: it was erased again.",
+    ),
 ]);
 
 /// The orphans of a collection.
@@ -94,6 +109,26 @@ struct OrphanEntry {
     artifacts: Vec<String>,
     #[serde(skip)]
     taken: bool,
+}
+
+/// The stale documents of a collection.
+#[derive(Serialize)]
+struct StaleEntry {
+    collection: String,
+    agent: String,
+    documents: usize,
+    ids: Vec<Value>,
+    artifacts: Vec<String>,
+    /// How many points were taken out.
+    #[serde(skip)]
+    taken: u64,
+}
+
+impl StaleEntry {
+    fn new(collection: &str, agent: &str, documents: usize, ids: Vec<Value>) -> Self {
+        let (collection, agent) = (collection.to_owned(), agent.to_owned());
+        Self { collection, agent, documents, ids, artifacts: Vec::new(), taken: 0 }
+    }
 }
 
 impl OrphanEntry {
@@ -120,24 +155,25 @@ impl Agreement {
         ctx: &Ctx,
         truth: Truth,
         server: &dyn Collections,
-        prefix: &str,
+        named: &AgentNames,
+        by: &By<'_>,
     ) -> Result<Self, StepError> {
         let names = server.collection_names().await?;
-        let named: Vec<(String, String)> =
-            names.into_iter().filter_map(|name| Some((agent_of(&name, prefix)?, name))).collect();
-        let mut scans = Vec::with_capacity(named.len());
-        for (done, (agent, collection)) in named.iter().enumerate() {
+        let of_agents: Vec<(String, String)> =
+            names.into_iter().filter_map(|name| Some((folded(named.agent(&name)?), name))).collect();
+        let mut scans = Vec::with_capacity(of_agents.len());
+        for (done, (agent, collection)) in of_agents.iter().enumerate() {
             ctx.progress(
                 done as u64,
-                Some(named.len() as u64),
+                Some(of_agents.len() as u64),
                 "collections",
                 format!("compare {collection}"),
             );
-            scans.push(Scan::of(server, collection, agent, truth.agents.get(agent)).await?);
+            scans.push(Scan::of(server, collection, agent, truth.agents.get(agent), by).await?);
         }
-        let there: BTreeSet<&String> = named.iter().map(|(agent, _)| agent).collect();
+        let there: BTreeSet<&String> = of_agents.iter().map(|(agent, _)| agent).collect();
         let missing = truth.agents.keys().filter(|agent| !there.contains(agent));
-        let without = missing.map(|agent| (agent.clone(), format!("{prefix}{agent}"))).collect();
+        let without = missing.map(|agent| (agent.clone(), named.of(agent))).collect();
         Ok(Self { truth, scans, without })
     }
 
@@ -163,6 +199,15 @@ impl Agreement {
         }))
     }
 
+    /// What has vectors of another version, in words.
+    pub(super) fn stale_in_words(&self) -> String {
+        in_words(
+            self.scans.iter().filter(|scan| !scan.stale.is_empty()).map(|scan| {
+                format!("{} in {}", counted(scan.stale.len() as u64, "document"), scan.collection)
+            }),
+        )
+    }
+
     /// What has no vectors, in words.
     pub(super) fn missing_in_words(&self) -> String {
         let inside = self.scans.iter().filter(|scan| !scan.missing.is_empty());
@@ -173,13 +218,18 @@ impl Agreement {
     }
 
     /// The outputs. What was taken out, by this attempt or one before it, is told as it was found then.
-    pub(super) fn outputs(&self, taken: &[Taken]) -> Value {
+    pub(super) fn outputs(&self, taken: &[Taken], erased: &[Erased], erasures: &Erasures) -> Value {
         let orphans = self.orphan_entries(taken);
-        let deleted: u64 = orphans.iter().filter(|entry| entry.taken).map(|entry| entry.points).sum();
+        let of_orphans: u64 = orphans.iter().filter(|entry| entry.taken).map(|entry| entry.points).sum();
+        let stale = self.stale_entries(taken);
+        let of_stale: u64 = stale.iter().map(|entry| entry.taken).sum();
+        let deleted = of_orphans + of_stale;
         let all: u64 = orphans.iter().map(|entry| entry.points).sum();
         let here = |entry: &&OrphanEntry| self.scans.iter().any(|scan| scan.collection == entry.collection);
         let gone = orphans.iter().filter(|entry| entry.whole && !here(entry)).count();
-        let points: u64 = self.scans.iter().map(|scan| scan.points - scan.orphan_points()).sum();
+        let erased_of = |scan: &Scan| if scan.erased_whole { scan.points } else { scan.erased.len() as u64 };
+        let left = |scan: &Scan| scan.points - scan.orphan_points() - erased_of(scan);
+        let points: u64 = self.scans.iter().map(left).sum();
         json!({
             "agents": self.truth.agents.len(),
             "collections": self.scans.len() + gone,
@@ -187,14 +237,19 @@ impl Agreement {
             "points": points + all,
             "orphans": orphans.iter().take(LISTED).collect::<Vec<_>>(),
             "missing": self.missing_entries(),
-            "stale": self.stale_entries(),
+            "stale": stale.iter().take(LISTED).collect::<Vec<_>>(),
             "counts": {
                 "orphans": all,
                 "missing": self.missing(),
                 "missing_collections": self.without.len(),
-                "stale": self.scans.iter().map(|scan| scan.stale.len()).sum::<usize>(),
+                "stale": stale.iter().map(|entry| entry.documents).sum::<usize>(),
             },
             "deleted": deleted,
+            "erased": {
+                "agents": erasures.agents,
+                "documents": erasures.documents,
+                "points": erased.iter().map(|one| one.points).sum::<u64>(),
+            },
         })
     }
 
@@ -204,7 +259,7 @@ impl Agreement {
             let entry = OrphanEntry::new(&scan.collection, &scan.agent, scan.whole, scan.orphan_points());
             entries.insert(&scan.collection, entry);
         }
-        for taken in taken {
+        for taken in taken.iter().filter(|one| !one.stale) {
             let entry = entries.entry(&taken.collection).or_insert_with(|| {
                 OrphanEntry::new(&taken.collection, &taken.agent, taken.whole, taken.points)
             });
@@ -233,15 +288,32 @@ impl Agreement {
         without.chain(inside).take(LISTED).collect()
     }
 
-    fn stale_entries(&self) -> Vec<Value> {
-        let entry = |scan: &Scan| {
+    fn stale_entries(&self, taken: &[Taken]) -> Vec<StaleEntry> {
+        let mut entries: BTreeMap<&str, StaleEntry> = BTreeMap::new();
+        for scan in self.scans.iter().filter(|scan| !scan.stale.is_empty()) {
             let named = scan.stale.iter().take(NAMED);
-            let ids: Vec<Value> = named
+            let ids = named
                 .map(|(id, stale)| json!({ "id": id, "vectors": stale.vectors, "truth": stale.truth }))
                 .collect();
-            json!({ "collection": scan.collection, "agent": scan.agent, "documents": scan.stale.len(), "ids": ids })
-        };
-        self.scans.iter().filter(|scan| !scan.stale.is_empty()).take(LISTED).map(entry).collect()
+            let entry = StaleEntry::new(&scan.collection, &scan.agent, scan.stale.len(), ids);
+            entries.insert(&scan.collection, entry);
+        }
+        for taken in taken.iter().filter(|one| one.stale) {
+            // What an attempt before this one has taken out has no documents here any more.
+            let entry = entries
+                .entry(&taken.collection)
+                .or_insert_with(|| StaleEntry::new(&taken.collection, &taken.agent, 0, Vec::new()));
+            entry.taken = entry.taken.max(taken.points);
+            entry.artifacts.extend(
+                taken
+                    .artifact
+                    .iter()
+                    .filter(|one| !entry.artifacts.contains(one))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
+        }
+        entries.into_values().collect()
     }
 }
 

@@ -1,10 +1,10 @@
-//! Taking orphans out of a collection: [`Mend`]. They are kept in the store first, where that is wanted, and are noted before they go.
+//! Taking points out of a collection: [`Mend`]. They are kept in the store first, where that is wanted, and are noted before they go.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use drydock_step::target::{Collections, PointPayload};
+use drydock_step::target::{AgentNames, Collections, PointPayload, VectorTable};
 use drydock_step::{ArtifactStore, ByteStream, Connection, Ctx, StepError};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub(super) struct Taken {
     /// Whether the whole collection went.
     pub(super) whole: bool,
     pub(super) points: u64,
+    /// Whether they were of another version than the truth; orphans where not.
+    #[serde(default)]
+    pub(super) stale: bool,
     /// Where the points are kept.
     pub(super) artifact: Option<String>,
     /// Where the whole collection is kept, as what `qdrant.recover` takes for its `snapshot`.
@@ -28,31 +31,106 @@ pub(super) struct Taken {
     pub(super) snapshot: Option<String>,
 }
 
+/// What was erased of a collection; the note of it has these fields under `erased`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Erased {
+    pub(super) collection: String,
+    pub(super) points: u64,
+}
+
 /// What takes out.
 pub(super) struct Mend<'a> {
     pub(super) ctx: &'a Ctx,
     pub(super) store: &'a dyn ArtifactStore,
-    pub(super) derived: Arc<dyn Connection>,
+    pub(super) derived: Arc<Derived>,
     /// The payload's fields that are kept in the store; `None` where nothing is kept.
     pub(super) keep: Option<Vec<String>>,
     /// Whether an attempt before this one was lost: what it has kept is not kept again.
     pub(super) goes_on: bool,
 }
 
-/// The collections of a target.
-///
-/// # Errors
-/// `point.derived`, when it has none.
-pub(super) fn collections_of(server: &dyn Connection) -> Result<&dyn Collections, StepError> {
-    server
-        .collections()
-        .ok_or_else(|| StepError::new("point.derived", "the target of `derived` has no collections"))
+/// Where the vectors are.
+pub(super) enum Derived {
+    /// In collections of a server.
+    Server(Arc<dyn Connection>),
+    /// In a table, whose rows are whole as they are read.
+    Table(Box<dyn Collections>),
+}
+
+impl Derived {
+    /// The vectors of a target: in its collections, or in a table of it.
+    ///
+    /// # Errors
+    /// `point.derived`, when it has none.
+    pub(super) fn of(
+        server: Arc<dyn Connection>,
+        table: Option<&VectorTable>,
+        names: &AgentNames,
+    ) -> Result<Self, StepError> {
+        let Some(table) = table else {
+            return match server.collections() {
+                Some(_) => Ok(Self::Server(server)),
+                None => Err(StepError::new("point.derived", "the target of `derived` has no collections")
+                    .help("of a PostgreSQL, name the table of the vectors with `table`")),
+            };
+        };
+        server.vector_table(table.clone(), names.clone()).map(Self::Table).ok_or_else(|| {
+            StepError::new("point.derived", "the target of `derived` has no tables of vectors")
+        })
+    }
+
+    /// Its collections.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub(super) fn collections(&self) -> Result<&dyn Collections, StepError> {
+        match self {
+            Self::Server(server) => {
+                server.collections().ok_or_else(|| StepError::internal("the collections have gone"))
+            }
+            Self::Table(table) => Ok(&**table),
+        }
+    }
+}
+
+/// What is taken out of a collection.
+pub(super) struct Taking<'a> {
+    pub(super) scan: &'a Scan,
+    /// The points; none where it is the whole collection.
+    pub(super) ids: Vec<Value>,
+    pub(super) stale: bool,
+}
+
+impl<'a> Taking<'a> {
+    /// The orphans of a collection.
+    pub(super) fn orphans(scan: &'a Scan) -> Self {
+        Self { scan, ids: scan.orphans.clone(), stale: false }
+    }
+
+    /// Its points of another version than the truth.
+    pub(super) fn stale(scan: &'a Scan) -> Self {
+        let ids = scan.stale.values().flat_map(|one| one.points.iter().cloned()).collect();
+        Self { scan, ids, stale: true }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.scan.whole && !self.stale
+    }
+
+    fn points(&self) -> u64 {
+        if self.is_whole() { self.scan.points } else { self.ids.len() as u64 }
+    }
 }
 
 /// What this attempt and those before it took out, from their notes.
 pub(super) fn noted(ctx: &Ctx) -> Vec<Taken> {
     let taken = ctx.notes.iter().filter_map(|note| note.get("taken"));
     taken.filter_map(|taken| serde_json::from_value(taken.clone()).ok()).collect()
+}
+
+/// What this attempt and those before it erased of the vectors, from their notes.
+pub(super) fn erased_before(ctx: &Ctx) -> Vec<Erased> {
+    ctx.notes.iter().filter_map(|note| Erased::deserialize(note.get("erased")?).ok()).collect()
 }
 
 /// Where attempts have kept orphans of a collection, or were about to, from their notes.
@@ -69,37 +147,61 @@ struct Keeping {
 }
 
 impl Mend<'_> {
-    /// Takes the orphans of a collection out. After a crash anywhere the same can be done again: what is left and was not kept is kept
-    /// under another name, and nothing that was kept is replaced.
+    /// Takes points of a collection out. After a crash anywhere the same can be done again: what is left and was not kept is kept under
+    /// another name, and nothing that was kept is replaced.
     ///
     /// # Errors
     /// What the store or the server says.
-    pub(super) async fn take_out(&self, scan: &Scan) -> Result<Taken, StepError> {
+    pub(super) async fn take_out(&self, taking: &Taking<'_>) -> Result<Taken, StepError> {
+        let (scan, whole) = (taking.scan, taking.is_whole());
+        let is_table = matches!(&*self.derived, Derived::Table(_));
         let artifact = match &self.keep {
-            Some(fields) => Some(self.kept(scan, fields).await?),
+            // The rows of a table are kept as a whole below, with every column.
+            Some(_) if whole && is_table => None,
+            Some(fields) => Some(self.kept(taking, fields).await?),
             None => None,
         };
         let snapshot = match &self.keep {
-            Some(_) if scan.whole => Some(self.kept_whole(&scan.collection).await?),
+            Some(_) if whole => Some(self.kept_whole(&scan.collection).await?),
             _ => None,
         };
         let taken = Taken {
             collection: scan.collection.clone(),
             agent: scan.agent.clone(),
-            whole: scan.whole,
-            points: scan.orphan_points(),
+            whole,
+            points: taking.points(),
+            stale: taking.stale,
             artifact,
             snapshot,
         };
         self.ctx.note(json!({ "taken": taken })).await?;
-        let server = collections_of(&*self.derived)?;
-        if scan.whole {
+        let server = self.derived.collections()?;
+        if whole {
             server.delete_collection(&scan.collection).await?;
         }
-        for ids in scan.orphans.chunks(PAGE) {
+        for ids in taking.ids.chunks(PAGE) {
             server.delete_points(&scan.collection, ids).await?;
         }
         Ok(taken)
+    }
+
+    /// Removes what must not come back; nothing of it is kept.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub(super) async fn erase(&self, scan: &Scan) -> Result<Erased, StepError> {
+        let points = if scan.erased_whole { scan.points } else { scan.erased.len() as u64 };
+        let erased = Erased { collection: scan.collection.clone(), points };
+        self.ctx.note(json!({ "erased": erased })).await?;
+        let server = self.derived.collections()?;
+        if scan.erased_whole {
+            server.delete_collection(&scan.collection).await?;
+            return Ok(erased);
+        }
+        for ids in scan.erased.chunks(PAGE) {
+            server.delete_points(&scan.collection, ids).await?;
+        }
+        Ok(erased)
     }
 
     /// Keeps a whole collection, vectors and all; where.
@@ -113,7 +215,7 @@ impl Mend<'_> {
             return Ok(kept.artifact);
         }
         let prefix = layout::quarantine_of_whole(&self.ctx.run, collection);
-        let server = collections_of(&*self.derived)?;
+        let server = self.derived.collections()?;
         let attempt = Arc::new(self.ctx.clone());
         let artifact = server.keep_collection(attempt, collection, self.store, &prefix).await?;
         let kept = Keeping { collection: collection.to_owned(), artifact };
@@ -121,11 +223,12 @@ impl Mend<'_> {
         Ok(kept.artifact)
     }
 
-    /// Keeps the orphans in the store, a JSON line each; where.
-    async fn kept(&self, scan: &Scan, fields: &[String]) -> Result<String, StepError> {
+    /// Keeps points in the store, a JSON line each; where.
+    async fn kept(&self, taking: &Taking<'_>, fields: &[String]) -> Result<String, StepError> {
+        let scan = taking.scan;
         if self.goes_on {
             for path in kept_before(self.ctx, &scan.collection) {
-                if self.store.size(&path).await?.is_some() && self.holds(&path, scan).await? {
+                if self.store.size(&path).await?.is_some() && self.holds(&path, taking).await? {
                     return Ok(path);
                 }
             }
@@ -138,12 +241,12 @@ impl Mend<'_> {
             }
             n += 1;
         };
-        let wanted = scan.orphans.iter().map(Value::to_string).collect();
+        let wanted = taking.ids.iter().map(Value::to_string).collect();
         let export = Export {
             derived: self.derived.clone(),
             collection: scan.collection.clone(),
             fields: fields.to_vec(),
-            wanted: if scan.whole { None } else { Some(wanted) },
+            wanted: if taking.is_whole() { None } else { Some(wanted) },
             after: None,
             ended: false,
         };
@@ -152,9 +255,9 @@ impl Mend<'_> {
         Ok(self.store.put(&path, export.lines()).await?.path)
     }
 
-    /// Whether an artifact has every orphan of a collection.
-    async fn holds(&self, path: &str, scan: &Scan) -> Result<bool, StepError> {
-        let mut missing: HashSet<String> = scan.orphans.iter().map(Value::to_string).collect();
+    /// Whether an artifact has every one of these points.
+    async fn holds(&self, path: &str, taking: &Taking<'_>) -> Result<bool, StepError> {
+        let mut missing: HashSet<String> = taking.ids.iter().map(Value::to_string).collect();
         let (mut bytes, mut rest, mut points) = (self.store.open(path, 0).await?, Vec::new(), 0);
         while let Some(piece) = bytes.next().await {
             rest.extend_from_slice(&piece?);
@@ -168,7 +271,7 @@ impl Mend<'_> {
             }
         }
         // Of a collection that goes as a whole the single points are not told apart; it was kept as a whole as well.
-        Ok(if scan.whole { points == scan.points } else { missing.is_empty() })
+        Ok(if taking.is_whole() { points == taking.scan.points } else { missing.is_empty() })
     }
 }
 
@@ -180,7 +283,7 @@ struct KeptLine {
 
 /// The points of a collection on their way into the store.
 struct Export {
-    derived: Arc<dyn Connection>,
+    derived: Arc<Derived>,
     collection: String,
     fields: Vec<String>,
     /// The ids that are wanted, as JSON; all where there is nothing.
@@ -205,7 +308,7 @@ impl Export {
         if self.ended {
             return Ok(None);
         }
-        let server = collections_of(&*self.derived)?;
+        let server = self.derived.collections()?;
         let (page, next) =
             server.points_page(&self.collection, &self.fields, self.after.as_ref(), PAGE).await?;
         let lines = self.written(&page)?;

@@ -16,6 +16,7 @@ mod selected;
 mod changed;
 pub mod select;
 mod truth;
+mod erasures;
 mod scan;
 mod mend;
 mod agreement;

@@ -4,16 +4,34 @@ use std::collections::{BTreeMap, HashSet};
 
 use drydock_step::StepError;
 use drydock_step::target::{Collections, PointPayload};
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::truth::{Documents, folded, id_text};
+use super::erasures::Erasures;
+use super::truth::{Documents, id_text};
 
 /// How many points are asked for at once.
 pub(super) const PAGE: usize = 1000;
 
 /// The payload's fields that say whose a point is.
-const DOCUMENT: &str = "document_id";
-const VERSION: &str = "version";
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fields {
+    pub(super) document: String,
+    pub(super) version: String,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self { document: "document_id".to_owned(), version: "version".to_owned() }
+    }
+}
+
+/// What a collection is held against the truth by.
+pub(super) struct By<'a> {
+    pub(super) fields: &'a Fields,
+    pub(super) erasures: &'a Erasures,
+}
 
 /// What was found in one collection.
 #[derive(Debug, Default, PartialEq)]
@@ -26,6 +44,10 @@ pub(super) struct Scan {
     pub(super) points: u64,
     /// Ids of the points whose document is not the agent's; empty where the whole collection is an orphan.
     pub(super) orphans: Vec<Value>,
+    /// Ids of the points whose document must not come back.
+    pub(super) erased: Vec<Value>,
+    /// Whether its agent must not come back.
+    pub(super) erased_whole: bool,
     /// Documents with vectors of another version: that of the vectors, by id.
     pub(super) stale: BTreeMap<String, Stale>,
     /// Documents without vectors.
@@ -33,8 +55,10 @@ pub(super) struct Scan {
 }
 
 /// The versions of a document that differ.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Stale {
+    /// Ids of its points.
+    pub(super) points: Vec<Value>,
     /// Of the vectors; `None` where they do not tell.
     pub(super) vectors: Option<String>,
     /// Of the truth.
@@ -51,14 +75,16 @@ impl Scan {
         collection: &str,
         agent: &str,
         documents: Option<&Documents>,
+        by: &By<'_>,
     ) -> Result<Self, StepError> {
         let mut scan = Self {
             collection: collection.to_owned(),
             agent: agent.to_owned(),
             whole: documents.is_none(),
+            erased_whole: by.erasures.agents.contains(agent),
             ..Self::default()
         };
-        let fields = [DOCUMENT.to_owned(), VERSION.to_owned()];
+        let fields = [by.fields.document.clone(), by.fields.version.clone()];
         let mut seen = HashSet::new();
         let mut after = None;
         loop {
@@ -66,7 +92,7 @@ impl Scan {
             for point in &page {
                 scan.points += 1;
                 if let Some(documents) = documents {
-                    scan.point(point, documents, &mut seen);
+                    scan.point(point, documents, by, &mut seen);
                 }
             }
             match next {
@@ -80,34 +106,45 @@ impl Scan {
         Ok(scan)
     }
 
-    fn point(&mut self, point: &PointPayload, documents: &Documents, seen: &mut HashSet<String>) {
-        let document = point.payload.get(DOCUMENT).and_then(id_text);
+    fn point(
+        &mut self,
+        point: &PointPayload,
+        documents: &Documents,
+        by: &By<'_>,
+        seen: &mut HashSet<String>,
+    ) {
+        let document = point.payload.get(&by.fields.document).and_then(id_text);
+        if document.as_ref().is_some_and(|id| by.erasures.documents.contains(id)) {
+            self.erased.push(point.id.clone());
+            return;
+        }
         let known = document.and_then(|id| documents.get_key_value(&id));
         let Some((id, version)) = known else {
             self.orphans.push(point.id.clone());
             return;
         };
-        let vectors = point.payload.get(VERSION).and_then(id_text);
+        let vectors = point.payload.get(&by.fields.version).and_then(id_text);
         if let Some(truth) = version
             && vectors.as_ref() != Some(truth)
         {
-            self.stale.entry(id.clone()).or_insert_with(|| Stale { vectors, truth: truth.clone() });
+            let new = || Stale { points: Vec::new(), vectors, truth: truth.clone() };
+            self.stale.entry(id.clone()).or_insert_with(new).points.push(point.id.clone());
         }
         seen.insert(id.clone());
     }
 
     /// How many of its points belong to nothing in the truth.
     pub(super) fn orphan_points(&self) -> u64 {
-        if self.whole { self.points } else { self.orphans.len() as u64 }
+        if self.whole && !self.erased_whole { self.points } else { self.orphans.len() as u64 }
     }
 
     /// Whether there is something in it that the truth does not have.
     pub(super) fn has_orphans(&self) -> bool {
-        self.whole || !self.orphans.is_empty()
+        (self.whole && !self.erased_whole) || !self.orphans.is_empty()
     }
-}
 
-/// The agent that a collection's name names; `None` for collections of others.
-pub(super) fn agent_of(collection: &str, prefix: &str) -> Option<String> {
-    collection.strip_prefix(prefix).filter(|agent| !agent.is_empty()).map(folded)
+    /// Whether there is something in it that must not come back.
+    pub(super) fn has_erased(&self) -> bool {
+        self.erased_whole || !self.erased.is_empty()
+    }
 }

@@ -18,6 +18,7 @@ mod finding;
 mod programs;
 mod program_access;
 mod program_end;
+mod vector_table;
 pub mod target;
 pub mod base_entry;
 mod base_record;

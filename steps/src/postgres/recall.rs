@@ -26,8 +26,8 @@ inputs! {
         samples: Vec<TableSample> = known(Shape::List(&TABLE_SAMPLE)),
         /// The database that was restored; that of each sample where it is left out.
         database: Option<Identifier> = maybe(Shape::Text),
-        /// The least share that is wanted, 0 to 1.
-        min_recall: f64 = maybe(Shape::Number).or("0.95"),
+        /// The least share that is wanted, 0 to 1. When it is left out, an index may find a twentieth less than it found then.
+        min_recall: Option<f64> = maybe(Shape::Number),
     }
 }
 
@@ -59,7 +59,7 @@ impl StepKind for Recall {
 
     fn judge(&self, inputs: &RecallInputs) -> Result<(), StepError> {
         match inputs.min_recall.value() {
-            Some(share) if !(0.0..=1.0).contains(share) => {
+            Some(Some(share)) if !(0.0..=1.0).contains(share) => {
                 Err(StepError::new("input", format!("`min_recall` is {share}, and must be 0 to 1")))
             }
             _ => Ok(()),

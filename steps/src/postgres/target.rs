@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use drydock_step::target::{LockClass, Locks, RowSet, Rows, Script};
+use drydock_step::target::{AgentNames, Collections, LockClass, Locks, RowSet, Rows, Script, VectorTable};
 use drydock_step::{Connection, Grant, Identity, Settings, StepError, TargetKind, TargetKindShape};
 use tokio::sync::OnceCell;
 
@@ -15,6 +15,7 @@ use super::rights;
 use super::server::ServerFacts;
 use super::session::Session;
 use super::settings::{FIELDS, PostgresSettings};
+use super::vector_table::AgentRows;
 
 /// The target kind `postgres`.
 pub struct Postgres;
@@ -140,6 +141,10 @@ impl Connection for PostgresConnection {
 
     fn script(&self) -> Option<&dyn Script> {
         Some(self)
+    }
+
+    fn vector_table(self: Arc<Self>, table: VectorTable, names: AgentNames) -> Option<Box<dyn Collections>> {
+        Some(Box::new(AgentRows::new(self.settings.clone(), table, names)))
     }
 
     fn locks(&self) -> Option<&dyn Locks> {

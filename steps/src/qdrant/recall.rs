@@ -23,8 +23,8 @@ inputs! {
         from: String = known(Shape::Text),
         /// The samples that were taken of it, as `qdrant.sample` and `point.select` give them. Where a point has none, nothing is compared.
         samples: Vec<SampleEntry> = known(Shape::List(&SAMPLE)),
-        /// The least share that is wanted, 0 to 1.
-        min_recall: f64 = maybe(Shape::Number).or("0.95"),
+        /// The least share that is wanted, 0 to 1. When it is left out, an index may find a twentieth less than it found then.
+        min_recall: Option<f64> = maybe(Shape::Number),
     }
 }
 
@@ -53,7 +53,7 @@ impl StepKind for Recall {
 
     fn judge(&self, inputs: &RecallInputs) -> Result<(), StepError> {
         match inputs.min_recall.value() {
-            Some(share) if !(0.0..=1.0).contains(share) => {
+            Some(Some(share)) if !(0.0..=1.0).contains(share) => {
                 Err(StepError::new("input", format!("`min_recall` is {share}, and must be 0 to 1")))
             }
             _ => Ok(()),

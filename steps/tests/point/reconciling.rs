@@ -54,10 +54,11 @@ async fn every_disagreement_is_found() {
             {"collection": "agent_a", "agent": "a", "whole": false, "documents": 1, "ids": ["2"]},
         ],
         "stale": [
-            {"collection": "agent_b", "agent": "b", "documents": 1, "ids": [{"id": "3", "vectors": "4", "truth": "5"}]},
+            {"collection": "agent_b", "agent": "b", "documents": 1, "ids": [{"id": "3", "vectors": "4", "truth": "5"}], "artifacts": []},
         ],
         "counts": {"orphans": 1202, "missing": 2, "missing_collections": 1, "stale": 1},
         "deleted": 0,
+        "erased": {"agents": [], "documents": [], "points": 0},
     });
     assert_eq!(found, expected);
     assert_eq!(world.vectors.ids("agent_a").unwrap().len(), 1203);
@@ -179,4 +180,57 @@ fn what_it_touches_follows_from_what_it_does_about_orphans() {
             .unwrap();
     assert_eq!(shown[1].text, "SELECT Id, AgentId, Version FROM Octopus_Documents");
     assert!(shown[3].writes && shown[3].target.as_deref() == Some("vectors"), "{shown:?}");
+}
+
+#[tokio::test]
+async fn vectors_of_another_version_go_where_they_shall() {
+    let world = torn().await;
+    let error = world.error(&Reconcile, with(json!({"on_orphans": "list", "on_stale": "fail"}))).await;
+    assert_eq!(
+        (error.code.as_str(), error.message.as_str()),
+        ("point.stale", "vectors are of another version than the truth: 1 document in agent_b")
+    );
+    let found =
+        world.outputs(&Reconcile, with(json!({"on_orphans": "list", "on_stale": "quarantine"}))).await;
+    assert_eq!((&found["deleted"], &found["counts"]["stale"]), (&json!(2), &json!(1)));
+    assert_eq!(found["stale"][0]["artifacts"], json!(["quarantine/r1/agent_b.jsonl"]));
+    assert_eq!(world.read("quarantine/r1/agent_b.jsonl").await.lines().count(), 2);
+    assert_eq!(world.vectors.ids("agent_b"), Some(vec![]));
+    assert_eq!(world.vectors.ids("agent_a").unwrap().len(), 1203, "orphans were only listed");
+    // Now the document has no vectors, and is listed for whoever indexes it again.
+    let found = world.outputs(&Reconcile, with(json!({"on_orphans": "list"}))).await;
+    let missing =
+        json!({"collection": "agent_b", "agent": "b", "whole": false, "documents": 1, "ids": ["3"]});
+    assert!(found["missing"].as_array().unwrap().contains(&missing), "{found}");
+}
+
+#[tokio::test]
+async fn what_was_erased_does_not_come_back() {
+    let world = torn().await;
+    let erasures = world.ctx().folder.join("erasures.txt");
+    std::fs::write(&erasures, "agent d # closed\ndocument 1\ndocument 77\nagent c\n").unwrap();
+    let agents = json!([{"Id": "a"}, {"Id": "b"}]);
+    let documents = json!([{"Id": 2, "AgentId": "a", "Version": 1}, {"Id": 3, "AgentId": "b", "Version": 5}]);
+    {
+        let mut then = world.sql.answers_then.lock().unwrap();
+        then.insert("SELECT Id FROM Octopus_Agents".into(), agents);
+        then.insert("SELECT Id, AgentId, Version FROM Octopus_Documents".into(), documents);
+    }
+    let with = with(json!({"on_orphans": "quarantine", "erasures": "erasures.txt"}));
+    let found = world.outputs(&Reconcile, with.clone()).await;
+    assert_eq!(found["erased"], json!({"agents": ["d"], "documents": ["1"], "points": 5}));
+    let scripts = world.sql.scripts.lock().unwrap().clone();
+    assert_eq!(scripts[0], "DELETE FROM Octopus_Documents WHERE Id = N'1'");
+    assert!(scripts[1].ends_with("DELETE FROM Octopus_Agents WHERE Id = N'd'"), "{scripts:?}");
+    assert_eq!(scripts.len(), 2);
+    // Orphans are kept; of what was erased nothing is, not even of an agent whose collection alone had come back.
+    assert_eq!(world.vectors.ids("agent_a"), Some(vec![]));
+    assert_eq!(world.vectors.ids("agent_c"), None);
+    let kept = world.files().list("quarantine").await.unwrap();
+    assert_eq!(kept.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["quarantine/r1/agent_a.jsonl"]);
+    assert_eq!(world.read("quarantine/r1/agent_a.jsonl").await.lines().count(), 1200);
+    std::fs::write(&erasures, "everything\n").unwrap();
+    let error = world.error(&Reconcile, with).await;
+    assert_eq!(error.code, "point.erasures");
+    assert!(error.message.ends_with("line 1 is `everything`"), "{error}");
 }

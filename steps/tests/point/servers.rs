@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use drydock_step::artifact::stream_of;
-use drydock_step::target::{Collections, PointPayload, Proves, RowSet, Rows};
+use drydock_step::target::{Collections, PointPayload, Proves, RowSet, Rows, Script};
 use drydock_step::{ArtifactStore, AtWork, Connection, Identity, StepError};
 use serde_json::{Map, Value, json};
 
@@ -22,6 +22,10 @@ pub(crate) struct Sql {
     pub(crate) headers: Mutex<BTreeMap<String, Result<Value, StepError>>>,
     /// The answers to queries, by their texts.
     pub(crate) answers: Mutex<BTreeMap<String, Value>>,
+    /// The scripts that it ran.
+    pub(crate) scripts: Mutex<Vec<String>>,
+    /// The answers once it has run one.
+    pub(crate) answers_then: Mutex<BTreeMap<String, Value>>,
 }
 
 #[async_trait]
@@ -42,8 +46,22 @@ impl Connection for Sql {
         Some(self)
     }
 
+    fn script(&self) -> Option<&dyn Script> {
+        Some(self)
+    }
+
     fn proves(&self) -> Option<&dyn Proves> {
         Some(self)
+    }
+}
+
+#[async_trait]
+impl Script for Sql {
+    async fn run_script(&self, database: &str, script: &str) -> Result<u64, StepError> {
+        assert_eq!(database, "OctopusDB");
+        self.scripts.lock().unwrap().push(script.to_owned());
+        self.answers.lock().unwrap().append(&mut self.answers_then.lock().unwrap());
+        Ok(1)
     }
 }
 

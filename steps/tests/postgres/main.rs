@@ -24,6 +24,7 @@ mod query;
 mod count;
 mod verify;
 mod recall;
+mod vector_table;
 mod programs;
 mod preflight;
 mod facts;
