@@ -2,7 +2,7 @@
 
 use drydock_recovery::manifest::Artifact;
 use drydock_step::{ArtifactStore, Ctx, Field, Shape, StepError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::sample_file::{SampleFile, artifact as as_stored, bytes, share};
@@ -39,6 +39,11 @@ pub const RECALLED: Shape = Shape::Record(&[
     ),
     Field::required("queries", Shape::Integer, "How many searches were compared."),
     Field::required(
+        "passed_over",
+        Shape::Integer,
+        "How many were not, because neighbours that were stored are not there.",
+    ),
+    Field::required(
         "worst",
         Shape::List(&Shape::Record(&[
             Field::required("point", POINT, "The point that was searched around."),
@@ -64,6 +69,16 @@ pub const RECALLED: Shape = Shape::Record(&[
         "The searches that lost the most, up to five; none where none lost anything.",
     ),
 ]);
+
+/// What is done about a search of which stored neighbours are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Absent {
+    /// They are lost.
+    Fail,
+    /// They may be newer than what was restored: the search says nothing.
+    PassOver,
+}
 
 /// The text of a sample, as it was stored.
 ///
@@ -115,12 +130,13 @@ pub struct Compared {
     /// The share of the stored neighbours that are there with the scores that they had.
     pub agreement: f64,
     queries: u64,
+    passed_over: u64,
     worst: Vec<Lost>,
 }
 
 impl Default for Compared {
     fn default() -> Self {
-        Self { recall: 1.0, recall_then: 1.0, agreement: 1.0, queries: 0, worst: Vec::new() }
+        Self { recall: 1.0, recall_then: 1.0, agreement: 1.0, queries: 0, passed_over: 0, worst: Vec::new() }
     }
 }
 
@@ -128,7 +144,12 @@ impl Default for Compared {
 ///
 /// # Errors
 /// What the server says.
-pub async fn compared(ctx: &Ctx, searches: &dyn Searches, file: SampleFile) -> Result<Compared, StepError> {
+pub async fn compared(
+    ctx: &Ctx,
+    searches: &dyn Searches,
+    file: SampleFile,
+    absent: Absent,
+) -> Result<Compared, StepError> {
     let mut all = Compared { queries: file.queries.len() as u64, ..Compared::default() };
     let (mut of, mut found, mut then, mut stored, mut agree) = (0, 0, 0, 0, 0);
     for (done, query) in file.queries.into_iter().enumerate() {
@@ -146,6 +167,13 @@ pub async fn compared(ctx: &Ctx, searches: &dyn Searches, file: SampleFile) -> R
             using: file.head.using.clone(),
             point: query.point.clone(),
         };
+        if absent == Absent::PassOver && lost.severity() > 0.0 {
+            let ids: Vec<Value> = query.neighbours.iter().map(|one| one.id.clone()).collect();
+            if searches.there(&ids).await? < lost.stored {
+                (all.passed_over, all.queries) = (all.passed_over + 1, all.queries - 1);
+                continue;
+            }
+        }
         (of, found, then) = (of + lost.of, found + lost.found, then + query.found);
         (stored, agree) = (stored + lost.stored, agree + lost.agree);
         if lost.severity() > 0.0 {
@@ -173,11 +201,12 @@ impl Compared {
 
     /// Together with another sample: the least counts.
     pub fn add(&mut self, other: Self) {
-        if self.queries == 0 || other.recall < self.recall {
+        if other.queries > 0 && (self.queries == 0 || other.recall < self.recall) {
             (self.recall, self.recall_then) = (other.recall, other.recall_then);
         }
         self.agreement = self.agreement.min(other.agreement);
         self.queries += other.queries;
+        self.passed_over += other.passed_over;
         other.worst.into_iter().for_each(|lost| self.name(lost));
     }
 

@@ -19,6 +19,7 @@ mod rehearsing;
 mod points;
 mod sql_plans;
 mod log_points;
+mod warning;
 mod pgvector;
 mod chains;
 mod grants;

@@ -176,6 +176,9 @@ pub(super) struct Fetched {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct FetchedCollection {
     pub(super) collection: String,
+    /// Whether it was deleted before its snapshots could be fetched.
+    #[serde(default)]
+    pub(super) gone: bool,
     pub(super) snapshots: Vec<SnapshotFile>,
 }
 
@@ -294,6 +297,12 @@ impl QdrantGiven {
             SampledGiven::Instance { outputs, .. } => outputs.as_ref(),
         });
         outputs.filter(move |one| one.collection == collection).map(|one| &one.part)
+    }
+
+    /// The collections that were deleted before their snapshots could be fetched.
+    pub(super) fn gone(&self) -> impl Iterator<Item = &str> {
+        let outputs = self.fetched.iter().filter_map(|one| one.outputs.as_ref());
+        outputs.filter(|one| one.gone).map(|one| one.collection.as_str())
     }
 
     /// What was fetched of a snapshot, where it was.

@@ -229,7 +229,14 @@ async fn sealed(
     let read = ReadBack::of(ctx, store, &given.paths()).await?;
     let evidence = gathered(&given, &read, versions, moment::now(ctx)?, &mut unproved);
     // The skew is asked of the manifest once it is written: that it is missed is no reason not to seal.
-    let accept_missing = inputs.accept_missing.known()?.clone();
+    let mut accept_missing = inputs.accept_missing.known()?.clone();
+    // Agents are deleted on any day, and the others' vectors are good: the point lacks this one by its name.
+    for gone in given.qdrant.into_iter().flat_map(QdrantGiven::gone) {
+        ctx.log(format!(
+            "{gone} was deleted before its snapshot could be fetched: the point is sealed without it"
+        ));
+        accept_missing.push(gone.to_owned());
+    }
     let terms = SealTerms { accept_missing, ..SealTerms::default() };
     let marked: Marked = given.marked(opened);
     let sealed = match inputs.log_point.known()? {

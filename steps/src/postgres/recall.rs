@@ -14,7 +14,7 @@ use super::session::Session;
 use super::sql::Identifier;
 use super::target::PostgresConnection;
 use crate::described::described;
-use crate::recalled::{Compared, Loss, RECALLED, compared, text_of};
+use crate::recalled::{Absent, Compared, Loss, RECALLED, compared, text_of};
 use crate::sample_file::SampleFile;
 
 inputs! {
@@ -28,6 +28,8 @@ inputs! {
         database: Option<Identifier> = maybe(Shape::Text),
         /// The least share that is wanted, 0 to 1. When it is left out, an index may find a twentieth less than it found then.
         min_recall: Option<f64> = maybe(Shape::Number),
+        /// What to do about a search of which stored neighbours are not there: they are lost, or, where the sample was taken after the snapshot, the search is passed over. Counts tell whether anything is lost.
+        absent: Absent = maybe(Shape::OneOf(&["fail", "pass_over"])).or("\"fail\""),
     }
 }
 
@@ -173,7 +175,7 @@ async fn again(
         ));
     }
     let nearest = Nearest { session, at, k: file.head.k, of: Nearest::name_of(database, table) };
-    compared(ctx, &nearest, file).await
+    compared(ctx, &nearest, file, *inputs.absent.known()?).await
 }
 
 /// What to do about it.

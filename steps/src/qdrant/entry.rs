@@ -72,6 +72,9 @@ pub struct CollectionEntry {
     /// How many updates were accepted and not applied, before the snapshots or after them.
     #[serde(default)]
     pub waiting: u64,
+    /// Whether it was deleted before its snapshots could be fetched; then it has none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
     /// A snapshot of each node, or of each shard.
     pub snapshots: Vec<SnapshotEntry>,
 }
@@ -109,6 +112,11 @@ pub(super) const ENTRY_FIELDS: &[Field] = &[
         "waiting",
         Shape::Integer,
         "How many updates were accepted and not applied, before the snapshots or after them.",
+    ),
+    Field::optional(
+        "gone",
+        Shape::Boolean,
+        "Whether it was deleted before its snapshots could be fetched; then it has none, and the point is sealed incomplete.",
     ),
     Field::required("snapshots", Shape::List(&SNAPSHOT), "A snapshot of each node, or of each shard."),
     Field::optional(

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use drydock_recovery::manifest::Artifact;
+use drydock_step::target::Collections;
 use drydock_step::{
     Access, Action, ActionKind, ArtifactStore, AtWork, Connection, Ctx, Effect, Ended, Facts, KindShape,
     Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
@@ -113,7 +114,16 @@ impl StepKind for Fetch {
     ) -> Result<Ended, StepError> {
         let (connection, store) = (ctx.connection().await?, ctx.host.connect(inputs.to.known()?).await?);
         let fetching = Fetching::of(ctx, inputs, &*connection, &*store).await?;
-        let fetched = ctx.or_cancelled(fetching.all()).await?;
+        let work = async {
+            match fetching.all().await {
+                Err(error) if error.code == "qdrant.absent" && fetching.is_gone(&*connection).await? => {
+                    ctx.log(format!("{} is gone, and its snapshots with it", fetching.entry.collection));
+                    Ok(CollectionEntry { snapshots: Vec::new(), gone: true, ..fetching.entry.clone() })
+                }
+                fetched => fetched,
+            }
+        };
+        let fetched = ctx.or_cancelled(work).await?;
         Ok(Ended::Outputs(json!(fetched)))
     }
 
@@ -180,6 +190,12 @@ impl<'a> Fetching<'a> {
             prefix: inputs.prefix.known()?,
             keep: *inputs.keep_on_server.known()?,
         })
+    }
+
+    /// Whether somebody has deleted the collection since: then nobody can reach its snapshots any more.
+    async fn is_gone(&self, connection: &dyn Connection) -> Result<bool, StepError> {
+        let names = QdrantConnection::of(connection)?.collection_names().await?;
+        Ok(!names.contains(&self.entry.collection))
     }
 
     /// The entry with its artifacts. All nodes side by side; all are waited for, so that what is under way is stored.

@@ -230,6 +230,7 @@ impl Making<'_> {
             shards: standing.shards,
             transfers: 0,
             waiting: standing.waiting.max(now.waiting),
+            gone: false,
             snapshots,
         })
     }

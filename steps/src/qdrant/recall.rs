@@ -11,7 +11,7 @@ use super::nearest::Nearest;
 use super::requests;
 use super::sample_entry::{SAMPLE, SampleEntry};
 use crate::described::described;
-use crate::recalled::{Compared, Loss, RECALLED, compared, text_of};
+use crate::recalled::{Absent, Compared, Loss, RECALLED, compared, text_of};
 use crate::sample_file::SampleFile;
 
 inputs! {
@@ -25,6 +25,8 @@ inputs! {
         samples: Vec<SampleEntry> = known(Shape::List(&SAMPLE)),
         /// The least share that is wanted, 0 to 1. When it is left out, an index may find a twentieth less than it found then.
         min_recall: Option<f64> = maybe(Shape::Number),
+        /// What to do about a search of which stored neighbours are not there: they are lost, or, where the sample was taken after the snapshot, the search is passed over. Counts tell whether anything is lost.
+        absent: Absent = maybe(Shape::OneOf(&["fail", "pass_over"])).or("\"fail\""),
     }
 }
 
@@ -115,7 +117,7 @@ impl StepKind for Recall {
                     using: file.head.using.clone(),
                     k: file.head.k,
                 };
-                all.add(compared(ctx, &nearest, file).await?);
+                all.add(compared(ctx, &nearest, file, *inputs.absent.known()?).await?);
             }
             Ok(all)
         };

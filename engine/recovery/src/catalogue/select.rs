@@ -161,7 +161,7 @@ impl<'c> Choice<'c> {
             .collect();
         if !missing.is_empty() {
             let names = missing.join(", ");
-            return Err(format!("it is incomplete ({names}); --accept-missing takes it without"));
+            return Err(format!("it is incomplete ({names}); `accept_missing` takes it without"));
         }
         let mut sqlserver = IndexMap::new();
         for (name, part) in record.databases() {
@@ -171,7 +171,9 @@ impl<'c> Choice<'c> {
             }
         }
         let base = self.vector_base(record)?;
-        let qdrant = base.and_then(|point| point.qdrant.clone()).unwrap_or_default();
+        let mut qdrant = base.and_then(|point| point.qdrant.clone()).unwrap_or_default();
+        // What an incomplete point has no snapshot of cannot be recovered, and was accepted as missing.
+        qdrant.collections.retain(|one| !one.snapshots.is_empty());
         let postgres = self.clusters(record, base)?;
         let before = base.or_else(|| self.point_before(record.at()));
         // The pause was around this very mark.

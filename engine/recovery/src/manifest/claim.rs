@@ -71,7 +71,7 @@ pub struct ProvedClaim {
 pub struct Unproved {
     /// The claim.
     pub claim: Claim,
-    /// The database or collection that it is about; `--accept-missing` takes this name.
+    /// The database or collection that it is about; `accept_missing` takes this name.
     pub of: String,
     /// What was found.
     pub why: String,

@@ -191,7 +191,7 @@ fn bad_and_incomplete_points_are_passed_over_or_refused() {
     let mut past = Past::new();
     past.points[1].incomplete = vec!["agent_7f3a".into()];
     past.check("point:latest", &older, &["full", "log"]);
-    past.refuses(newest.as_str(), "it is incomplete (agent_7f3a); --accept-missing takes it without");
+    past.refuses(newest.as_str(), "it is incomplete (agent_7f3a); `accept_missing` takes it without");
     let to = To::parse(newest.as_str());
     let taken =
         select(&past.catalogue(), &to, &["agent_7f3a".into()], past.world.now).expect("it was accepted");
