@@ -25,6 +25,7 @@ fn shipped_plans_are_right_in_every_environment() {
         "pgvector-restore",
         "pgvector-log",
         "log",
+        "restore-agent",
         "differential",
     ] {
         let plan = &format!("octopus/{plan}.yaml");

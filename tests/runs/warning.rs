@@ -311,3 +311,29 @@ fn what_is_torn_apart_is_named_and_mended_and_a_pause_leaves_nothing_to_mend() {
     let price = &restored["point"]["outputs"]["price"];
     assert_eq!(price["orphans"], "none: nobody wrote between the vectors and the truth");
 }
+
+#[test]
+fn one_agent_comes_back_and_nobody_else_is_touched() {
+    let port = Port::open();
+    let [one, other] = ["zz-one", "zz-other"].map(|name| port.agent(name));
+    let kept = port.document(&one, "kept");
+    port.ask("POST", &format!("{}/agents/{one}/episodes", port.api), &json!({ "summary": "It was at sea." }));
+    let sealed = port.shipped("backup", "backup", "-p pause=false");
+    let point = sealed["seal"]["outputs"]["id"].as_str().unwrap();
+    let later = port.document(&other, "later");
+    assert_eq!(port.ask("DELETE", &format!("{}/agents/{one}", port.api), &Value::Null).0, 204);
+
+    let restored = port.shipped("restore-agent", "agent", &format!("-p to={point} -p agent={one}"));
+    assert_eq!(restored["consistent"]["outputs"]["counts"]["missing"], 0, "{}", restored["consistent"]);
+    assert_eq!((port.documents_in(&one), port.documents_in(&other)), (Some(vec![kept]), Some(vec![later])));
+    let (_, episodes) = port.ask("GET", &format!("{}/agents/{one}/episodes", port.api), &Value::Null);
+    assert_eq!(episodes["episodes"][0]["summary"], "It was at sea.");
+    let recovered: Vec<&str> = restored
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, step)| name.starts_with("vectors[") && step["status"] == "succeeded")
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(recovered, [format!("vectors[agent_{one}]")]);
+}

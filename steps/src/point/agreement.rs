@@ -159,8 +159,9 @@ impl Agreement {
         by: &By<'_>,
     ) -> Result<Self, StepError> {
         let names = server.collection_names().await?;
+        let of_agents = names.into_iter().filter_map(|name| Some((folded(named.agent(&name)?), name)));
         let of_agents: Vec<(String, String)> =
-            names.into_iter().filter_map(|name| Some((folded(named.agent(&name)?), name))).collect();
+            of_agents.filter(|(agent, _)| by.is_asked_for(agent)).collect();
         let mut scans = Vec::with_capacity(of_agents.len());
         for (done, (agent, collection)) in of_agents.iter().enumerate() {
             ctx.progress(
@@ -172,7 +173,8 @@ impl Agreement {
             scans.push(Scan::of(server, collection, agent, truth.agents.get(agent), by).await?);
         }
         let there: BTreeSet<&String> = of_agents.iter().map(|(agent, _)| agent).collect();
-        let missing = truth.agents.keys().filter(|agent| !there.contains(agent));
+        let asked_for = truth.agents.keys().filter(|agent| by.is_asked_for(agent));
+        let missing = asked_for.filter(|agent| !there.contains(agent));
         let without = missing.map(|agent| (agent.clone(), named.of(agent))).collect();
         Ok(Self { truth, scans, without })
     }

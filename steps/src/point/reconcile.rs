@@ -16,7 +16,7 @@ use super::erasures::{Erasing, Erasures};
 use super::mend::{Derived, Erased, Mend, Taken, Taking, erased_before, noted};
 use super::open::store_of;
 use super::scan::{By, Fields};
-use super::truth::{Queries, Truth};
+use super::truth::{Queries, Truth, folded};
 use crate::described::described;
 
 /// What is done about vectors whose document or agent does not exist, or that are of another version.
@@ -86,6 +86,8 @@ inputs! {
         documents: String = maybe(Shape::Text).or("\"SELECT Id, AgentId, Version FROM Octopus_Documents\""),
         /// How agents' collections are called. Other collections are left alone.
         named: AgentNames = maybe(Shape::Text).or("\"agent_{agent}\""),
+        /// The agents to look at, by id; all when left out. Others, and their collections, are left alone.
+        only: Option<Vec<String>> = maybe(Shape::List(&Shape::Text)),
         /// Of a PostgreSQL: the table whose rows are the vectors of all agents. A quarantine keeps its rows with all their columns.
         table: Option<VectorTable> = maybe(Shape::Record(TABLE)),
         /// The fields of a point's payload, or the columns of `table`, that say whose it is.
@@ -387,7 +389,8 @@ impl StepKind for Reconcile {
         let server = ctx.host.connect(inputs.derived.known()?).await?;
         let names = inputs.named.known()?;
         let derived = Arc::new(Derived::of(server, inputs.table.known()?.as_ref(), names)?);
-        let by = By { fields: inputs.fields.known()?, erasures: &erasures };
+        let only = inputs.only.known()?.as_ref().map(|ids| ids.iter().map(|id| folded(id)).collect());
+        let by = By { fields: inputs.fields.known()?, erasures: &erasures, only };
         let compared = Agreement::of(ctx, truth, derived.collections()?, names, &by);
         let found = ctx.or_cancelled(compared).await?;
         verdict(&found, inputs)?;

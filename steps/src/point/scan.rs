@@ -1,6 +1,6 @@
 //! One collection held against the truth, page by page: [`Scan`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use drydock_step::StepError;
 use drydock_step::target::{Collections, PointPayload};
@@ -31,6 +31,15 @@ impl Default for Fields {
 pub(super) struct By<'a> {
     pub(super) fields: &'a Fields,
     pub(super) erasures: &'a Erasures,
+    /// The agents to look at; all where there is nothing.
+    pub(super) only: Option<BTreeSet<String>>,
+}
+
+impl By<'_> {
+    /// Whether an agent is looked at.
+    pub(super) fn is_asked_for(&self, agent: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(agent))
+    }
 }
 
 /// What was found in one collection.
