@@ -1,6 +1,7 @@
 //! [`decide`]: which points and log points may be pruned, each with the reason.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use chrono::{Datelike, TimeDelta};
 use serde::Serialize;
@@ -44,6 +45,11 @@ pub enum Why {
         /// Why.
         because: String,
     },
+    /// Nobody may believe it, so that nothing is removed on its word.
+    Untrusted {
+        /// Why not.
+        because: String,
+    },
     /// Nothing sealed is newer; what comes after the newest point is never pruned.
     Newest,
     /// A rule keeps it.
@@ -67,6 +73,22 @@ pub enum Why {
     },
 }
 
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Held { because } => write!(f, "it is held: {because}"),
+            Why::Untrusted { because } => write!(f, "its manifest is not trusted: {because}"),
+            Why::Newest => f.write_str("no sealed point is newer"),
+            Why::Rule { rule: "last", period } => write!(f, "it is number {period} of the newest (last)"),
+            Why::Rule { rule: "pitr", period } => write!(f, "{period} (pitr)"),
+            Why::Rule { rule, period } => write!(f, "it is the newest of {period} ({rule})"),
+            Why::Needed { by } => write!(f, "{by} cannot be restored without it"),
+            Why::NoRule => f.write_str("no rule keeps it, and nothing that stays needs it"),
+            Why::Bad { because } => write!(f, "it is marked bad, and nothing that stays needs it: {because}"),
+        }
+    }
+}
+
 /// What may be done with one point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decision {
@@ -81,13 +103,18 @@ pub struct Decision {
     pub why: Why,
 }
 
-/// Decides for every point and log point, newest first. Ages are counted from the newest one; `now` only ends holds.
+/// Decides for every point and log point, newest first. Ages are counted from the newest one. `now` only ends holds, and ends none before
+/// the newest one is as late: a clock that is ahead lets nothing go.
 pub fn decide(catalogue: &Catalogue, retention: &Retention, now: Time) -> Vec<Decision> {
     let records = catalogue.records();
     let good: Vec<&Manifest> =
-        catalogue.points().iter().filter(|point| catalogue.bad(&point.id).is_none()).collect();
+        catalogue.points().iter().filter(|point| catalogue.barred(&point.id).is_none()).collect();
+    let now = records.first().map_or(now, |newest| now.min(newest.at()));
     let mut kept: HashMap<&PointId, Why> = HashMap::new();
     for record in &records {
+        if let Some(why) = catalogue.untrusted(record.id()) {
+            kept.insert(record.id(), Why::Untrusted { because: why.to_string() });
+        }
         if let Some(because) = catalogue.held(record.id(), now) {
             kept.insert(record.id(), Why::Held { because: because.to_owned() });
         }
@@ -99,8 +126,9 @@ pub fn decide(catalogue: &Catalogue, retention: &Retention, now: Time) -> Vec<De
     for (id, rule, period) in ruled(&good, retention.keep) {
         kept.entry(id).or_insert(Why::Rule { rule, period });
     }
+    let reach = pitr_words(retention.pitr);
     for id in within(&records, &good, retention.pitr, catalogue) {
-        kept.entry(id).or_insert(Why::Rule { rule: "pitr", period: "window".to_owned() });
+        kept.entry(id).or_insert_with(|| Why::Rule { rule: "pitr", period: reach.clone() });
     }
     needed(catalogue, &records, &good, &mut kept);
     let decision = |record: &Record<'_>| {
@@ -154,6 +182,13 @@ fn ruled<'c>(good: &[&'c Manifest], keep: Keep) -> Vec<(&'c PointId, &'static st
     ruled
 }
 
+/// What the window is for, in words.
+fn pitr_words(pitr: Option<TimeDelta>) -> String {
+    let hours = pitr.map_or(0, |window| window.num_hours());
+    let span = if hours % 24 == 0 { format!("{} days", hours / 24) } else { format!("{hours} hours") };
+    format!("every moment of the last {span} is reached through it")
+}
+
 /// Everything in the window in which each moment shall be reachable, and the point from which its oldest is.
 fn within<'c>(
     records: &[Record<'c>],
@@ -166,7 +201,7 @@ fn within<'c>(
         return records.iter().map(|one| one.id()).collect();
     };
     let base = good.iter().find(|point| point.marked_at <= since).map(|point| point.marked_at);
-    let usable = records.iter().filter(|record| catalogue.bad(record.id()).is_none());
+    let usable = records.iter().filter(|record| catalogue.barred(record.id()).is_none());
     usable.filter(|record| record.at() >= base.unwrap_or(since)).map(|record| record.id()).collect()
 }
 
@@ -178,7 +213,7 @@ fn needed<'c>(
     kept: &mut HashMap<&'c PointId, Why>,
 ) {
     let usable: Vec<Record<'c>> =
-        records.iter().copied().filter(|record| catalogue.bad(record.id()).is_none()).collect();
+        records.iter().copied().filter(|record| catalogue.barred(record.id()).is_none()).collect();
     let holders = Holders::of(&usable);
     // What a need adds is older than what needs it, so that one pass from the newest on finds all.
     for (place, record) in usable.iter().enumerate() {

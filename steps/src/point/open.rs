@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use drydock_recovery::Time;
 use drydock_recovery::manifest::{Opened, Origin, PlanRef, PointId};
+use drydock_recovery::sealed;
 use drydock_step::{
     Access, Action, ActionKind, ArtifactStore, Connection, Ctx, Effect, Ended, Facts, Field, KindShape,
     Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs,
 };
-use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
@@ -27,15 +27,6 @@ const OUTPUTS: Shape = Shape::Record(&[
     Field::required("prefix", Shape::Text, "The point's folder in the store."),
     Field::required("opened_at", Shape::Datetime, "When it was opened."),
 ]);
-
-/// What lies in the store from the opening on, so that a point that was never sealed is seen.
-#[derive(Serialize)]
-struct OpenedFile<'a> {
-    format: &'static str,
-    version: u32,
-    #[serde(flatten)]
-    opened: &'a Opened,
-}
 
 /// Opens a point. Its bases have ended when it begins.
 pub struct Open;
@@ -122,9 +113,8 @@ impl StepKind for Open {
         let connection = ctx.connection().await?;
         let opened = opened_for(ctx, moment::now(ctx)?)?;
         ctx.note(json!({ "attempt": &*ctx.attempt, "opened_at": opened.opened_at })).await?;
-        let file = OpenedFile { format: "drydock.opened", version: 1, opened: &opened };
         let text =
-            serde_json::to_vec_pretty(&file).map_err(|error| StepError::internal(error.to_string()))?;
+            sealed::text_of(&opened.file(), None).map_err(|error| StepError::internal(error.to_string()))?;
         store_of(&*connection)?.put_new(&layout::opened(&opened.id), Bytes::from(text)).await?;
         Ok(Ended::Outputs(outputs(&opened)))
     }

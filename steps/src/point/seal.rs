@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use drydock_recovery::manifest::{Manifest, Marked, Opened, SealRefusal, SealTerms, Sealed, Unproved, seal};
+use drydock_recovery::sealed::text_of;
 use drydock_step::{
     Access, Action, ActionKind, ArtifactStore, Ctx, Effect, Ended, Facts, Field, In, KindShape, Millis,
     Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
@@ -122,7 +123,7 @@ async fn opened(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Re
         refused(format!("was not opened in this store: {path} is not there"))
             .help("`point.open` and `point.seal` take the same target")
     })?;
-    let opened: Opened = serde_json::from_str(&text)
+    let opened = Opened::parse(&text)
         .map_err(|error| refused(format!("has a {path} that cannot be read: {error}")))?;
     if opened.origin.run != *ctx.run {
         return Err(refused(format!("was opened by run {}", opened.origin.run)));
@@ -215,7 +216,7 @@ fn agreed(
 
 /// Writes the manifest. Its digest is noted before, so that a later attempt knows it for its own.
 async fn written(ctx: &Ctx, store: &dyn ArtifactStore, manifest: &Manifest) -> Result<(), StepError> {
-    let text = serde_json::to_vec_pretty(manifest).map_err(|error| StepError::internal(error.to_string()))?;
+    let text = text_of(manifest, None).map_err(|error| StepError::internal(error.to_string()))?;
     ctx.note(json!({ "manifest_sha256": hex(&Sha256::digest(&text)) })).await?;
     store.put_new(&layout::manifest(&manifest.id), Bytes::from(text)).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The manifest of a recovery point, format `drydock.point` version 1: what it holds, how it is sealed, how it is read.
+//! The manifest of a recovery point, format `drydock.point` version 2: what it holds, how it is sealed, how it is read.
 //!
 //! A point goes through three states with a type each: [`Opened`], [`Marked`], and sealed as a [`Manifest`], which
 //! [`seal()`] makes of a marked point and the [`Evidence`]. A [`LogPoint`] is its small sibling between points; a

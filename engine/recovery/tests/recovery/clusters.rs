@@ -7,6 +7,7 @@ use drydock_recovery::manifest::{
     AgainstPart, Band, BasePart, Claim, ClusterEvidence, Evidence, Manifest, Marked, RestorePointPart,
     SealTerms, TableSamplePart, WalPart, seal,
 };
+use drydock_recovery::sealed::text_of;
 use serde_json::{Value, json};
 
 const SEGMENT: u64 = 16 << 20;
@@ -173,7 +174,7 @@ fn the_manifest_holds_the_cluster_and_a_restore_is_given_it() {
     let terms = SealTerms { skew_objective_s: Some(1.0), ..SealTerms::default() };
     let sealed = seal(marked, evidence, &terms).expect("a good night");
     assert_eq!(sealed.skew_missed[0].to_string(), "the skew of vectors is 2.04 s; the objective is 1 s");
-    let text = serde_json::to_string(&sealed.manifest).expect("JSON");
+    let text = text_of(&sealed.manifest, None).expect("JSON");
     let read = Manifest::parse(&text).expect("it is read");
     assert_eq!(read, sealed.manifest);
     assert_eq!(read.artifacts().filter(|(of, _)| *of == "vectors").count(), 8);
@@ -195,6 +196,6 @@ fn a_manifest_with_a_place_that_is_none_is_refused() {
     let manifest = seal(marked, evidence, &SealTerms::default()).expect("a good night").manifest;
     let mut value: Value = serde_json::to_value(&manifest).expect("JSON");
     value["postgres"]["vectors"]["restore_point"]["lsn"] = json!("0/G");
-    let error = Manifest::parse(&value.to_string()).expect_err("no place").to_string();
+    let error = Manifest::parse(&text_of(&value, None).expect("JSON")).expect_err("no place").to_string();
     assert!(error.contains("`0/G` is no place in the WAL such as `0/4000028`"), "{error}");
 }

@@ -8,6 +8,7 @@ mod world;
 mod catalogue;
 mod clusters;
 mod explained;
+mod formats;
 mod histories;
 mod properties;
 mod real_histories;
