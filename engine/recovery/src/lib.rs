@@ -14,6 +14,7 @@ pub mod chain;
 pub mod manifest;
 pub mod catalogue;
 pub mod retention;
+pub mod pruning;
 
 /// A moment, always in UTC.
 pub type Time = chrono::DateTime<chrono::Utc>;

@@ -32,7 +32,7 @@ fn base(label: &str, start: &str, end: &str, against: Option<&BasePart>) -> Base
 }
 
 /// A night with vectors in PostgreSQL instead of Qdrant.
-fn night() -> (Marked, Evidence) {
+pub(crate) fn night() -> (Marked, Evidence) {
     let (marked, mut evidence) = World::new().night();
     evidence.qdrant = None;
     let full = base("full", "0/2000028", "0/2000158", None);

@@ -60,8 +60,8 @@ fn each_byte_counts(what: &str, text: &str, parse: impl Fn(&str) -> bool) {
             bytes[place] = other;
             let changed = read(&bytes);
             // A changed signature is seen by whoever knows the keys.
-            let unnoticed = parse(&changed)
-                && parts(&changed).map(|parts| parts.signature).ok().flatten() == signature;
+            let unnoticed =
+                parse(&changed) && parts(&changed).map(|parts| parts.signature).ok().flatten() == signature;
             assert!(!unnoticed, "{what}: byte {place}, {byte:#04x}, may be {other:#04x}");
         }
         bytes[place] = byte;

@@ -7,10 +7,12 @@ mod world;
 
 mod catalogue;
 mod clusters;
+mod claims;
 mod explained;
 mod formats;
 mod histories;
 mod properties;
+mod pruning;
 mod real_histories;
 mod retention;
 mod seal;
