@@ -83,6 +83,8 @@ pub fn register(registry: &mut Registry) {
     registry.kind(point::seal::Seal);
     registry.kind(point::select::Select);
     registry.kind(point::reconcile::Reconcile);
+    registry.kind(point::verify::Verify);
+    registry.kind(point::prune::Prune);
     registry.kind(qdrant::snapshot::Snapshot);
     registry.kind(qdrant::fetch::Fetch);
     registry.kind(qdrant::recover::Recover);

@@ -1,11 +1,13 @@
 //! Target kinds and what a connection to a target can do: [`TargetKind`], [`Connection`], and the capabilities [`Rows`], [`Script`],
-//! [`Collections`], [`Proves`], [`Locks`], by which kinds of another folder reach a target.
+//! [`Collections`], [`Proves`], [`Locks`], [`Seals`], by which kinds of another folder reach a target.
 
 use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use drydock_plan::catalog::TargetKindShape;
+use drydock_recovery::catalogue::Untrusted;
+use drydock_recovery::sealed::Signs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -122,6 +124,11 @@ pub trait Connection: Send + Sync + Any {
         None
     }
 
+    /// What signs and judges what is written about recovery points, where it is an artifact store.
+    fn seals(&self) -> Option<Arc<dyn Seals>> {
+        None
+    }
+
     /// The artifact store that it is, where it is one.
     fn store(&self) -> Option<&dyn ArtifactStore> {
         None
@@ -222,6 +229,15 @@ pub trait Proves: Send + Sync {
     /// # Errors
     /// What the server says is wrong with it.
     async fn prove_readable(&self, media: &[String], position: u32) -> Result<Value, StepError>;
+}
+
+/// Signing what is written about recovery points, and judging who has signed it.
+pub trait Seals: Send + Sync {
+    /// Whoever signs, where a key was given.
+    fn signer(&self) -> Option<&dyn Signs>;
+
+    /// Why a text whose digest holds is not believed; nothing where it is.
+    fn judge(&self, text: &str) -> Option<Untrusted>;
 }
 
 /// How a lock lets others in.

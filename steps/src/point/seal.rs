@@ -3,10 +3,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use drydock_recovery::manifest::{Manifest, Marked, Opened, SealRefusal, SealTerms, Sealed, Unproved, seal};
-use drydock_recovery::sealed::text_of;
 use drydock_step::{
-    Access, Action, ActionKind, ArtifactStore, Ctx, Effect, Ended, Facts, Field, In, KindShape, Millis,
-    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, ArtifactStore, Connection, Ctx, Effect, Ended, Facts, Field, In, KindShape,
+    Millis, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -18,6 +17,7 @@ use super::evidence::{Given, gathered};
 use super::given::{BackupGiven, CertificateGiven, ClusterGiven, MarkGiven, Pointed, QdrantGiven};
 use super::open::store_of;
 use super::read_back::ReadBack;
+use super::said::signed;
 use super::{layout, moment};
 use crate::described::described;
 use crate::rehash::hex;
@@ -215,8 +215,8 @@ fn agreed(
 }
 
 /// Writes the manifest. Its digest is noted before, so that a later attempt knows it for its own.
-async fn written(ctx: &Ctx, store: &dyn ArtifactStore, manifest: &Manifest) -> Result<(), StepError> {
-    let text = text_of(manifest, None).map_err(|error| StepError::internal(error.to_string()))?;
+async fn written(ctx: &Ctx, connection: &dyn Connection, manifest: &Manifest) -> Result<(), StepError> {
+    let (store, text) = (store_of(connection)?, signed(connection, manifest)?);
     ctx.note(json!({ "manifest_sha256": hex(&Sha256::digest(&text)) })).await?;
     store.put_new(&layout::manifest(&manifest.id), Bytes::from(text)).await?;
     Ok(())
@@ -338,7 +338,7 @@ impl StepKind for Seal {
             Some(manifest) => manifest,
             None => {
                 let sealed = ctx.or_cancelled(sealed(ctx, store, inputs)).await?;
-                written(ctx, store, &sealed.manifest).await?;
+                written(ctx, &*connection, &sealed.manifest).await?;
                 sealed.manifest
             }
         };

@@ -221,7 +221,7 @@ impl StepKind for Select {
         let connection = ctx.connection().await?;
         let store = store_of(&*connection)?;
         let work = async {
-            let found = catalogue_of(store).await?;
+            let found = catalogue_of(&*connection).await?;
             selected(store, found, &to, inputs.accept_missing.known()?, moment::now(ctx)?).await
         };
         let selection = ctx.or_cancelled(work).await?;

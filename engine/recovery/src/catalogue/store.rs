@@ -22,15 +22,18 @@ pub struct Catalogue {
     untrusted: HashMap<PointId, Untrusted>,
 }
 
-/// Why nobody may believe a manifest or record where only some keys are trusted.
+/// Why nobody may believe a manifest or record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
-    /// It has no signature.
+    /// It has no signature, and only some keys are trusted.
     #[error("unsigned")]
     Unsigned,
     /// A key has signed it that is not trusted.
     #[error("foreign key {0}")]
     ForeignKey(String),
+    /// Its signature is not one of its key over these bytes.
+    #[error("its signature does not fit")]
+    BadSignature,
 }
 
 /// A line of `drydock points list`.
@@ -60,7 +63,7 @@ pub struct Listing {
     pub held: bool,
     /// Why it is bad, where it is.
     pub bad: Option<String>,
-    /// Why it is not believed, where only some keys are trusted.
+    /// Why it is not believed, where it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub untrusted: Option<String>,
     /// Whether it lies on the current line of history.
