@@ -8,6 +8,7 @@ mod world;
 mod catalogue;
 mod clusters;
 mod claims;
+mod catalogues;
 mod explained;
 mod formats;
 mod histories;
