@@ -16,6 +16,7 @@ pub mod sampling;
 pub mod recalled;
 pub mod points_layout;
 pub mod http_client;
+pub mod seals;
 pub mod flow;
 pub mod process;
 pub mod http;

@@ -90,6 +90,10 @@ impl Effects {
             Seen::Store(begins, ends) => {
                 count(&self.store, &|path| path.starts_with(begins) && path.ends_with(ends))
             }
+            Seen::Lost(begins, ends) => {
+                let left = count(&self.store, &|path| path.starts_with(begins) && path.ends_with(ends));
+                usize::from(left == 0)
+            }
             Seen::File => count(&self.file, &|_| true),
             Seen::Runner(path) => count(&self.runner, &|name| name == path),
             Seen::Inside(name) => count(&self.inside, &|line| line == name),

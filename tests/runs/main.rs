@@ -18,6 +18,7 @@ mod shipped;
 mod rehearsing;
 mod points;
 mod sql_plans;
+mod log_points;
 mod pgvector;
 mod chains;
 mod grants;

@@ -22,14 +22,10 @@ outputs: { rows: \"{{ steps.agents.outputs.rows }}\" }
 /// An agent that comes after the point.
 const LATE: &str = "drydock: v1
 name: late
-targets: { sql: sqlserver }
+targets: { api: http }
 steps:
-  late:
-    uses: sqlserver.script
-    target: sql
-    with:
-      database: OctopusDB
-      sql: INSERT INTO [Octopus_Agents] ([Id], [Name], [Model], [EmbeddingModel], [CreatedAt]) VALUES (N'late', N'late', N'small', N'embed', SYSUTCDATETIME())
+  late: { uses: http.request, target: api, with: { method: POST, path: /agents, json: { name: zz-late } }, on_unknown: redo }
+outputs: { id: \"{{ steps.late.outputs.json.id }}\" }
 ";
 
 const STOP: &str = "drydock: v1
@@ -38,6 +34,9 @@ targets: { backups: artifacts }
 steps:
   stop: { uses: postgres.wal_stop, with: { to: backups, prefix: postgres/wal } }
 ";
+
+/// The vectors that are there.
+const VECTORS: &str = "drydock: v1\nname: vectors\ntargets: { pgvector: postgres }\nsteps:\n  ask: { uses: postgres.query, target: pgvector, with: { database: octopus, sql: \"SELECT count(*) AS n, max(id) AS last FROM vectors\" } }\noutputs: { row: \"{{ steps.ask.outputs.rows[0] }}\" }\n";
 
 /// The recovered server, which outlives its run; it ends when this is dropped.
 struct Recovered<'a> {
@@ -90,8 +89,11 @@ fn environment(world: &World, name: &str, cluster: &Value, params: &Value) {
 #[test]
 fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
     use std::os::unix::fs::PermissionsExt;
-    let world =
-        World::plan("").write("agents.yaml", AGENTS).write("late.yaml", LATE).write("stop.yaml", STOP);
+    let world = World::plan("")
+        .write("agents.yaml", AGENTS)
+        .write("late.yaml", LATE)
+        .write("stop.yaml", STOP)
+        .write("vectors.yaml", VECTORS);
     // A recovered server is another user's, who must come by.
     std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o711)).unwrap();
     let _practice = Practice::start(&world, "{}");
@@ -145,9 +147,14 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
     let point = sealed["point"].as_str().unwrap();
 
     // What comes later is in the WAL and in the log, and must not come back.
-    world.drydock("run late.yaml -e production.yaml --run-id late").with_exit(0);
-    run("octopus", &format!("{}; DELETE FROM vectors WHERE id % 3 = 0", vectors(10_001, 10_400, "'late'")));
+    let late = outputs(&world, "late.yaml", "production.yaml", "late", "")["id"].clone();
+    let of_late = format!("'{}'", late.as_str().unwrap());
+    run("octopus", &format!("{}; DELETE FROM vectors WHERE id % 3 = 0", vectors(10_001, 10_400, &of_late)));
     run("octopus", "SELECT pg_switch_wal()");
+    let logged = outputs(&world, &shipped("pgvector-log"), "production.yaml", "log", "");
+    run("octopus", &format!("{}; SELECT pg_switch_wal()", vectors(20_001, 20_100, "'too late'")));
+    let logged_again = outputs(&world, &shipped("pgvector-log"), "production.yaml", "log2", "");
+    assert_ne!(logged["log_point"], logged_again["log_point"]);
 
     let shown = world.drydock(&format!("points show {point} -e production.yaml")).with_exit(0).stdout;
     for part in [
@@ -183,18 +190,35 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
 
     let back = outputs(&world, "agents.yaml", "drill.yaml", "agents2", "")["rows"].clone();
     assert_eq!(back, rows, "the agents of the point, and no later one");
-    let asked = world.write(
-        "vectors.yaml",
-        "drydock: v1\nname: vectors\ntargets: { pgvector: postgres }\nsteps:\n  ask: { uses: postgres.query, target: pgvector, with: { database: octopus, sql: \"SELECT count(*) AS n, max(id) AS last FROM vectors\" } }\noutputs: { row: \"{{ steps.ask.outputs.rows[0] }}\" }\n",
-    );
-    let row = outputs(&asked, "vectors.yaml", "drill.yaml", "vectors", "")["row"].clone();
+    let row = outputs(&world, "vectors.yaml", "drill.yaml", "vectors", "")["row"].clone();
     assert_eq!((&row["n"], &row["last"]), (&json!(10_000), &json!(10_000)));
     drop(recovered);
 
-    asked.drydock("run stop.yaml -e production.yaml --run-id stop").with_exit(0);
+    // A log point is for the vectors, too: the first of the two, by its id.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let recovered = Recovered { server: &server, folder: world.path("octopus2") };
+    params["into"] = json!(world.path("octopus2"));
+    params["port"] = json!(port);
+    environment(&world, "drill2.yaml", &cluster(json!({ "port": port })), &params);
+    let to = format!("-p to={}", logged["log_point"].as_str().unwrap());
+    outputs(&world, &shipped("pgvector-restore"), "drill2.yaml", "restore2", &to);
+    let row = outputs(&world, "vectors.yaml", "drill2.yaml", "vectors2", "")["row"].clone();
+    let left = 10_400 - 10_400 / 3;
+    assert_eq!(
+        (&row["n"], &row["last"]),
+        (&json!(left), &json!(10_400)),
+        "all until the log point, and none later"
+    );
+    let shown = world.drydock("runs show restore2 --format json").with_exit(0).stdout;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let price = &shown["steps"]["point"]["outputs"]["price"];
+    assert!(price["reindex"][0]["seconds"].as_f64().unwrap() < 60.0, "{price}");
+    drop(recovered);
+
+    world.drydock("run stop.yaml -e production.yaml --run-id stop").with_exit(0);
     let status = service.0.wait().unwrap();
-    assert_eq!(status.code(), Some(0), "{}", asked.text("wal.log"));
-    let told = ended(&mut asked.command("runs show wal --format json")).with_exit(0).stdout;
+    assert_eq!(status.code(), Some(0), "{}", world.text("wal.log"));
+    let told = ended(&mut world.command("runs show wal --format json")).with_exit(0).stdout;
     let told: Value = serde_json::from_str(&told).unwrap();
     assert!(told["outputs"]["segments"].as_u64().unwrap() >= 3, "{told}");
 }

@@ -23,6 +23,9 @@ fn shipped_plans_are_right_in_every_environment() {
         "pgvector-wal",
         "pgvector-backup",
         "pgvector-restore",
+        "pgvector-log",
+        "log",
+        "differential",
     ] {
         let plan = &format!("octopus/{plan}.yaml");
         world.drydock(&format!("check {}", shipped(plan))).with_exit(0);

@@ -7,9 +7,10 @@ use chrono::{Datelike, TimeDelta};
 use serde::Serialize;
 
 use crate::Time;
+use crate::catalogue::clusters::to_log_point;
 use crate::catalogue::{Catalogue, Record};
 use crate::guid::Guid;
-use crate::manifest::{Artifact, Manifest, PointId};
+use crate::manifest::{Artifact, LogPoint, Manifest, PointId};
 
 /// How many points to keep: the newest ones, and the newest of each of so many days, weeks, months and years that
 /// have any.
@@ -215,28 +216,62 @@ fn needed<'c>(
     let usable: Vec<Record<'c>> =
         records.iter().copied().filter(|record| catalogue.barred(record.id()).is_none()).collect();
     let holders = Holders::of(&usable);
-    // What a need adds is older than what needs it, so that one pass from the newest on finds all.
-    for (place, record) in usable.iter().enumerate() {
-        let Record::Log(log) = record else { continue };
-        if !kept.contains_key(&log.id) {
-            continue;
-        }
-        let older = usable.get(place..).unwrap_or_default();
-        for (name, guid) in chains(catalogue, *record, older) {
-            let holders = holders.since(name, &guid, place);
-            if !holders.iter().any(|one| kept.contains_key(one.id())) {
-                let newest = holders.first().map(|one| one.id());
-                kept.extend(newest.map(|id| (id, Why::Needed { by: log.id.clone() })));
+    // What a need adds is nearly always older than what needs it; where a base is recorded later alone, it takes another pass.
+    let mut asked: HashSet<&PointId> = HashSet::new();
+    loop {
+        let before = asked.len();
+        for (place, record) in usable.iter().enumerate() {
+            if let Record::Log(log) = record
+                && kept.contains_key(&log.id)
+                && asked.insert(&log.id)
+            {
+                needed_by(catalogue, (&usable, good), (place, log), &holders, kept);
             }
         }
-        if let Some(base) = good.iter().find(|point| log.vector_base.as_ref() == Some(&point.id)) {
-            kept.entry(&base.id).or_insert_with(|| Why::Needed { by: log.id.clone() });
+        if asked.len() == before {
+            return;
         }
     }
 }
 
+/// Adds what one log point needs.
+fn needed_by<'c>(
+    catalogue: &'c Catalogue,
+    (usable, good): (&[Record<'c>], &[&'c Manifest]),
+    (place, log): (usize, &'c LogPoint),
+    holders: &Holders<'_, 'c>,
+    kept: &mut HashMap<&'c PointId, Why>,
+) {
+    let older = usable.get(place..).unwrap_or_default();
+    for (name, guid) in chains(catalogue, Record::Log(log), older, usable) {
+        let holders = holders.of_backup(name, &guid, place);
+        if !holders.iter().any(|one| kept.contains_key(one.id())) {
+            let first = holders.first().map(|one| one.id());
+            kept.extend(first.map(|id| (id, Why::Needed { by: log.id.clone() })));
+        }
+    }
+    for name in log.postgres.keys() {
+        for one in cluster_holders(older, log, name, kept) {
+            kept.entry(one).or_insert_with(|| Why::Needed { by: log.id.clone() });
+        }
+    }
+    // Where its vector base is gone or bad, the newest point before it stands in for it.
+    let base = log.vector_base.as_ref().and_then(|id| {
+        let named = good.iter().find(|point| point.id == *id);
+        named.or_else(|| good.iter().find(|point| point.marked_at <= log.marked_at))
+    });
+    if let Some(base) = base {
+        kept.entry(&base.id).or_insert_with(|| Why::Needed { by: log.id.clone() });
+    }
+}
+
 /// The backups that a log point's chains are made of, with their database.
-fn chains<'c>(catalogue: &Catalogue, record: Record<'c>, older: &[Record<'c>]) -> Vec<(&'c str, Guid)> {
+fn chains<'c>(
+    catalogue: &Catalogue,
+    record: Record<'c>,
+    older: &[Record<'c>],
+    all: &[Record<'c>],
+) -> Vec<(&'c str, Guid)> {
     // The newest point before it, and the log points since, nearly always hold the whole chain.
     let to_point =
         older.iter().position(|one| matches!(one, Record::Point(_))).map_or(older.len(), |at| at + 1);
@@ -244,10 +279,40 @@ fn chains<'c>(catalogue: &Catalogue, record: Record<'c>, older: &[Record<'c>]) -
     let found = |name: &str, among: &[Record<'_>]| catalogue.chain(record, name, among).and_then(Result::ok);
     let names = record.databases().keys().map(String::as_str);
     let sets = names.flat_map(|name| {
-        let chain = found(name, near).or_else(|| found(name, older));
+        let chain = found(name, near).or_else(|| found(name, older)).or_else(|| found(name, all));
         chain.into_iter().flat_map(|chain| chain.backups).map(move |set| (name, set.backup_set_guid))
     });
     sets.collect()
+}
+
+/// The records that a log point's cluster comes back from: the point with its base backup, and of each segment the newest that holds it,
+/// where none that stays does.
+fn cluster_holders<'c>(
+    older: &[Record<'c>],
+    log: &LogPoint,
+    name: &str,
+    kept: &HashMap<&'c PointId, Why>,
+) -> Vec<&'c PointId> {
+    let Ok(choice) = to_log_point(older, log, name) else { return Vec::new() };
+    let cluster = &choice.part.cluster;
+    let has_base = |record: &&Record<'c>| match record {
+        Record::Point(point) => {
+            point.postgres.get(name).is_some_and(|part| part.cluster.bases == cluster.bases)
+        }
+        Record::Log(_) => false,
+    };
+    let mut holders: Vec<&PointId> =
+        older.iter().find(has_base).map(|record| record.id()).into_iter().collect();
+    for segment in &cluster.wal.segments {
+        let holds = |record: &&Record<'c>| {
+            record.wal(name).is_some_and(|(_, wal)| wal.segments.iter().any(|one| one.path == segment.path))
+        };
+        let stays = |record: &Record<'c>| kept.contains_key(record.id()) || holders.contains(&record.id());
+        if !older.iter().filter(holds).any(|record| stays(record)) {
+            holders.extend(older.iter().find(holds).map(|record| record.id()));
+        }
+    }
+    holders
 }
 
 /// Which records hold which backup, as places in a list that has the newest first.
@@ -269,9 +334,11 @@ impl<'r, 'c> Holders<'r, 'c> {
         Holders { records, places }
     }
 
-    /// The records at `place` or older that hold a backup, newest first.
-    fn since(&self, name: &'c str, guid: &Guid, place: usize) -> Vec<Record<'c>> {
+    /// The records that hold a backup: first those at `place` or older, newest first; then those that are newer, oldest first.
+    fn of_backup(&self, name: &'c str, guid: &Guid, place: usize) -> Vec<Record<'c>> {
         let all = self.places.get(&(name, guid)).map(Vec::as_slice).unwrap_or_default();
-        all.iter().filter(|at| **at >= place).filter_map(|at| self.records.get(*at).copied()).collect()
+        let (older, newer): (Vec<usize>, Vec<usize>) = all.iter().partition(|at| **at >= place);
+        let places = older.into_iter().chain(newer.into_iter().rev());
+        places.filter_map(|at| self.records.get(at).copied()).collect()
     }
 }

@@ -8,7 +8,7 @@ use drydock_step::{
     Action, ActionKind, Ctx, Ended, Facts, KindShape, Millis, Reconciled, Shape, StepError, StepKind,
     TargetNeed, Touch, inputs, maybe,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::OUTPUTS;
@@ -23,6 +23,8 @@ inputs! {
         path: String = maybe(Shape::Text).with_secrets().or("\"/\""),
         /// The statuses that end the wait: numbers, and classes such as `2xx`.
         status: StatusSet = maybe(STATUS_SET).or("[\"2xx\"]"),
+        /// Values that the answer's JSON has when the wait ends, by their names at its top: `{ in_flight: 0 }`.
+        json: Map<String, Value> = maybe(Shape::Map(&Shape::Any)).or("{}"),
         /// How long to wait at most.
         within: Millis = maybe(Shape::Duration).or("\"1m\""),
         /// The time from one question to the next.
@@ -54,8 +56,12 @@ impl StepKind for Wait {
     }
 
     fn actions(&self, target: Option<&str>, inputs: &WaitInputs, _facts: &Facts) -> Vec<Action> {
-        let WaitInputs { path, status, within, every } = inputs;
-        let text = format!("GET {path} every {every} until it answers {status}, within {within}");
+        let WaitInputs { path, status, json, within, every } = inputs;
+        let with = json.or_after(|json| match json.is_empty() {
+            true => String::new(),
+            false => format!(" with {}", Value::Object(json.clone())),
+        });
+        let text = format!("GET {path} every {every} until it answers {status}{with}, within {within}");
         vec![Action::reads(ActionKind::Http, target, text)]
     }
 
@@ -87,10 +93,13 @@ async fn asked_until(ctx: &Ctx, server: &HttpConnection, inputs: &WaitInputs) ->
         let left = (end - begun).max(Duration::from_millis(1));
         asked += 1;
         let why = match server.send(&outgoing, Some(left.min(Duration::from_secs(10)))).await {
-            Ok(answer) => match answer.judged(status) {
-                Ok(()) => return answer.outputs().map(Ended::Outputs),
-                Err(error) => answered.insert(error).clone(),
-            },
+            Ok(answer) => {
+                let outputs = answer.judged(status).and_then(|()| answer.outputs());
+                match outputs.and_then(|outputs| has(outputs, inputs.json.known()?)) {
+                    Ok(outputs) => return Ok(Ended::Outputs(outputs)),
+                    Err(error) => answered.insert(error).clone(),
+                }
+            }
             // A question that the end of the wait cut short tells less than the answer before it.
             Err(error) => answered.clone().filter(|_| Instant::now() >= end).unwrap_or(error),
         };
@@ -101,5 +110,17 @@ async fn asked_until(ctx: &Ctx, server: &HttpConnection, inputs: &WaitInputs) ->
             return Err(StepError::transient("http.wait", message));
         }
         sleep_until(next).await;
+    }
+}
+/// The outputs, where the answer's JSON has these values.
+fn has(outputs: Value, wanted: &Map<String, Value>) -> Result<Value, StepError> {
+    let found = |name: &str| outputs.pointer("/json").and_then(|json| json.get(name));
+    match wanted.iter().find(|(name, value)| found(name) != Some(value)) {
+        None => Ok(outputs),
+        Some((name, value)) => {
+            let found = found(name).map_or_else(|| "nothing".to_owned(), Value::to_string);
+            let message = format!("the answer's `{name}` is {found}, not {value}");
+            Err(StepError::transient("http.wait", message))
+        }
     }
 }

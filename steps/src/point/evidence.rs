@@ -3,12 +3,14 @@
 use drydock_recovery::Time;
 use drydock_recovery::manifest::{
     Artifact, BackupProof, Certificate, Claim, ClusterEvidence, CollectionEvidence, DatabaseEvidence,
-    Evidence, MarkPlace, Marked, Opened, QdrantEvidence, SnapshotPart, StoredBackup, Unproved,
+    Evidence, MarkPlace, Marked, Opened, PauseEvidence, QdrantEvidence, SnapshotPart, StoredBackup,
+    StretchEvidence, Unproved,
 };
 use indexmap::IndexMap;
 
 use super::given::{
-    BackupGiven, CertificateGiven, ClusterGiven, CollectionGiven, MarkGiven, QdrantGiven, SnapshotFile,
+    BackupGiven, CertificateGiven, ClusterGiven, CollectionGiven, MarkGiven, ObjectsGiven, PauseGiven,
+    QdrantGiven, SnapshotFile,
 };
 use super::read_back::ReadBack;
 
@@ -19,6 +21,10 @@ pub(super) struct Given<'a> {
     pub(super) certificates: &'a [CertificateGiven],
     pub(super) qdrant: Option<&'a QdrantGiven>,
     pub(super) postgres: &'a IndexMap<String, ClusterGiven>,
+    pub(super) pause: Option<&'a PauseGiven>,
+    pub(super) server_objects: &'a IndexMap<String, ObjectsGiven>,
+    /// Whether it is a log point, whose clusters have WAL alone.
+    pub(super) between: bool,
 }
 
 impl Given<'_> {
@@ -40,6 +46,7 @@ impl Given<'_> {
         let certificates = self.certificates.iter().flat_map(|given| &given.artifacts);
         let clusters = self.postgres.values().flat_map(ClusterGiven::artifacts).map(|one| one.path.as_str());
         let of_servers = backups.chain(certificates).map(String::as_str);
+        let of_servers = of_servers.chain(self.server_objects.values().map(|one| one.artifact.path.as_str()));
         of_servers.chain(snapshots).chain(samples).chain(clusters).collect()
     }
 
@@ -72,13 +79,26 @@ pub(super) fn gathered(
         collections: found.snapshot.collections.iter().map(|one| collection(one, found, unproved)).collect(),
         listed_after: found.snapshot.listed_after.clone(),
     });
-    let postgres = given.postgres.iter().map(|(name, one)| (name.clone(), cluster(one))).collect();
+    let (between, clusters) = (given.between, || given.postgres.iter());
+    let postgres = clusters().filter(|_| !between).map(|(name, one)| (name.clone(), cluster(one))).collect();
+    let stretches = clusters().filter(|_| between);
+    let stretches = stretches.filter_map(|(name, one)| Some((name.clone(), stretch(one)?))).collect();
+    let pause = given.pause.map(|given| PauseEvidence {
+        before: given.before.clone(),
+        after: given.after.clone(),
+        watermarks_before: given.watermarks.as_ref().map(|one| one.before.clone()).unwrap_or_default(),
+        watermarks_after: given.watermarks.as_ref().map(|one| one.after.clone()).unwrap_or_default(),
+    });
+    let scripts = given.server_objects.iter().map(|(name, one)| (name.clone(), one.artifact.clone()));
     let tools = [("drydock".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into_iter().collect();
     Evidence {
         sealed_at,
         sqlserver,
         qdrant,
         postgres,
+        stretches,
+        pause,
+        server_objects: scripts.collect(),
         rehashed: read.files(),
         migrations: given.mark.migrations.values().flatten().cloned().collect(),
         neighbours: Vec::new(),
@@ -157,6 +177,7 @@ fn collection(
         collection: given.collection.clone(),
         shards: given.shard_ids(),
         transfers: given.transfers,
+        waiting: given.waiting,
         points: given.points,
         snapshots,
         params: given.params.clone(),
@@ -173,10 +194,19 @@ fn cluster(given: &ClusterGiven) -> ClusterEvidence {
         version: said.unwrap_or_default().to_owned(),
         bases: given.bases().to_vec(),
         restore_point: given.restore_point.clone(),
-        wal: given.wal.clone(),
+        wal: given.wal.part.clone(),
         tables: given.bands(),
         samples: given.samples.clone(),
     }
+}
+
+fn stretch(given: &ClusterGiven) -> Option<StretchEvidence> {
+    Some(StretchEvidence {
+        from: given.wal.start_lsn?,
+        restore_point: given.restore_point.clone(),
+        wal: given.wal.part.clone(),
+        tables: given.bands(),
+    })
 }
 
 /// A snapshot with its file in the store, or why there is none. What was fetched must be what the server had made before the mark.

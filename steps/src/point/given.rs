@@ -9,6 +9,7 @@ use drydock_recovery::manifest::{
     Artifact, Band, BasePart, MarkName, PointId, RestorePointPart, RowCount, SamplePart, ServerPart,
     TableSamplePart, WalPart,
 };
+use drydock_recovery::wal::WalLsn;
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value;
@@ -55,6 +56,40 @@ pub struct BackupGiven {
     pub(super) recovery_model: String,
     pub(super) family_guid: Guid,
     pub(super) recovery_fork: Guid,
+}
+
+/// What the plan says of a pause.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseGiven {
+    /// The application's answer before the first derived store was fixed.
+    pub(super) before: Value,
+    /// Its answer after the mark.
+    pub(super) after: Value,
+    /// What was asked of the stores before and after.
+    #[serde(default)]
+    pub(super) watermarks: Option<Watermarks>,
+}
+
+impl PauseGiven {
+    /// Whether there was a pause.
+    pub(super) fn is_given(&self) -> bool {
+        !(self.before.is_null() && self.after.is_null())
+    }
+}
+
+/// One question, asked twice.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Watermarks {
+    pub(super) before: Value,
+    pub(super) after: Value,
+}
+
+/// The outputs of `sqlserver.server_objects`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ObjectsGiven {
+    pub(super) artifact: Artifact,
 }
 
 /// The outputs of `sqlserver.certificate`.
@@ -104,6 +139,8 @@ pub(super) struct CollectionGiven {
     pub(super) shards: Option<Vec<u32>>,
     /// How many shards were being moved. Never left out: no word about it proves nothing.
     pub(super) transfers: u32,
+    #[serde(default)]
+    pub(super) waiting: u64,
     pub(super) snapshots: Vec<SnapshotFile>,
 }
 
@@ -169,18 +206,29 @@ pub(super) struct SampledCollection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterGiven {
-    /// The outputs of `postgres.basebackup`, or a list of them: a full one and the incremental ones after it.
-    pub(super) base: BasesGiven,
+    /// The outputs of `postgres.basebackup`, or a list of them: a full one and the incremental ones after it. A log point has none.
+    #[serde(default)]
+    pub(super) base: Option<BasesGiven>,
     /// The outputs of `postgres.restore_point`.
     pub(super) restore_point: RestorePointPart,
     /// The outputs of `postgres.wal_range`.
-    pub(super) wal: WalPart,
+    pub(super) wal: WalGiven,
     /// The outputs of `postgres.count`, before and after the restore point.
     #[serde(default)]
     pub(super) counts: Vec<CountGiven>,
     /// The outputs of `postgres.sample`.
     #[serde(default)]
     pub(super) samples: Vec<TableSamplePart>,
+}
+
+/// The outputs of `postgres.wal_range`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct WalGiven {
+    #[serde(flatten)]
+    pub(super) part: WalPart,
+    /// Where it begins; a log point needs it.
+    #[serde(default)]
+    pub(super) start_lsn: Option<WalLsn>,
 }
 
 /// One base backup, or several.
@@ -206,15 +254,16 @@ impl ClusterGiven {
     /// The base backups, in order.
     pub(super) fn bases(&self) -> &[BasePart] {
         match &self.base {
-            BasesGiven::One(one) => std::slice::from_ref(one),
-            BasesGiven::Several(several) => several,
+            Some(BasesGiven::One(one)) => std::slice::from_ref(one),
+            Some(BasesGiven::Several(several)) => several,
+            None => &[],
         }
     }
 
     /// Its files.
     pub(super) fn artifacts(&self) -> impl Iterator<Item = &Artifact> {
         let bases = self.bases().iter().flat_map(|base| [&base.artifact, &base.manifest]);
-        bases.chain(&self.wal.segments).chain(self.samples.iter().map(|sample| &sample.artifact))
+        bases.chain(&self.wal.part.segments).chain(self.samples.iter().map(|sample| &sample.artifact))
     }
 
     /// The least and the most rows that each table was counted with. A table that was not there once had none then.

@@ -187,8 +187,13 @@ async fn going(
         found.points.iter().filter(|point| goes(&point.id)).map(Record::Point).collect();
     let logs = found.log_points.iter().filter(|log| goes(&log.id)).map(Record::Log);
     let named = points.iter().copied().chain(logs).flat_map(Record::artifacts);
-    let named = named.chain(found.pruning.values().flatten());
     let mut files: BTreeMap<String, u64> = named.map(|one| (one.path.clone(), one.size)).collect();
+    // Of what is being removed some is gone.
+    for one in found.pruning.values().flatten() {
+        if let Some(size) = store.size(&one.path).await? {
+            files.insert(one.path.clone(), size);
+        }
+    }
     let folders = doomed.points.iter().chain(&doomed.unsealed).chain(found.pruning.keys());
     let folders: BTreeSet<String> = folders.map(|id| format!("{}/", layout::prefix(id))).collect();
     let own = found.listed.iter().filter(|file| {

@@ -29,21 +29,40 @@ pub(super) fn signed(connection: &dyn Connection, value: &impl Serialize) -> Res
     text_of(value, signer).map_err(|error| StepError::internal(error.to_string()))
 }
 
-/// Says something about a point; where it lies now.
+/// Where the next thing that is said of a point will lie.
 ///
 /// # Errors
 /// What the store says.
-pub async fn say(connection: &dyn Connection, mark: &PointMark) -> Result<String, StepError> {
-    let store = store_of(connection)?;
-    let text = signed(connection, mark)?;
+pub(super) async fn free_place(store: &dyn ArtifactStore, mark: &PointMark) -> Result<String, StepError> {
     for n in 1..=MOST {
         let path = layout::mark(&mark.point, mark.at, mark.said.word(), n);
-        match store.put_new(&path, Bytes::from(text.clone())).await {
-            Ok(_) => return Ok(path),
-            Err(error) if error.code == "artifact.exists" => {}
-            Err(error) => return Err(error),
+        if store.size(&path).await?.is_none() {
+            return Ok(path);
         }
     }
     let message = format!("{MOST} things were said of {} in one millisecond", mark.point);
     Err(StepError::new("artifact.exists", message).help("try again"))
+}
+
+/// Says something about a point; where it lies now.
+///
+/// # Errors
+/// What the store says; `artifact.exists` where somebody else says something in the very same moment.
+pub async fn say(connection: &dyn Connection, mark: &PointMark) -> Result<String, StepError> {
+    let path = free_place(store_of(connection)?, mark).await?;
+    say_at(connection, mark, &path).await?;
+    Ok(path)
+}
+
+/// The same at a place that was free.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn say_at(
+    connection: &dyn Connection,
+    mark: &PointMark,
+    path: &str,
+) -> Result<(), StepError> {
+    let text = Bytes::from(signed(connection, mark)?);
+    store_of(connection)?.put_new(path, text).await.map(drop)
 }

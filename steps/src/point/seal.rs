@@ -1,8 +1,12 @@
-//! `point.seal`: [`Seal`] proves every claim of a recovery point by asking, and writes its manifest, once.
+//! `point.seal`: [`Seal`] proves every claim of a recovery point or log point by asking, and writes its record, once.
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use drydock_recovery::manifest::{Manifest, Marked, Opened, SealRefusal, SealTerms, Sealed, Unproved, seal};
+use drydock_recovery::Time;
+use drydock_recovery::catalogue::Catalogue;
+use drydock_recovery::manifest::{
+    Evidence, LogPointKind, Marked, Opened, PointId, SealRefusal, SealTerms, Unproved, seal, seal_log_point,
+};
 use drydock_step::{
     Access, Action, ActionKind, ArtifactStore, Connection, Ctx, Effect, Ended, Facts, Field, In, KindShape,
     Millis, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
@@ -12,12 +16,14 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::asked::proved_by_server;
-use super::catalogue::manifest_text;
+use super::catalogue::{catalogue_of, manifest_text};
 use super::evidence::{Given, gathered};
-use super::given::{BackupGiven, CertificateGiven, ClusterGiven, MarkGiven, Pointed, QdrantGiven};
+use super::given::{
+    BackupGiven, CertificateGiven, ClusterGiven, MarkGiven, ObjectsGiven, PauseGiven, Pointed, QdrantGiven,
+};
 use super::open::store_of;
 use super::read_back::ReadBack;
-use super::said::signed;
+use super::sealed::SealedRecord;
 use super::{layout, moment};
 use crate::described::described;
 use crate::rehash::hex;
@@ -29,14 +35,22 @@ inputs! {
         point: Pointed = known(Shape::Map(&Shape::Any)),
         /// The outputs of `sqlserver.mark`.
         mark: MarkGiven = known(Shape::Map(&Shape::Any)),
+        /// Seals a log point between two points instead: what a `log` or `differential` run took, without bases and without Qdrant. The newest good point is its vector base.
+        log_point: Option<LogPointKind> = maybe(Shape::OneOf(&["log", "differential"])),
         /// For each database, by the name that the mark step gave it, the outputs of the `sqlserver.backup` steps: what leads from a base to the mark.
         sqlserver: IndexMap<String, Vec<BackupGiven>> = known(Shape::Map(&Shape::List(&Shape::Map(&Shape::Any)))),
         /// The outputs of the `sqlserver.certificate` steps that saved what encrypts these backups.
         certificates: Vec<CertificateGiven> = maybe(Shape::List(&Shape::Map(&Shape::Any))).or("[]"),
         /// The outputs of `qdrant.snapshot`, and of the `foreach` of `qdrant.fetch` and `qdrant.sample`.
         qdrant: Option<QdrantGiven> = maybe(Shape::Record(QDRANT)),
-        /// PostgreSQL clusters, by a name each: their base backups, the WAL behind them, and the restore point in it.
+        /// PostgreSQL clusters, by a name each: their base backups, the WAL behind them, and the restore point in it. Of a log point without `base`: its WAL begins where that of the record before it ends.
         postgres: IndexMap<String, ClusterGiven> = maybe(Shape::Map(&Shape::Record(CLUSTER))).or("{}"),
+        /// The application's own answers in a pause; null where there was none. That nothing was in flight, that it was one lease, and that nothing changed is proved then, or the point is refused.
+        pause: Option<PauseGiven> = maybe(Shape::Record(PAUSE)),
+        /// The outputs of `sqlserver.server_objects`, by a name for each server: logins and jobs, which no backup of a database holds.
+        server_objects: IndexMap<String, ObjectsGiven> = maybe(Shape::Map(&Shape::Map(&Shape::Any))).or("{}"),
+        /// Versions to record: of the application, of the embedding model.
+        versions: IndexMap<String, Value> = maybe(Shape::Map(&Shape::Any)).or("{}"),
         /// The target that holds the truth: it is asked to read every backup.
         truth: String = known(Shape::Text),
         /// The target of the vectors: its version is recorded.
@@ -58,8 +72,25 @@ const QDRANT: &[Field] = &[
     ),
 ];
 
-const CLUSTER: &[Field] = &[
+const PAUSE: &[Field] = &[
     Field::required(
+        "before",
+        Shape::Any,
+        "Its answer before the snapshots: `enabled`, `in_flight` and `expires_at`. Null, as `after`, where there was no pause.",
+    ),
+    Field::required("after", Shape::Any, "Its answer after the mark."),
+    Field::optional(
+        "watermarks",
+        Shape::Record(&[
+            Field::required("before", Shape::Any, "What the stores answered before the snapshots."),
+            Field::required("after", Shape::Any, "What they answered to the same after the mark."),
+        ]),
+        "What must not change in the pause, such as the newest row of each table.",
+    ),
+];
+
+const CLUSTER: &[Field] = &[
+    Field::optional(
         "base",
         Shape::Any,
         "The outputs of `postgres.basebackup`, or a list of them: a full one and the incremental ones after it.",
@@ -95,22 +126,52 @@ const OUTPUTS: Shape = Shape::Record(&[
 /// Seals a point.
 pub struct Seal;
 
-fn outputs(manifest: &Manifest) -> Value {
-    let mut claims: Vec<&str> = Vec::new();
-    for claim in &manifest.claims {
-        if !claims.contains(&claim.name.as_str()) {
-            claims.push(&claim.name);
-        }
+impl SealInputs {
+    /// The versions that the plan says, as texts.
+    fn versions(&self) -> Result<IndexMap<String, String>, StepError> {
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Ok(self.versions.known()?.iter().map(|(name, value)| (name.clone(), text(value))).collect())
     }
-    json!({
-        "id": manifest.id,
-        "manifest": layout::manifest(&manifest.id),
-        "claims": claims,
-        "skew_s": manifest.skew_s(),
-        "marked_at": manifest.marked_at,
-        "bands": manifest.rows,
-        "incomplete": manifest.incomplete,
-    })
+
+    /// Whether it is a log point.
+    fn between(&self) -> Result<bool, StepError> {
+        Ok(self.log_point.known()?.is_some())
+    }
+
+    /// What goes together.
+    fn fits_together(&self) -> Result<(), StepError> {
+        let refused = |why: &str, help: &str| Err(StepError::new("input", why).help(help));
+        let Some(between) = self.log_point.value().map(Option::is_some) else { return Ok(()) };
+        let has_base = |one: &ClusterGiven| one.base.is_some();
+        let clusters = self.postgres.value();
+        if between && clusters.is_some_and(|clusters| clusters.values().any(has_base)) {
+            return refused("the clusters of a log point have no `base`", "its point has the base backups");
+        }
+        let has_start = |one: &ClusterGiven| one.wal.start_lsn.is_some();
+        if between && clusters.is_some_and(|clusters| !clusters.values().all(has_start)) {
+            return refused(
+                "the `wal` of a log point's cluster does not say where it begins",
+                "give it the outputs of postgres.wal_range",
+            );
+        }
+        if !between && clusters.is_some_and(|clusters| !clusters.values().all(has_base)) {
+            return refused(
+                "each cluster of a point needs its `base`",
+                "give it the outputs of postgres.basebackup, or say `log_point: log`",
+            );
+        }
+        let may_be = |given: Option<bool>| between && given == Some(true);
+        if may_be(self.qdrant.value().map(Option::is_some)) {
+            return refused("a log point has no `qdrant`", "the newest point is its vector base");
+        }
+        if may_be(self.pause.value().map(Option::is_some)) {
+            return refused("a log point has no `pause`", "pause ingestion for a point");
+        }
+        Ok(())
+    }
 }
 
 /// The point as it was opened, from the store, so that what is sealed was begun here and by this run.
@@ -138,8 +199,21 @@ async fn opened(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Re
     Ok(opened)
 }
 
+/// The newest point whose vectors stand for those of a log point.
+async fn vector_base(connection: &dyn Connection, at: Time) -> Result<Option<PointId>, StepError> {
+    let catalogue: Catalogue = catalogue_of(connection).await?.catalogue();
+    let good = catalogue.points().iter().filter(|point| catalogue.barred(&point.id).is_none());
+    let mut before = good.filter(|point| point.marked_at <= at && point.has_vectors());
+    Ok(before.next().map(|point| point.id.clone()))
+}
+
 /// Asks store and servers, and seals.
-async fn sealed(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Result<Sealed, StepError> {
+async fn sealed(
+    ctx: &Ctx,
+    connection: &dyn Connection,
+    inputs: &SealInputs,
+) -> Result<SealedRecord, StepError> {
+    let store = store_of(connection)?;
     let opened = opened(ctx, store, inputs).await?;
     let given = Given {
         mark: inputs.mark.known()?,
@@ -147,8 +221,11 @@ async fn sealed(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Re
         certificates: inputs.certificates.known()?,
         qdrant: inputs.qdrant.known()?.as_ref(),
         postgres: inputs.postgres.known()?,
+        pause: inputs.pause.known()?.as_ref().filter(|pause| pause.is_given()),
+        server_objects: inputs.server_objects.known()?,
+        between: inputs.between()?,
     };
-    let mut versions = IndexMap::new();
+    let mut versions = inputs.versions()?;
     let mut unproved = asked(ctx, inputs, &given, &mut versions).await?;
     let read = ReadBack::of(ctx, store, &given.paths()).await?;
     let evidence = gathered(&given, &read, versions, moment::now(ctx)?, &mut unproved);
@@ -156,10 +233,27 @@ async fn sealed(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Re
     let accept_missing = inputs.accept_missing.known()?.clone();
     let terms = SealTerms { accept_missing, ..SealTerms::default() };
     let marked: Marked = given.marked(opened);
-    agreed(seal(marked, evidence, &terms), unproved, &terms).map_err(|refusal| {
+    let sealed = match inputs.log_point.known()? {
+        None => seal(marked, evidence, &terms).map(|one| SealedRecord::Point(Box::new(one.manifest))),
+        Some(kind) => {
+            let base = vector_base(connection, marked.answered_at).await?;
+            log_point(marked, *kind, evidence, base, &terms)
+        }
+    };
+    agreed(sealed, unproved, &terms).map_err(|refusal| {
         StepError::new("point.unproved", refusal.to_string())
             .help("mend what is named and run the plan again; `accept_missing` seals the point without it")
     })
+}
+
+fn log_point(
+    marked: Marked,
+    kind: LogPointKind,
+    evidence: Evidence,
+    base: Option<PointId>,
+    terms: &SealTerms,
+) -> Result<SealedRecord, SealRefusal> {
+    seal_log_point(marked, kind, evidence, base, terms).map(|log| SealedRecord::Log(Box::new(log)))
 }
 
 /// Has the servers say who they are and prove that they read the backups.
@@ -187,15 +281,15 @@ async fn asked(
 
 /// What was found here and what the seal found, together: sealed where all that is unproved was accepted.
 fn agreed(
-    sealed: Result<Sealed, SealRefusal>,
+    sealed: Result<SealedRecord, SealRefusal>,
     unproved: Vec<Unproved>,
     terms: &SealTerms,
-) -> Result<Sealed, SealRefusal> {
+) -> Result<SealedRecord, SealRefusal> {
     let (accepted, refused): (Vec<Unproved>, Vec<Unproved>) =
         unproved.into_iter().partition(|one| terms.accept_missing.contains(&one.of));
     match sealed {
         Ok(mut sealed) if refused.is_empty() => {
-            let incomplete = &mut sealed.manifest.incomplete;
+            let incomplete = sealed.incomplete();
             incomplete.extend(accepted.into_iter().map(|one| one.of));
             incomplete.sort();
             incomplete.dedup();
@@ -214,22 +308,22 @@ fn agreed(
     }
 }
 
-/// Writes the manifest. Its digest is noted before, so that a later attempt knows it for its own.
-async fn written(ctx: &Ctx, connection: &dyn Connection, manifest: &Manifest) -> Result<(), StepError> {
-    let (store, text) = (store_of(connection)?, signed(connection, manifest)?);
+/// Writes the record. Its digest is noted before, so that a later attempt knows it for its own.
+async fn written(ctx: &Ctx, connection: &dyn Connection, record: &SealedRecord) -> Result<(), StepError> {
+    let (store, text) = (store_of(connection)?, record.text(connection)?);
     ctx.note(json!({ "manifest_sha256": hex(&Sha256::digest(&text)) })).await?;
-    store.put_new(&layout::manifest(&manifest.id), Bytes::from(text)).await?;
+    store.put_new(&record.path(), Bytes::from(text)).await?;
     Ok(())
 }
 
-/// The manifest that an earlier attempt of this step has written, where there is one.
-async fn own_manifest(
+/// The record that an earlier attempt of this step has written, where there is one.
+async fn own_record(
     ctx: &Ctx,
     store: &dyn ArtifactStore,
     inputs: &SealInputs,
-) -> Result<Option<Manifest>, StepError> {
-    let point = inputs.point.known()?;
-    let path = layout::manifest(&point.id);
+) -> Result<Option<SealedRecord>, StepError> {
+    let between = inputs.between()?;
+    let path = SealedRecord::place(&inputs.point.known()?.id, between);
     let Some(text) = manifest_text(store, &path).await? else { return Ok(None) };
     let digest = hex(&Sha256::digest(text.as_bytes()));
     let noted = |note: &Value| note.get("manifest_sha256").and_then(Value::as_str) == Some(&digest);
@@ -240,32 +334,15 @@ async fn own_manifest(
         )
         .help("a point is sealed once; begin a new run"));
     }
-    Manifest::parse(&text).map(Some).map_err(|error| StepError::internal(format!("{path}: {error}")))
+    SealedRecord::parse(&text, between)
+        .map(Some)
+        .map_err(|error| StepError::internal(format!("{path}: {error}")))
 }
 
-/// In words, that snapshots began longer before the mark than wanted.
-fn skew_missed(inputs: &SealInputs, manifest: &Manifest) -> Result<Option<String>, StepError> {
-    let Some(skew) = inputs.skew.known()? else { return Ok(None) };
-    let objective_s = skew.0 as f64 / 1000.0;
-    let missed = || manifest.skews().filter(|(_, skew_s)| *skew_s > objective_s);
-    let what = match (manifest.qdrant.is_some(), manifest.postgres.is_empty()) {
-        (true, true) => "collections",
-        (false, _) => "clusters",
-        (true, false) => "collections and clusters",
-    };
-    Ok(missed().max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(of, skew_s)| {
-        format!(
-            "the skew of {} of {} {what} is greater than {skew}; the greatest, of {of}, is {skew_s} s",
-            missed().count(),
-            manifest.skews().count(),
-        )
-    }))
-}
-
-/// How the step ends with a manifest in the store.
-fn ended(manifest: &Manifest, missed: Option<String>) -> Result<Ended, StepError> {
-    let Some(missed) = missed else { return Ok(Ended::Outputs(outputs(manifest))) };
-    let (id, path) = (&manifest.id, layout::manifest(&manifest.id));
+/// How the step ends with a record in the store.
+fn ended(record: &SealedRecord, missed: Option<String>) -> Result<Ended, StepError> {
+    let Some(missed) = missed else { return Ok(Ended::Outputs(record.outputs())) };
+    let (id, path) = (record.id(), record.path());
     let message = format!("{missed}. Point {id} is sealed and good all the same: {path}");
     Err(StepError::new("objective.missed", message).help(
         "pause ingestion before the snapshots, make them of fewer collections at once, or allow more with `skew`",
@@ -273,7 +350,8 @@ fn ended(manifest: &Manifest, missed: Option<String>) -> Result<Ended, StepError
 }
 
 fn paths_shown(inputs: &SealInputs) -> In<String> {
-    inputs.point.map(|point| layout::manifest(&point.id))
+    let between = inputs.log_point.value().is_some_and(Option::is_some);
+    inputs.point.map(|point| SealedRecord::place(&point.id, between))
 }
 
 #[async_trait]
@@ -293,10 +371,14 @@ impl StepKind for Seal {
             example: EXAMPLE,
             ..described(
                 "point.seal",
-                "Seals a recovery point: every file is read back and hashed, the server reads every backup, and each claim is \
+                "Seals a recovery point, or a log point between two of them: every file is read back and hashed, the server reads every backup, and each claim is \
                  proved; what is not proved is refused by name. Then the manifest is written, once.",
             )
         }
+    }
+
+    fn judge(&self, inputs: &SealInputs) -> Result<(), StepError> {
+        inputs.fits_together()
     }
 
     fn touches(&self, target: Option<&str>, inputs: &SealInputs) -> Vec<Touch> {
@@ -334,23 +416,24 @@ impl StepKind for Seal {
     ) -> Result<Ended, StepError> {
         let connection = ctx.connection().await?;
         let store = store_of(&*connection)?;
-        let manifest = match own_manifest(ctx, store, inputs).await? {
-            Some(manifest) => manifest,
+        inputs.fits_together()?;
+        let record = match own_record(ctx, store, inputs).await? {
+            Some(record) => record,
             None => {
-                let sealed = ctx.or_cancelled(sealed(ctx, store, inputs)).await?;
-                written(ctx, &*connection, &sealed.manifest).await?;
-                sealed.manifest
+                let sealed = ctx.or_cancelled(sealed(ctx, &*connection, inputs)).await?;
+                written(ctx, &*connection, &sealed).await?;
+                sealed
             }
         };
-        ended(&manifest, skew_missed(inputs, &manifest)?)
+        ended(&record, record.skew_missed(*inputs.skew.known()?))
     }
 
     async fn reconcile(&self, ctx: &Ctx, inputs: &SealInputs) -> Result<Reconciled, StepError> {
         let connection = ctx.connection().await?;
-        match own_manifest(ctx, store_of(&*connection)?, inputs).await {
-            // A missed objective is an error of the attempt: the next one finds the manifest and says it again.
-            Ok(Some(manifest)) if skew_missed(inputs, &manifest)?.is_none() => {
-                Ok(Reconciled::Done(outputs(&manifest)))
+        match own_record(ctx, store_of(&*connection)?, inputs).await {
+            // A missed objective is an error of the attempt: the next one finds the record and says it again.
+            Ok(Some(record)) if record.skew_missed(*inputs.skew.known()?).is_none() => {
+                Ok(Reconciled::Done(record.outputs()))
             }
             Ok(_) => Ok(Reconciled::NotDone),
             Err(error) if error.code == "point.sealed" => Ok(Reconciled::NotDone),

@@ -9,6 +9,7 @@ use drydock_step::{
 use serde_json::Value;
 
 use super::catalogue::catalogue_of;
+use super::changed::Changed;
 use super::open::store_of;
 use super::selected::selected;
 use super::{layout, moment};
@@ -22,8 +23,17 @@ inputs! {
         to: String = known(Shape::Text),
         /// What an incomplete point may lack: its databases and collections by name.
         accept_missing: Vec<String> = maybe(Shape::List(&Shape::Text)).or("[]"),
+        /// A target that still holds the truth: it is asked how many documents have to be indexed again. One that does not answer is no error: what is restored is often dead.
+        truth: Option<String> = maybe(Shape::Text),
+        /// The database of the truth; the login's own when left out.
+        database: Option<String> = maybe(Shape::Text),
+        /// The query that counts documents changed between `{since}` and `{until}`, which stand for two times in UTC.
+        changed: String = maybe(Shape::Text).or(CHANGED),
     }
 }
+
+/// What Octopus is asked.
+const CHANGED: &str = r#""SELECT COUNT_BIG(*) AS n FROM Octopus_Documents WHERE UpdatedAt > '{since}' AND UpdatedAt <= '{until}'""#;
 
 const SAMPLE: Shape = Shape::Record(&[
     Field::optional("using", Shape::Text, "The name of the vector that was searched by, where it has one."),
@@ -73,7 +83,12 @@ const CLUSTER: Shape = Shape::Record(&[
                 "When the answer was there, by the runner's clock.",
             ),
         ]),
-        "The place that the restore stops at.",
+        "The last place that the WAL is proved to lead to.",
+    ),
+    Field::required(
+        "to",
+        Shape::Map(&Shape::Text),
+        "Where to stop, `{name}` or `{time}`, as `postgres.recover` takes it.",
     ),
     Field::required(
         "wal",
@@ -101,8 +116,9 @@ const CHAIN: Shape = Shape::Record(&[
     Field::required(
         "stop_at_mark",
         Shape::Any,
-        "The mark to stop at, `{name, lsn}`; null where the last backup is restored whole.",
+        "The mark to stop at, `{name, lsn}`; null where the last backup is restored whole, or at a moment.",
     ),
+    Field::optional("stop_at", Shape::Datetime, "The moment to stop at, where a time was asked for."),
     Field::required("recovers_to", Shape::Datetime, "The moment that the database will be at."),
     Field::required(
         "backups",
@@ -114,7 +130,11 @@ const CHAIN: Shape = Shape::Record(&[
 
 const OUTPUTS: Shape = Shape::Record(&[
     Field::required("id", Shape::Text, "The id of the point or log point."),
-    Field::required("kind", Shape::OneOf(&["point", "log", "differential"]), "What it is."),
+    Field::required(
+        "kind",
+        Shape::OneOf(&["point", "log", "differential", "time"]),
+        "What it is; `time` for a moment after the point or log point of this id.",
+    ),
     Field::required("mark", Shape::Text, "The name of its mark, whose row is there after the restore."),
     Field::required("at", Shape::Datetime, "The moment that it stands for."),
     Field::required(
@@ -154,6 +174,13 @@ const OUTPUTS: Shape = Shape::Record(&[
                 Shape::List(&Shape::Map(&Shape::Any)),
                 "What must be indexed again, a collection each.",
             ),
+            Field::required("orphans", Shape::Text, "Which vectors without a document are to be expected."),
+            Field::optional(
+                "documents",
+                Shape::Integer,
+                "How many documents have to be indexed again, at least, as the truth counted them.",
+            ),
+            Field::optional("documents_unknown", Shape::Text, "Why they could not be counted."),
         ]),
         "What going back costs.",
     ),
@@ -167,6 +194,12 @@ const OUTPUTS: Shape = Shape::Record(&[
 /// Chooses a point.
 pub struct Select;
 
+/// What the truth is asked, where it is.
+fn counted_of(inputs: &SelectInputs) -> Result<Option<Changed<'_>>, StepError> {
+    let Some(truth) = inputs.truth.known()?.as_deref() else { return Ok(None) };
+    Ok(Some(Changed { truth, database: inputs.database.known()?.as_deref(), sql: inputs.changed.known()? }))
+}
+
 /// What was chosen. A collection is as `qdrant.recover` takes it, so its skew stands beside the collections.
 fn outputs(selection: &Selection) -> Value {
     let mut outputs = selection.outputs();
@@ -177,7 +210,7 @@ fn outputs(selection: &Selection) -> Value {
         collection.entry("samples").or_insert_with(|| Value::Array(Vec::new()));
     }
     let collections = selection.qdrant.collections.iter().map(|part| part.skew_s);
-    let skews = collections.chain(selection.postgres.values().map(|part| part.skew_s));
+    let skews = collections.chain(selection.postgres.values().map(|one| one.part.skew_s));
     outputs["skew_s"] = skews.max_by(f64::total_cmp).into();
     outputs
 }
@@ -189,6 +222,7 @@ impl StepKind for Select {
     fn shape(&self) -> KindShape {
         KindShape {
             target: TargetNeed::OneOf(&["artifacts"]),
+            target_inputs: &[("truth", &["sqlserver"])],
             outputs: OUTPUTS,
             answers_in_dry_run: true,
             permissions: &["list and read artifacts in the store"],
@@ -201,14 +235,27 @@ impl StepKind for Select {
         }
     }
 
-    fn touches(&self, target: Option<&str>, _inputs: &SelectInputs) -> Vec<Touch> {
-        let resource = format!("path {}/", layout::POINTS);
-        vec![Touch { target: target.map(str::to_owned), resource, access: Access::Reads }]
+    fn touches(&self, target: Option<&str>, inputs: &SelectInputs) -> Vec<Touch> {
+        let touch = |target: Option<&str>, resource: String| Touch {
+            target: target.map(str::to_owned),
+            resource,
+            access: Access::Reads,
+        };
+        let mut touches = vec![touch(target, format!("path {}/", layout::POINTS))];
+        if let Some(truth) = inputs.truth.value().and_then(Option::as_deref) {
+            let database = inputs.database.or_after(|name| name.clone().unwrap_or_else(|| "?".to_owned()));
+            touches.push(touch(Some(truth), format!("database {database}")));
+        }
+        touches
     }
 
     fn actions(&self, target: Option<&str>, inputs: &SelectInputs, _facts: &Facts) -> Vec<Action> {
         let text = format!("choose {} among {}/*/manifest.json", inputs.to, layout::POINTS);
-        vec![Action::reads(ActionKind::Artifact, target, text)]
+        let mut actions = vec![Action::reads(ActionKind::Artifact, target, text)];
+        if let Some(truth) = inputs.truth.value().and_then(Option::as_deref) {
+            actions.push(Action::reads(ActionKind::Sql, Some(truth), inputs.changed.to_string()));
+        }
+        actions
     }
 
     async fn execute(
@@ -220,6 +267,7 @@ impl StepKind for Select {
         let to = To::parse(inputs.to.known()?);
         let connection = ctx.connection().await?;
         let store = store_of(&*connection)?;
+        let counted = counted_of(inputs)?;
         let work = async {
             let found = catalogue_of(&*connection).await?;
             selected(store, found, &to, inputs.accept_missing.known()?, moment::now(ctx)?).await
@@ -228,7 +276,15 @@ impl StepKind for Select {
         for line in &selection.passed_over {
             ctx.log(format!("passed over: {line}"));
         }
-        Ok(Ended::Outputs(outputs(&selection)))
+        let mut outputs = outputs(&selection);
+        if let Some(counted) = counted {
+            let price = ctx.or_cancelled(async { Ok(counted.asked(ctx, &selection).await) }).await?;
+            match price {
+                Ok(documents) => outputs["price"]["documents"] = documents.into(),
+                Err(why) => outputs["price"]["documents_unknown"] = why.into(),
+            }
+        }
+        Ok(Ended::Outputs(outputs))
     }
 
     async fn reconcile(&self, _ctx: &Ctx, _inputs: &SelectInputs) -> Result<Reconciled, StepError> {

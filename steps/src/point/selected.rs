@@ -61,8 +61,8 @@ pub(super) async fn missing(
         selection.sqlserver.values().flat_map(|part| &part.backups).flat_map(|stored| &stored.artifacts);
     let snapshots = selection.qdrant.collections.iter().flat_map(|one| &one.snapshots);
     let clusters = selection.postgres.values().flat_map(|part| {
-        let bases = part.cluster.bases.iter().flat_map(|base| [&base.artifact, &base.manifest]);
-        bases.chain(&part.cluster.wal.segments)
+        let bases = part.part.cluster.bases.iter().flat_map(|base| [&base.artifact, &base.manifest]);
+        bases.chain(&part.part.cluster.wal.segments)
     });
     let snapshots = snapshots.map(|one| &one.artifact);
     let files: Vec<&Artifact> = backups.chain(snapshots).chain(clusters).collect();

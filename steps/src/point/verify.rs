@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::catalogue::catalogue_of;
 use super::resolved::resolved;
-use super::said::{say, store_of};
+use super::said::{free_place, say_at, store_of};
 use super::verifying::{Asked, Report, Wanted, verified};
 use super::{layout, moment};
 use crate::described::described;
@@ -189,10 +189,10 @@ impl StepKind for Verify {
         }
         let said = PointMarkKind::Verified { how: report.how(), run: ctx.run.to_string() };
         let mark = PointMark::new(report.id.clone(), moment::now(ctx)?, format!("plan {}", ctx.plan), said);
-        // Nobody else says anything of this point in this millisecond, or the mark that is found after a kill is as good.
-        outputs["mark"] = layout::mark(&mark.point, mark.at, mark.said.word(), 1).into();
+        let path = free_place(store_of(&*connection)?, &mark).await?;
+        outputs["mark"] = path.clone().into();
         ctx.note(json!({ "attempt": &*ctx.attempt, "outputs": outputs })).await?;
-        outputs["mark"] = say(&*connection, &mark).await?.into();
+        say_at(&*connection, &mark, &path).await?;
         Ok(Ended::Outputs(outputs))
     }
 

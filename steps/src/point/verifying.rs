@@ -173,7 +173,7 @@ fn files_of<'f>(record: Record<'f>, selection: Option<&'f Selection>) -> BTreeMa
     let chosen = selection.into_iter().flat_map(|selection| {
         let backups = selection.sqlserver.values().flat_map(|part| &part.backups);
         let snapshots = selection.qdrant.collections.iter().flat_map(|one| &one.snapshots);
-        let clusters = selection.postgres.values().flat_map(|part| part.cluster.artifacts());
+        let clusters = selection.postgres.values().flat_map(|part| part.part.cluster.artifacts());
         let files = backups.flat_map(|stored| &stored.artifacts);
         files.chain(snapshots.map(|one| &one.artifact)).chain(clusters)
     });

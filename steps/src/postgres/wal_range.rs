@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drydock_recovery::manifest::Artifact;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Ended, Facts, Field, KindShape, Millis, Reconciled, Shape, StepError,
-    StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Ended, Facts, Field, In, KindShape, Millis, Reconciled, Shape,
+    StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -33,6 +33,8 @@ inputs! {
         prefix: String = maybe(Shape::Text).or("\"postgres/wal\""),
         /// The base backup that recovery begins with, as `postgres.basebackup` gives it; of a list its last.
         base: RangeBase = known(Shape::Any),
+        /// Begin here instead of where the base backup does: the `lsn` of the restore point that everything before is known to lead to.
+        from: Option<String> = maybe(Shape::Text),
         /// The place that it has to lead to, `0/8348C48`: the `lsn` of a restore point.
         to: String = known(Shape::Text),
         /// How long to wait for segments that are not there yet.
@@ -90,6 +92,7 @@ pub struct WalRange;
 /// What is asked for, understood.
 struct Wanted<'a> {
     base: &'a Begin,
+    from: &'a str,
     size: SegmentSize,
     first: u64,
     last: u64,
@@ -100,6 +103,13 @@ impl WalRangeInputs {
         let refused = |message: String, help: &str| Err(StepError::new("input", message).help(help));
         let Some(base) = self.base.known()?.last() else {
             return refused("`base` is an empty list".into(), "give it the outputs of postgres.basebackup");
+        };
+        let from = self.from.known()?.as_ref().unwrap_or(&base.start_lsn);
+        let Some(begin) = lsn_number(from) else {
+            return refused(
+                format!("`from`, `{from}`, is no place in the WAL such as `0/8348C48`"),
+                "it is the `lsn` that postgres.restore_point gives",
+            );
         };
         let (Some(size), Some(start)) = (SegmentSize::parse(base.segment_size), lsn_number(&base.start_lsn))
         else {
@@ -115,28 +125,31 @@ impl WalRangeInputs {
                 "it is the `lsn` that postgres.restore_point gives",
             );
         };
-        if end <= start {
+        if end <= start || begin < start {
+            let (what, place) = if begin < start { ("from", from) } else { ("to", to) };
             return refused(
                 format!(
-                    "`to`, {to}, does not lie behind the beginning of {} at {}",
+                    "`{what}`, {place}, does not lie behind the beginning of {} at {}",
                     base.label, base.start_lsn
                 ),
                 "take a base backup that began before that place",
             );
         }
+        if end <= begin {
+            return refused(
+                format!("`to`, {to}, does not lie behind `from`, {from}"),
+                "give `from` the restore point before the one of `to`",
+            );
+        }
         // A record that ends with a segment lies in that one.
-        let (first, last) = (start / size.bytes(), (end - 1) / size.bytes());
+        let (first, last) = (begin / size.bytes(), (end - 1) / size.bytes());
         if last - first >= MOST {
             return refused(
-                format!(
-                    "{} segments lie between {} and {to}; at most {MOST} are read",
-                    last - first + 1,
-                    base.start_lsn
-                ),
+                format!("{} segments lie between {from} and {to}; at most {MOST} are read", last - first + 1,),
                 "take a newer base backup",
             );
         }
-        Ok(Wanted { base, size, first, last })
+        Ok(Wanted { base, from, size, first, last })
     }
 }
 
@@ -158,8 +171,8 @@ impl StepKind for WalRange {
     }
 
     fn judge(&self, inputs: &WalRangeInputs) -> Result<(), StepError> {
-        match (inputs.base.value(), inputs.to.value()) {
-            (Some(_), Some(_)) => inputs.wanted().map(drop),
+        match (inputs.base.value(), inputs.from.value(), inputs.to.value()) {
+            (Some(_), Some(_), Some(_)) => inputs.wanted().map(drop),
             _ => Ok(()),
         }
     }
@@ -170,8 +183,12 @@ impl StepKind for WalRange {
     }
 
     fn actions(&self, target: Option<&str>, inputs: &WalRangeInputs, _facts: &Facts) -> Vec<Action> {
-        let from =
-            inputs.base.or_after(|base| base.last().map_or(String::new(), |base| base.start_lsn.clone()));
+        let of_base =
+            || inputs.base.or_after(|base| base.last().map_or(String::new(), |base| base.start_lsn.clone()));
+        let from = match &inputs.from {
+            In::Known(None) => of_base(),
+            from => from.or_after(|from| from.clone().unwrap_or_default()),
+        };
         let text =
             format!("read the segments below {} from {from} to {} and hash them", inputs.prefix, inputs.to);
         vec![Action::reads(ActionKind::Artifact, target, text)]
@@ -194,7 +211,7 @@ impl StepKind for WalRange {
         let bytes: u64 = segments.iter().map(|segment| segment.size).sum();
         Ok(Ended::Outputs(json!({
             "prefix": archive.prefix, "system_identifier": system_identifier, "timeline": wanted.base.timeline,
-            "start_lsn": wanted.base.start_lsn, "to_lsn": inputs.to.known()?, "segments": segments, "bytes": bytes,
+            "start_lsn": wanted.from, "to_lsn": inputs.to.known()?, "segments": segments, "bytes": bytes,
         })))
     }
 
@@ -286,7 +303,13 @@ mod tests {
             store.put(&path, stream_of(bytes.clone())).await.unwrap();
         }
         let ctx = std::sync::Arc::new(TestHost::new(dir.path())).ctx(None);
-        let wanted = Wanted { base, size: SegmentSize::parse(1 << 20).unwrap(), first: 3, last };
+        let wanted = Wanted {
+            base,
+            from: &base.start_lsn,
+            size: SegmentSize::parse(1 << 20).unwrap(),
+            first: 3,
+            last,
+        };
         read(&ctx, WalArchive::of(&store, "wal"), &wanted, 0).await
     }
 
@@ -341,6 +364,16 @@ mod tests {
         refused(base.clone(), "half", "is no place in the WAL such as");
         refused(base.clone(), "0/300028", "does not lie behind the beginning of base1 at 0/300028");
         refused(base.clone(), "FF/0", "segments lie between 0/300028 and FF/0");
+        let from = |from: &str, to: &str, words: &str| {
+            let inputs = json!({ "prefix": "wal", "base": base, "from": from, "to": to });
+            let given = drydock_step::test_host::given(inputs);
+            let inputs = drydock_step::Given { with: &given.with, fill: None };
+            let error = drydock_step::Kind::judge(&WalRange, &inputs).unwrap_err();
+            assert!(error.code == "input" && error.message.contains(words), "{error}");
+        };
+        from("half", "0/400000", "`from`, `half`, is no place in the WAL");
+        from("0/200000", "0/400000", "`from`, 0/200000, does not lie behind the beginning of base1");
+        from("0/500000", "0/400000", "`to`, 0/400000, does not lie behind `from`, 0/500000");
         refused(json!([]), "0/300029", "`base` is an empty list");
         let mut odd = base;
         odd["segment_size"] = json!(77);

@@ -69,6 +69,9 @@ pub struct CollectionEntry {
     /// How many shards were being moved.
     #[serde(default)]
     pub transfers: u32,
+    /// How many updates were accepted and not applied, before the snapshots or after them.
+    #[serde(default)]
+    pub waiting: u64,
     /// A snapshot of each node, or of each shard.
     pub snapshots: Vec<SnapshotEntry>,
 }
@@ -102,6 +105,11 @@ pub(super) const ENTRY_FIELDS: &[Field] = &[
     Field::optional("aliases", Shape::List(&Shape::Text), "Its aliases."),
     Field::optional("shards", Shape::List(&Shape::Integer), "Ids of all its shards."),
     Field::optional("transfers", Shape::Integer, "How many shards were being moved; always 0."),
+    Field::optional(
+        "waiting",
+        Shape::Integer,
+        "How many updates were accepted and not applied, before the snapshots or after them.",
+    ),
     Field::required("snapshots", Shape::List(&SNAPSHOT), "A snapshot of each node, or of each shard."),
     Field::optional(
         "samples",

@@ -229,6 +229,7 @@ impl Making<'_> {
             aliases,
             shards: standing.shards,
             transfers: 0,
+            waiting: standing.waiting.max(now.waiting),
             snapshots,
         })
     }

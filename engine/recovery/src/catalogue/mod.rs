@@ -5,9 +5,11 @@
 pub mod record;
 pub mod store;
 pub mod to;
+pub mod clusters;
 pub mod selection;
 pub mod select;
 
+pub use clusters::{ClusterChoice, ClusterStop};
 pub use record::Record;
 pub use select::{SelectError, select};
 pub use selection::{ChainPart, Price, Reindex, Selection, StopAtMark};

@@ -3,7 +3,10 @@
 use indexmap::IndexMap;
 
 use crate::Time;
-use crate::manifest::{Artifact, Band, DatabasePart, LogPoint, LogPointKind, Manifest, MarkName, PointId};
+use crate::manifest::{
+    Artifact, Band, DatabasePart, LogPoint, LogPointKind, Manifest, MarkName, PointId, RestorePointPart,
+    WalPart,
+};
 
 /// One entry of a catalogue.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,6 +61,18 @@ impl<'c> Record<'c> {
         }
     }
 
+    /// The restore point and the WAL that it has of a cluster.
+    pub fn wal(self, cluster: &str) -> Option<(&'c RestorePointPart, &'c WalPart)> {
+        match self {
+            Record::Point(point) => {
+                point.postgres.get(cluster).map(|part| (&part.cluster.restore_point, &part.cluster.wal))
+            }
+            Record::Log(log) => {
+                log.postgres.get(cluster).map(|part| (&part.stretch.restore_point, &part.stretch.wal))
+            }
+        }
+    }
+
     /// Its bands of row counts.
     pub fn rows(self) -> &'c IndexMap<String, Band> {
         match self {
@@ -78,12 +93,11 @@ impl<'c> Record<'c> {
     pub fn artifacts(self) -> Vec<&'c Artifact> {
         match self {
             Record::Point(point) => point.artifacts().map(|(_, artifact)| artifact).collect(),
-            Record::Log(log) => log
-                .sqlserver
-                .values()
-                .flat_map(|part| &part.backups)
-                .flat_map(|stored| &stored.artifacts)
-                .collect(),
+            Record::Log(log) => {
+                let backups = log.sqlserver.values().flat_map(|part| &part.backups);
+                let segments = log.postgres.values().flat_map(|part| &part.stretch.wal.segments);
+                backups.flat_map(|stored| &stored.artifacts).chain(segments).collect()
+            }
         }
     }
 }

@@ -4,13 +4,17 @@ use indexmap::IndexMap;
 
 use crate::Time;
 use crate::backup::clock;
+use crate::catalogue::clusters::{ClusterChoice, to_log_point, to_moment};
 use crate::catalogue::record::Record;
 use crate::catalogue::selection::{ChainPart, Price, Selection, StopAtMark};
 use crate::catalogue::store::Catalogue;
 use crate::catalogue::to::To;
 use crate::chain::Chain;
 use crate::guid::Guid;
-use crate::manifest::{DatabasePart, Manifest, StoredBackup};
+use crate::manifest::{Band, DatabasePart, Manifest, StoredBackup};
+
+/// How far two clocks may tell one moment apart: a mark takes as long as its transaction.
+const CLOCKS_AGREE_S: f64 = 5.0;
 
 /// Why nothing was chosen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +96,7 @@ pub fn select(
             choice.of(record)
         };
         match (tried, to) {
+            (Ok(selection), To::At(at)) => return Ok(choice.nearest(record, *at, selection, passed_over)),
             (Ok(selection), _) => return Ok(Selection { passed_over, ..selection }),
             (Err(why), To::Id(_)) => return Err(SelectError::Unusable { id: record.id().to_string(), why }),
             (Err(why), _) => passed_over.push(format!("{} of {}: {why}", record.id(), clock(record.at()))),
@@ -115,6 +120,19 @@ fn by_id<'c>(records: &[Record<'c>], id: &str) -> Result<Record<'c>, SelectError
             Err(SelectError::Ambiguous { id: id.to_owned(), ids })
         }
     }
+}
+
+/// What is worth knowing where the server's clock and the runner's told other times of one mark: the moment is by the server's.
+fn clocks_differ(part: &DatabasePart, marked_at: Time) -> Option<String> {
+    let ahead = (part.mark.at - marked_at).as_seconds_f64();
+    (ahead.abs() > CLOCKS_AGREE_S).then(|| {
+        let word = if ahead > 0.0 { "ahead of" } else { "behind" };
+        format!(
+            "the clock of {} was {:.0} s {word} the runner's at the mark; the moment is taken by the server's",
+            part.server.name,
+            ahead.abs()
+        )
+    })
 }
 
 fn good<'c>(catalogue: &Catalogue, records: &[Record<'c>]) -> Vec<Record<'c>> {
@@ -154,25 +172,102 @@ impl<'c> Choice<'c> {
         }
         let base = self.vector_base(record)?;
         let qdrant = base.and_then(|point| point.qdrant.clone()).unwrap_or_default();
-        let postgres = base.map(|point| point.postgres.clone()).unwrap_or_default();
+        let postgres = self.clusters(record, base)?;
         let before = base.or_else(|| self.point_before(record.at()));
+        // The pause was around this very mark.
+        let paused = base.is_some_and(|point| point.id == *record.id() && point.pause.is_some());
         Ok(Selection {
             id: record.id().clone(),
             kind: record.kind(),
             mark: record.mark().clone(),
             at: record.at(),
             sqlserver,
-            vector_base: base
-                .filter(|point| point.qdrant.is_some() || !point.postgres.is_empty())
-                .map(|point| point.id.clone()),
+            vector_base: base.filter(|point| point.has_vectors()).map(|point| point.id.clone()),
             rows: record.rows().clone(),
             migrations: before.map(|point| point.migrations.clone()).unwrap_or_default(),
             versions: before.map(|point| point.versions.clone()).unwrap_or_default(),
             incomplete: record.incomplete().to_vec(),
-            price: Price::of(record.at(), self.now, &qdrant.collections, &postgres),
+            price: Price::of(record.at(), self.now, &qdrant.collections, &postgres, paused),
             qdrant,
             postgres,
             passed_over: Vec::new(),
+        })
+    }
+
+    /// The clusters of a record: a point's own; a log point's by its WAL, and where it has none, those of its vector base.
+    fn clusters(
+        &self,
+        record: Record<'c>,
+        base: Option<&Manifest>,
+    ) -> Result<IndexMap<String, ClusterChoice>, String> {
+        let of_base = base.into_iter().flat_map(|point| &point.postgres);
+        let mut clusters: IndexMap<String, ClusterChoice> =
+            of_base.map(|(name, part)| (name.clone(), ClusterChoice::of_point(part))).collect();
+        if let Record::Log(log) = record {
+            for name in log.postgres.keys() {
+                clusters.insert(name.clone(), to_log_point(&self.good, log, name)?);
+            }
+        }
+        Ok(clusters)
+    }
+
+    /// The very moment, where backups lead there; else the newest record before it, and why.
+    fn nearest(
+        &self,
+        record: Record<'c>,
+        at: Time,
+        before: Selection,
+        mut passed_over: Vec<String>,
+    ) -> Selection {
+        let mut databases = record.databases().iter();
+        let exact = match (databases.next(), databases.next()) {
+            (Some((name, part)), None) if part.mark.at < at && record.at() < at => {
+                self.exactly(record, (name, part), at, &before)
+            }
+            // Several databases have no common moment but their marks.
+            _ => return Selection { passed_over, ..before },
+        };
+        match exact {
+            Ok(selection) => Selection { passed_over, ..selection },
+            Err(why) => {
+                passed_over.push(format!("exactly {}: {why}", clock(at)));
+                Selection { passed_over, ..before }
+            }
+        }
+    }
+
+    /// A moment after a record's mark: everything that its one database had committed until then.
+    fn exactly(
+        &self,
+        record: Record<'c>,
+        (name, part): (&String, &DatabasePart),
+        at: Time,
+        before: &Selection,
+    ) -> Result<Selection, String> {
+        let chain = self.catalogue.chain_to(record, name, &self.good, at);
+        let chain = chain.map_err(|refusal| format!("{name}: {refusal}"))?;
+        let mut chain = self.chain_part(record, name, part, chain)?;
+        chain.problems.extend(clocks_differ(part, record.at()));
+        let base = self.good.iter().find_map(|one| match one {
+            Record::Point(point) if point.is_fixed_before(at) => Some(*point),
+            _ => None,
+        });
+        let qdrant = base.and_then(|point| point.qdrant.clone()).unwrap_or_default();
+        let names = base.into_iter().flat_map(|point| point.postgres.keys());
+        let clusters = names.map(|name| Ok((name.clone(), to_moment(&self.good, name, at)?)));
+        let postgres = clusters.collect::<Result<IndexMap<String, ClusterChoice>, String>>()?;
+        let price = Price::of(at, self.now, &qdrant.collections, &postgres, false);
+        Ok(Selection {
+            kind: "time",
+            at,
+            sqlserver: [(name.clone(), chain)].into_iter().collect(),
+            vector_base: base.filter(|point| point.has_vectors()).map(|point| point.id.clone()),
+            // Nobody counted at that moment.
+            rows: before.rows.keys().map(|table| (table.clone(), Band::any())).collect(),
+            price,
+            qdrant,
+            postgres,
+            ..before.clone()
         })
     }
 
@@ -193,6 +288,7 @@ impl<'c> Choice<'c> {
             server: part.server.clone(),
             family_guid: part.family_guid.clone(),
             recovery_fork: part.recovery_fork.clone(),
+            stop_at: chain.stop_at,
             stop_at_mark: chain.stop_at_lsn.map(|lsn| StopAtMark { name: record.mark().clone(), lsn }),
             recovers_to: chain.recovers_to,
             backups,

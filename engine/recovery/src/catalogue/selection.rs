@@ -5,11 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::Time;
+use crate::catalogue::clusters::ClusterChoice;
 use crate::guid::Guid;
 use crate::lsn::Lsn;
-use crate::manifest::{
-    Band, ClusterPart, CollectionPart, MarkName, PointId, QdrantPart, ServerPart, StoredBackup,
-};
+use crate::manifest::{Band, CollectionPart, MarkName, PointId, QdrantPart, ServerPart, StoredBackup};
 
 /// The chain of one database, as `sqlserver.restore` takes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,8 +21,10 @@ pub struct ChainPart {
     pub family_guid: Guid,
     /// The fork that the chain ends on.
     pub recovery_fork: Guid,
-    /// The mark to stop at; nothing where the last backup is restored whole.
+    /// The mark to stop at; nothing where a moment is, or where the last backup is restored whole.
     pub stop_at_mark: Option<StopAtMark>,
+    /// The moment to stop at, by the server's clock, where a time was asked for.
+    pub stop_at: Option<Time>,
     /// The moment that the database will be at.
     pub recovers_to: Time,
     /// The backups in restore order, with their files.
@@ -48,6 +49,8 @@ pub struct Price {
     pub lost_s: f64,
     /// What of the vectors is older than the truth and has to be indexed again.
     pub reindex: Vec<Reindex>,
+    /// Vectors to expect whose document or agent does not exist, in words.
+    pub orphans: String,
 }
 
 /// Documents of a collection or cluster that have to be indexed again.
@@ -68,9 +71,10 @@ pub struct Reindex {
 pub struct Selection {
     /// The point's or log point's id.
     pub id: PointId,
-    /// `point`, `log` or `differential`.
+    /// `point`, `log` or `differential`; `time` for a moment after the point or log point of this id.
     pub kind: &'static str,
-    /// The name of its mark, whose row is there after the restore, and no later one.
+    /// The name of its mark, whose row is there after the restore, and no later one. At a `time` a later one may be there that no sealed
+    /// record has.
     pub mark: MarkName,
     /// The moment that it stands for.
     pub at: Time,
@@ -78,8 +82,8 @@ pub struct Selection {
     pub sqlserver: IndexMap<String, ChainPart>,
     /// The collections, of the point itself or of the log point's vector base.
     pub qdrant: QdrantPart,
-    /// The clusters of the same point, by the names that the plan gives them. An item's `bases` are the `base` that `postgres.recover` takes.
-    pub postgres: IndexMap<String, ClusterPart>,
+    /// The clusters, by the names that the plan gives them. An item's `bases` and `to` are the `base` and `to` that `postgres.recover` takes.
+    pub postgres: IndexMap<String, ClusterChoice>,
     /// The point whose snapshots these are.
     pub vector_base: Option<PointId>,
     /// Bands of row counts by table.
@@ -111,16 +115,27 @@ impl Price {
         at: Time,
         now: Time,
         collections: &[CollectionPart],
-        clusters: &IndexMap<String, ClusterPart>,
+        clusters: &IndexMap<String, ClusterChoice>,
+        paused: bool,
     ) -> Price {
         let first = |part: &CollectionPart| part.snapshots.iter().map(|snapshot| snapshot.started_at).min();
         let of_collections = collections.iter().filter_map(|part| Some((&part.collection, first(part)?)));
-        let of_clusters = clusters.iter().map(|(name, part)| (name, part.cluster.restore_point.started_at));
+        let of_clusters = clusters.iter().map(|(name, part)| (name, part.vectors_of()));
         let reindex = |(name, since): (&String, Time)| {
             let seconds = (at - since).as_seconds_f64();
             (seconds > 0.0).then(|| Reindex { collection: name.clone(), since, until: at, seconds })
         };
         let lost_s = (now - at).as_seconds_f64().max(0.0);
-        Price { lost_s, reindex: of_collections.chain(of_clusters).filter_map(reindex).collect() }
+        let reindex: Vec<Reindex> = of_collections.chain(of_clusters).filter_map(reindex).collect();
+        let seconds = reindex.iter().map(|one| one.seconds).max_by(f64::total_cmp);
+        let orphans = match seconds {
+            _ if paused => "none: nobody wrote between the vectors and the truth".to_owned(),
+            None => "none: there is no vector older than the truth".to_owned(),
+            Some(seconds) => format!(
+                "those of documents and agents that were deleted in the {seconds:.1} s between the vectors and the truth, and of rows that \
+                 were committed after their vectors"
+            ),
+        };
+        Price { lost_s, reindex, orphans }
     }
 }

@@ -190,6 +190,22 @@ impl Catalogue {
         Current { lines: newest.into_iter().map(line).collect() }
     }
 
+    /// The chain to a moment after a record's mark, on the record's own fork, by the backups of all of `records`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn chain_to(&self, record: Record<'_>, name: &str, records: &[Record<'_>], at: Time) -> ChainOutcome {
+        let part = record.databases().get(name);
+        let known = backups(records, name).into_iter().cloned().collect::<Vec<_>>();
+        let request = ChainRequest {
+            database: part.map(|part| part.database.clone()),
+            goal: Goal::At(at),
+            fork: part.map(|part| part.recovery_fork.clone()),
+            ..ChainRequest::default()
+        };
+        choose(&History::from(known), &request)
+    }
+
     /// The chain to a record's mark in one of its databases. A point carries its own; a log point's is found among
     /// `records`. A differential log point whose mark no log has reached yet is taken at its own end.
     ///
@@ -212,9 +228,16 @@ impl Catalogue {
             return Some(to_mark);
         }
         let taken = part.backups.iter().map(|stored| stored.backup.finished_at).max();
-        let at_its_end =
-            |at: Time| choose(&history, &ChainRequest { goal: Goal::At(at), no_logs: true, ..request });
-        Some(taken.map_or(to_mark, at_its_end))
+        let at_its_end = taken.and_then(|at| {
+            choose(&history, &ChainRequest { goal: Goal::At(at), no_logs: true, ..request }).ok()
+        });
+        // Where its own base is gone, an older differential is no way to its mark.
+        let own =
+            |set: &Backup| part.backups.iter().any(|one| one.backup.backup_set_guid == set.backup_set_guid);
+        Some(match at_its_end.filter(|chain| chain.backups.last().is_some_and(own)) {
+            Some(chain) => Ok(chain),
+            None => to_mark,
+        })
     }
 }
 

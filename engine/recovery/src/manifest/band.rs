@@ -16,6 +16,17 @@ impl Band {
     pub fn of(one: u64, other: u64) -> Band {
         Band { low: one.min(other), high: one.max(other) }
     }
+
+    /// Any count: where nobody counted.
+    pub fn any() -> Band {
+        // What JSON readers hold as a whole number.
+        Band { low: 0, high: (1 << 53) - 1 }
+    }
+
+    /// Whether it is one count.
+    pub fn is_exact(&self) -> bool {
+        self.low == self.high
+    }
 }
 
 #[derive(Deserialize)]

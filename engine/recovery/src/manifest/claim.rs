@@ -44,6 +44,8 @@ pub enum Claim {
     WalArchived,
     /// Every artifact, read back, is what was stored.
     ArtifactsRehashed,
+    /// Nobody wrote from before the first derived store was fixed until after the mark.
+    Paused,
 }
 
 impl Claim {
@@ -67,6 +69,7 @@ impl Claim {
         Claim::SameCluster,
         Claim::WalArchived,
         Claim::ArtifactsRehashed,
+        Claim::Paused,
     ];
 }
 

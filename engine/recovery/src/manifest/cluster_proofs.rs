@@ -3,29 +3,39 @@
 use crate::manifest::artifact::Artifact;
 use crate::manifest::claim::Claim;
 use crate::manifest::draft::Marked;
-use crate::manifest::postgres::{BasePart, ClusterEvidence};
+use crate::manifest::postgres::{BasePart, ClusterEvidence, RestorePointPart, StretchEvidence, WalPart};
 use crate::manifest::proofs::Proofs;
-use crate::wal::missing_between;
+use crate::wal::{WalLsn, missing_between};
 
 impl Proofs<'_> {
     /// Proves what is claimed of one cluster.
     pub(crate) fn cluster(&mut self, name: &str, found: &ClusterEvidence, marked: &Marked) {
-        self.record(Claim::SameCluster, name, same_cluster(found));
+        self.record(Claim::SameCluster, name, same_cluster(&found.bases, &found.wal, &found.restore_point));
         self.record(Claim::ChainComplete, name, chain_complete(&found.bases));
         self.record(Claim::Checksums, name, verified(&found.bases));
         self.record(Claim::BaseBeforeMark, name, base_before(found));
-        self.record(Claim::RestorePointBeforeMark, name, point_before(found, marked));
+        self.record(Claim::RestorePointBeforeMark, name, point_before(&found.restore_point, marked));
         self.record(Claim::WalArchived, name, wal_archived(found));
         let artifacts: Vec<&Artifact> = found.artifacts().collect();
         let rehashed = self.rehashed(&artifacts);
         self.record(Claim::ArtifactsRehashed, name, rehashed);
     }
+
+    /// Proves what is claimed of the WAL of one cluster between two records.
+    pub(crate) fn stretch(&mut self, name: &str, found: &StretchEvidence, marked: &Marked) {
+        self.record(Claim::SameCluster, name, same_cluster(&[], &found.wal, &found.restore_point));
+        self.record(Claim::RestorePointBeforeMark, name, point_before(&found.restore_point, marked));
+        let size = found.wal.segments.first().map_or(0, |segment| segment.size);
+        self.record(Claim::WalArchived, name, leads(&found.wal, found.from, size, &found.restore_point));
+        let rehashed = self.rehashed(&found.wal.segments.iter().collect::<Vec<_>>());
+        self.record(Claim::ArtifactsRehashed, name, rehashed);
+    }
 }
 
-fn same_cluster(found: &ClusterEvidence) -> Result<String, String> {
-    let of = &found.wal.system_identifier;
-    let bases = found.bases.iter().map(|base| (base.label.as_str(), &base.system_identifier));
-    let all = bases.chain([(found.restore_point.name.as_str(), &found.restore_point.system_identifier)]);
+fn same_cluster(bases: &[BasePart], wal: &WalPart, point: &RestorePointPart) -> Result<String, String> {
+    let of = &wal.system_identifier;
+    let known = bases.iter().map(|base| (base.label.as_str(), &base.system_identifier));
+    let all = known.chain([(point.name.as_str(), &point.system_identifier)]);
     for (what, known) in all {
         match known {
             Some(known) if known == of => {}
@@ -33,7 +43,8 @@ fn same_cluster(found: &ClusterEvidence) -> Result<String, String> {
             None => return Err(format!("{what} does not tell its cluster")),
         }
     }
-    Ok(format!("base backup, WAL and restore point are of cluster {of}"))
+    let what = if bases.is_empty() { "WAL and restore point" } else { "base backup, WAL and restore point" };
+    Ok(format!("{what} are of cluster {of}"))
 }
 
 fn chain_complete(bases: &[BasePart]) -> Result<String, String> {
@@ -82,8 +93,7 @@ fn base_before(found: &ClusterEvidence) -> Result<String, String> {
     }
 }
 
-fn point_before(found: &ClusterEvidence, marked: &Marked) -> Result<String, String> {
-    let point = &found.restore_point;
+fn point_before(point: &RestorePointPart, marked: &Marked) -> Result<String, String> {
     if point.answered_at > marked.sent_at {
         return Err(format!("the restore point {} was answered after the mark was sent", point.name));
     }
@@ -91,7 +101,7 @@ fn point_before(found: &ClusterEvidence, marked: &Marked) -> Result<String, Stri
 }
 
 fn wal_archived(found: &ClusterEvidence) -> Result<String, String> {
-    let (point, segments) = (&found.restore_point, &found.wal.segments);
+    let point = &found.restore_point;
     let base = found.bases.last().ok_or("it has no base backup")?;
     if base.timeline != point.timeline {
         return Err(format!(
@@ -99,12 +109,16 @@ fn wal_archived(found: &ClusterEvidence) -> Result<String, String> {
             base.label, base.timeline, point.timeline
         ));
     }
+    leads(&found.wal, base.start_lsn, base.segment_size, point)
+}
+
+/// Whether these segments lead from a place to a restore point.
+fn leads(wal: &WalPart, from: WalLsn, size: u64, point: &RestorePointPart) -> Result<String, String> {
+    let segments = &wal.segments;
     let names = segments.iter().map(|one| one.path.rsplit('/').next().unwrap_or_default());
-    missing_between(point.timeline, base.start_lsn, point.lsn, base.segment_size, names)?;
-    match segments.iter().find(|one| one.size != base.segment_size) {
-        Some(short) => {
-            Err(format!("{} is {} bytes long, and not {}", short.path, short.size, base.segment_size))
-        }
-        None => Ok(format!("{} segments lead from {} to {}", segments.len(), base.start_lsn, point.lsn)),
+    missing_between(point.timeline, from, point.lsn, size, names)?;
+    match segments.iter().find(|one| one.size != size) {
+        Some(short) => Err(format!("{} is {} bytes long, and not {size}", short.path, short.size)),
+        None => Ok(format!("{} segments lead from {from} to {}", segments.len(), point.lsn)),
     }
 }

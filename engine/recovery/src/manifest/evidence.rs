@@ -8,8 +8,9 @@ use crate::Time;
 use crate::guid::Guid;
 use crate::manifest::artifact::Artifact;
 use crate::manifest::band::Band;
+use crate::manifest::pause::PauseEvidence;
 use crate::manifest::point::Neighbours;
-use crate::manifest::postgres::ClusterEvidence;
+use crate::manifest::postgres::{ClusterEvidence, StretchEvidence};
 use crate::manifest::qdrant::{SamplePart, SnapshotPart};
 use crate::manifest::sqlserver::{Certificate, RowCount, ServerPart, StoredBackup};
 
@@ -59,6 +60,9 @@ pub struct CollectionEvidence {
     /// Its aliases.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// How many updates were accepted and not applied, before the snapshots or after them.
+    #[serde(default)]
+    pub waiting: u64,
     /// What was sampled of it.
     #[serde(default)]
     pub samples: Vec<SamplePart>,
@@ -88,8 +92,17 @@ pub struct Evidence {
     /// PostgreSQL clusters by the names that the plan gives them.
     #[serde(default)]
     pub postgres: IndexMap<String, ClusterEvidence>,
+    /// For a log point: the WAL of these clusters since the record before it.
+    #[serde(default)]
+    pub stretches: IndexMap<String, StretchEvidence>,
     /// What was read back from the store after all was written.
     pub rehashed: Vec<Artifact>,
+    /// What was said about a pause, where the plan has one.
+    #[serde(default)]
+    pub pause: Option<PauseEvidence>,
+    /// Scripts of what servers have beside their databases, by the names that the plan gives them.
+    #[serde(default)]
+    pub server_objects: IndexMap<String, Artifact>,
     /// Applied EF Core migrations.
     #[serde(default)]
     pub migrations: Vec<String>,

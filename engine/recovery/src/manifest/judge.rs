@@ -2,23 +2,27 @@
 //!
 //! What only the moment of sealing knew is not asked again: whether shards were being moved, and what was listed after the snapshots.
 
+use indexmap::IndexMap;
 use serde_json::Value;
 
+use crate::Time;
 use crate::manifest::claim::{Claim, Unproved};
-use crate::manifest::draft::{Marked, Opened, Origin};
+use crate::manifest::draft::{Marked, Opened, Origin, PlanRef};
 use crate::manifest::evidence::{CollectionEvidence, DatabaseEvidence, QdrantEvidence};
+use crate::manifest::id::{MarkName, PointId};
 use crate::manifest::log_point::LogPoint;
 use crate::manifest::point::Manifest;
 use crate::manifest::proofs::Proofs;
 use crate::manifest::qdrant::CollectionPart;
 use crate::manifest::seal::{holds_mark, mark_log_not_bulk};
-use crate::manifest::sqlserver::{DatabasePart, StoredBackup};
+use crate::manifest::sqlserver::{DatabasePart, MarkPlace, StoredBackup};
 
 /// What does not hold of a point, or of what it does not say itself that it lacks.
 pub fn rejudged(point: &Manifest) -> Vec<Unproved> {
     let files: Vec<_> = point.artifacts().map(|(_, artifact)| artifact.clone()).collect();
     let mut proofs = Proofs::new(&files);
-    let marked = marked(point);
+    let places = point.sqlserver.iter().map(|(name, part)| (name.clone(), part.mark)).collect();
+    let marked = marked(&point.id, &point.mark, point.marked_at, places);
     let databases: Vec<_> = point.sqlserver.iter().map(|(name, part)| (name, part, evidence(part))).collect();
     for (name, part, found) in &databases {
         let chain = proofs.database(name, found, part.mark);
@@ -40,7 +44,8 @@ pub fn rejudged(point: &Manifest) -> Vec<Unproved> {
 /// What does not hold of a log point. Whether a chain leads to it only a catalogue can tell.
 pub fn rejudged_log(log: &LogPoint) -> Vec<Unproved> {
     let stored = log.sqlserver.values().flat_map(|part| &part.backups);
-    let files: Vec<_> = stored.flat_map(|stored| stored.artifacts.iter().cloned()).collect();
+    let segments = log.postgres.values().flat_map(|part| &part.stretch.wal.segments);
+    let files: Vec<_> = stored.flat_map(|stored| &stored.artifacts).chain(segments).cloned().collect();
     let mut proofs = Proofs::new(&files);
     let databases: Vec<_> = log.sqlserver.iter().map(|(name, part)| (name, part, evidence(part))).collect();
     for (name, part, found) in &databases {
@@ -48,6 +53,8 @@ pub fn rejudged_log(log: &LogPoint) -> Vec<Unproved> {
         proofs.record(Claim::MarkLogNotBulk, name, mark_log_not_bulk(found, part.mark));
         proofs.backups(name, found, &part.backups);
     }
+    let marked = marked(&log.id, &log.mark, log.marked_at, IndexMap::new());
+    log.postgres.iter().for_each(|(name, part)| proofs.stretch(name, &part.stretch, &marked));
     not_accepted(proofs.unproved, &log.incomplete)
 }
 
@@ -56,14 +63,12 @@ fn not_accepted(mut unproved: Vec<Unproved>, incomplete: &[String]) -> Vec<Unpro
     unproved
 }
 
-/// The point as it was when its mark was set. When the mark was sent is not told: it was before the answer.
-fn marked(point: &Manifest) -> Marked {
-    let (plan, environment) = (point.plan.clone(), point.environment.clone());
-    let origin = Origin { plan, environment, run: point.run.clone() };
-    let mark = point.mark.clone();
-    let opened = Opened { id: point.id.clone(), mark, origin, opened_at: point.opened_at };
-    let places = point.sqlserver.iter().map(|(name, part)| (name.clone(), part.mark)).collect();
-    opened.marked(point.marked_at, point.marked_at, places)
+/// A point as it was when its mark was set. When the mark was sent is not told: it was before the answer.
+fn marked(id: &PointId, mark: &MarkName, at: Time, places: IndexMap<String, MarkPlace>) -> Marked {
+    let plan = PlanRef { name: String::new(), digest: String::new() };
+    let origin = Origin { plan, environment: String::new(), run: String::new() };
+    let opened = Opened { id: id.clone(), mark: mark.clone(), origin, opened_at: at };
+    opened.marked(at, at, places)
 }
 
 fn evidence(part: &DatabasePart) -> DatabaseEvidence {
@@ -84,6 +89,7 @@ fn collection(part: &CollectionPart) -> CollectionEvidence {
         collection: part.collection.clone(),
         shards: shards(part),
         transfers: 0,
+        waiting: 0,
         points: part.points,
         snapshots: part.snapshots.clone(),
         params: part.params.clone(),

@@ -9,6 +9,7 @@ use crate::manifest::claim::ProvedClaim;
 use crate::manifest::draft::PlanRef;
 use crate::manifest::format::{FormatError, LOG_POINT, read};
 use crate::manifest::id::{MarkName, PointId};
+use crate::manifest::postgres::StretchPart;
 use crate::manifest::sqlserver::DatabasePart;
 
 /// What was taken.
@@ -50,6 +51,10 @@ pub struct LogPoint {
     /// The point whose snapshots stand for the vectors at this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector_base: Option<PointId>,
+    /// The WAL of PostgreSQL clusters since the record before it, by the names that the plan gives them: the vectors in them come back to
+    /// this moment as well.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub postgres: IndexMap<String, StretchPart>,
     /// Bands of row counts by table, as in a point.
     #[serde(default)]
     pub rows: IndexMap<String, Band>,
@@ -62,6 +67,11 @@ pub struct LogPoint {
 }
 
 impl LogPoint {
+    /// The skew of each cluster, in seconds.
+    pub fn skews(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.postgres.iter().map(|(name, part)| (name.as_str(), part.skew_s))
+    }
+
     /// The log point that a JSON text holds.
     ///
     /// # Errors

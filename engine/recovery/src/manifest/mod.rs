@@ -11,6 +11,7 @@ pub mod format;
 pub mod sqlserver;
 pub mod qdrant;
 pub mod postgres;
+pub mod pause;
 pub mod draft;
 pub mod claim;
 pub mod point;
@@ -19,6 +20,7 @@ pub mod point_mark;
 pub mod evidence;
 mod proofs;
 mod cluster_proofs;
+mod pause_proofs;
 pub mod seal;
 pub mod judge;
 
@@ -31,10 +33,12 @@ pub use format::FormatError;
 pub use id::{IdError, MarkName, PointId};
 pub use judge::{rejudged, rejudged_log};
 pub use log_point::{LogPoint, LogPointKind};
+pub use pause::{PauseEvidence, PausePart};
 pub use point::{Manifest, Neighbours, PointState};
 pub use point_mark::{PointMark, PointMarkKind};
 pub use postgres::{
-    AgainstPart, BasePart, ClusterEvidence, ClusterPart, RestorePointPart, TableSamplePart, WalPart,
+    AgainstPart, BasePart, ClusterEvidence, ClusterPart, RestorePointPart, StretchEvidence, StretchPart,
+    TableSamplePart, WalPart,
 };
 pub use qdrant::{CollectionPart, QdrantPart, SamplePart, SnapshotPart};
 pub use seal::{SealRefusal, SealTerms, Sealed, SkewMissed, seal, seal_log_point};

@@ -11,6 +11,7 @@ use crate::manifest::claim::ProvedClaim;
 use crate::manifest::draft::PlanRef;
 use crate::manifest::format::{FormatError, POINT, read};
 use crate::manifest::id::{MarkName, PointId};
+use crate::manifest::pause::PausePart;
 use crate::manifest::postgres::ClusterPart;
 use crate::manifest::qdrant::QdrantPart;
 use crate::manifest::sqlserver::DatabasePart;
@@ -72,6 +73,12 @@ pub struct Manifest {
     /// PostgreSQL clusters by the names that the plan gives them.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub postgres: IndexMap<String, ClusterPart>,
+    /// Scripts of what servers have beside their databases: logins, jobs, linked servers.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub server_objects: IndexMap<String, Artifact>,
+    /// The pause in which it was made: then its vectors and the truth are of one moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PausePart>,
     /// Bands of row counts by table; `database.table` where several databases have a table of one name.
     #[serde(default)]
     pub rows: IndexMap<String, Band>,
@@ -104,7 +111,7 @@ impl Manifest {
         read(text, POINT)
     }
 
-    /// Every artifact of the point, with the database, collection or cluster that it belongs to.
+    /// Every artifact of the point, with the database, collection, cluster or server that it belongs to.
     pub fn artifacts(&self) -> impl Iterator<Item = (&str, &Artifact)> {
         let backups = self.sqlserver.iter().flat_map(|(name, part)| {
             part.backups
@@ -120,7 +127,21 @@ impl Manifest {
         let clusters = self.postgres.iter();
         let of_clusters = clusters
             .flat_map(|(name, part)| part.cluster.artifacts().map(move |artifact| (name.as_str(), artifact)));
-        backups.chain(of_collections).chain(of_clusters)
+        let of_servers = self.server_objects.iter().map(|(name, artifact)| (name.as_str(), artifact));
+        backups.chain(of_collections).chain(of_clusters).chain(of_servers)
+    }
+
+    /// Whether it has vectors.
+    pub fn has_vectors(&self) -> bool {
+        self.qdrant.is_some() || !self.postgres.is_empty()
+    }
+
+    /// Whether all of its vectors were fixed at or before a time, by the runner's clock.
+    pub fn is_fixed_before(&self, at: Time) -> bool {
+        let collections = self.qdrant.iter().flat_map(|part| &part.collections);
+        let mut snapshots = collections.flat_map(|part| &part.snapshots).map(|one| one.answered_at);
+        let mut clusters = self.postgres.values().map(|part| part.cluster.restore_point.answered_at);
+        self.has_vectors() && snapshots.all(|ended| ended <= at) && clusters.all(|ended| ended <= at)
     }
 
     /// The skew of each collection, and of each cluster by the plan's name for it, in seconds.

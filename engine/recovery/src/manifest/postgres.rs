@@ -127,6 +127,30 @@ pub struct ClusterPart {
     pub skew_s: f64,
 }
 
+/// What was found out about the WAL of one cluster between two records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StretchEvidence {
+    /// Where it begins: no later than the restore point of the record before it.
+    pub from: WalLsn,
+    /// The place that it leads to.
+    pub restore_point: RestorePointPart,
+    /// The WAL between the two.
+    pub wal: WalPart,
+    /// Rows before and after the restore point, by `schema.table`.
+    #[serde(default)]
+    pub tables: IndexMap<String, Band>,
+}
+
+/// The WAL of one cluster that a log point holds. Its base backup, and the WAL before it, are in the records before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StretchPart {
+    /// What was found out.
+    #[serde(flatten)]
+    pub stretch: StretchEvidence,
+    /// Seconds from asking for its restore point to the mark.
+    pub skew_s: f64,
+}
+
 impl ClusterEvidence {
     /// Every file of it.
     pub fn artifacts(&self) -> impl Iterator<Item = &Artifact> {

@@ -14,7 +14,7 @@ use crate::manifest::format::{LOG_POINT, POINT, head};
 use crate::manifest::id::PointId;
 use crate::manifest::log_point::{LogPoint, LogPointKind};
 use crate::manifest::point::{Manifest, PointState};
-use crate::manifest::postgres::ClusterPart;
+use crate::manifest::postgres::{ClusterPart, StretchPart};
 use crate::manifest::proofs::Proofs;
 use crate::manifest::qdrant::{CollectionPart, QdrantPart};
 use crate::manifest::sqlserver::{DatabasePart, MarkPlace, StoredBackup};
@@ -76,6 +76,8 @@ pub fn seal(marked: Marked, evidence: Evidence, terms: &SealTerms) -> Result<Sea
         found.collections.iter().for_each(|one| proofs.collection(one, &marked));
     }
     evidence.postgres.iter().for_each(|(name, one)| proofs.cluster(name, one, &marked));
+    proofs.server_objects(&evidence.server_objects);
+    let pause = evidence.pause.as_ref().map(|pause| proofs.pause(pause, &evidence));
     let incomplete = accepted(&proofs.unproved, terms)?;
     let postgres = evidence.postgres.iter().map(|(name, one)| {
         let skew_s = (marked.answered_at - one.restore_point.started_at).as_seconds_f64();
@@ -102,6 +104,8 @@ pub fn seal(marked: Marked, evidence: Evidence, terms: &SealTerms) -> Result<Sea
         sqlserver,
         qdrant,
         postgres,
+        server_objects: evidence.server_objects,
+        pause,
         migrations: evidence.migrations,
         neighbours: evidence.neighbours,
         versions: evidence.versions,
@@ -135,7 +139,13 @@ pub fn seal_log_point(
         found.backups.clone()
     };
     let sqlserver = databases(&marked, &evidence.sqlserver, &mut proofs, own_backups);
+    evidence.stretches.iter().for_each(|(name, one)| proofs.stretch(name, one, &marked));
     let incomplete = accepted(&proofs.unproved, terms)?;
+    let postgres = evidence.stretches.iter().map(|(name, one)| {
+        let skew_s = (marked.answered_at - one.restore_point.started_at).as_seconds_f64();
+        (name.clone(), StretchPart { stretch: one.clone(), skew_s })
+    });
+    let postgres = postgres.collect();
     let claims = proofs.proved;
     let (format, version) = head(LOG_POINT);
     let opened = marked.opened;
@@ -152,6 +162,7 @@ pub fn seal_log_point(
         sealed_at: evidence.sealed_at,
         rows: bands(&sqlserver),
         sqlserver,
+        postgres,
         vector_base,
         incomplete,
         claims,

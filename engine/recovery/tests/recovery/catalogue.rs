@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use drydock_recovery::catalogue::{Catalogue, Selection, To, select};
-use drydock_recovery::manifest::{LogPoint, Manifest, PointId, PointMark, PointMarkKind};
+use drydock_recovery::manifest::{Band, DatabasePart, LogPoint, Manifest, PointId, PointMark, PointMarkKind};
 
 use crate::world::World;
 
@@ -73,9 +73,62 @@ fn each_spelling_of_to_finds_its_point() {
     past.check("point:latest", &past.points[1].id, &["full", "log"]);
     past.check("end", &past.logs[5].id, &["full", "log", "log", "log", "log"]);
     past.check(past.points[0].id.as_str(), &past.points[0].id, &["full", "log"]);
-    let between = past.logs[1].marked_at + TimeDelta::minutes(1);
-    past.check(&written(between), &past.logs[1].id, &["full", "log", "log", "log"]);
     past.check(&written(past.points[1].marked_at), &past.points[1].id, &["full", "log"]);
+}
+
+#[test]
+fn one_database_comes_back_to_the_very_moment_that_a_log_holds() {
+    let past = Past::new();
+    let between = past.logs[1].marked_at + TimeDelta::minutes(1);
+    let exact = past.check(&written(between), &past.logs[1].id, &["full", "log", "log", "log", "log"]);
+    let chain = &exact.sqlserver["octopus"];
+    assert_eq!(
+        (exact.kind, exact.at, chain.stop_at, &chain.stop_at_mark),
+        ("time", between, Some(between), &None)
+    );
+    assert_eq!(exact.rows["Octopus_Episodes"], Band::any(), "nobody counted then");
+    // No log reaches behind the last one: the newest record before it is taken, and it is said why.
+    let beyond = past.world.now;
+    let nearest = past.check(&written(beyond), &past.logs[5].id, &["full", "log", "log", "log", "log"]);
+    assert_eq!((nearest.kind, nearest.sqlserver["octopus"].stop_at), ("log", None));
+    assert!(nearest.passed_over[0].starts_with("exactly 2026-07-02T"), "{:?}", nearest.passed_over);
+}
+
+#[test]
+fn the_vectors_of_a_moment_had_all_ended_before_it() {
+    let past = Past::new();
+    // The snapshots of the second night had begun, and ended only after this.
+    let part = past.points[1].qdrant.as_ref().expect("collections");
+    let last = &part.collections[1].snapshots[1];
+    let exact = past.select(&written(last.answered_at - TimeDelta::milliseconds(1))).expect("a selection");
+    assert_eq!((exact.kind, exact.vector_base.as_ref()), ("time", Some(&past.points[0].id)));
+    let exact = past.select(&written(last.answered_at + TimeDelta::milliseconds(1))).expect("a selection");
+    assert_eq!((exact.kind, exact.vector_base.as_ref()), ("time", Some(&past.points[1].id)));
+}
+
+#[test]
+fn two_databases_come_back_to_their_common_mark_alone() {
+    let mut past = Past::new();
+    let second = |databases: &mut indexmap::IndexMap<String, DatabasePart>| {
+        let part = databases["octopus"].clone();
+        databases.insert("procedures".into(), part);
+    };
+    past.points.iter_mut().for_each(|point| second(&mut point.sqlserver));
+    past.logs.iter_mut().for_each(|log| second(&mut log.sqlserver));
+    let between = past.logs[1].marked_at + TimeDelta::minutes(1);
+    let selection = past.check(&written(between), &past.logs[1].id, &["full", "log", "log", "log"]);
+    assert_eq!((selection.kind, selection.passed_over.len()), ("log", 0));
+}
+
+#[test]
+fn clocks_that_differ_are_told_with_a_moment() {
+    let mut past = Past::new();
+    let log = &mut past.logs[1];
+    let at = log.marked_at + TimeDelta::minutes(1);
+    log.marked_at -= TimeDelta::minutes(10);
+    let problems = past.select(&written(at)).expect("a selection").sqlserver["octopus"].problems.clone();
+    let words = "the clock of SQL01 was 600 s ahead of the runner's at the mark";
+    assert!(problems.iter().any(|one| one.starts_with(words)), "{problems:?}");
 }
 
 #[test]

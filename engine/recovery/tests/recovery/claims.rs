@@ -4,8 +4,8 @@
 use chrono::TimeDelta;
 use drydock_recovery::guid::Guid;
 use drydock_recovery::manifest::{
-    Claim, ClusterEvidence, CollectionEvidence, DatabaseEvidence, Evidence, Manifest, Marked, SealTerms,
-    rejudged, rejudged_log, seal,
+    Claim, ClusterEvidence, CollectionEvidence, DatabaseEvidence, Evidence, Manifest, Marked, PauseEvidence,
+    SealTerms, rejudged, rejudged_log, seal,
 };
 
 use crate::clusters;
@@ -69,12 +69,19 @@ fn breaks(claim: Claim) -> Breaks {
         }),
         Claim::SameCluster => ClusterNight(|_, found| cluster(found).wal.system_identifier = "8".into()),
         Claim::WalArchived => ClusterNight(|_, found| drop(cluster(found).wal.segments.remove(1))),
+        Claim::Paused => Night(|_, found| {
+            let not_paused = serde_json::json!({ "enabled": false, "in_flight": 0 });
+            let (before, after) = (not_paused.clone(), not_paused);
+            let (watermarks_before, watermarks_after) = Default::default();
+            found.pause = Some(PauseEvidence { before, after, watermarks_before, watermarks_after });
+        }),
         Claim::ArtifactsRehashed => Night(|_, found| found.rehashed[0].size += 1),
     }
 }
 
 /// What only the moment of sealing knew, and no manifest tells.
-const OF_THE_MOMENT: &[Claim] = &[Claim::NoTransfers, Claim::CollectionsUnchanged, Claim::ArtifactsRehashed];
+const OF_THE_MOMENT: &[Claim] =
+    &[Claim::Paused, Claim::NoTransfers, Claim::CollectionsUnchanged, Claim::ArtifactsRehashed];
 
 fn night(claim: Claim) -> (Marked, Evidence, Marked, Evidence) {
     let (good, breaks) = match breaks(claim) {

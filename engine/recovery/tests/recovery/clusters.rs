@@ -2,12 +2,14 @@
 
 use crate::world::{World, artifact};
 use chrono::TimeDelta;
-use drydock_recovery::catalogue::{Catalogue, To, select};
+use drydock_recovery::catalogue::{Catalogue, Selection, To, select};
 use drydock_recovery::manifest::{
-    AgainstPart, Band, BasePart, Claim, ClusterEvidence, Evidence, Manifest, Marked, RestorePointPart,
-    SealTerms, TableSamplePart, WalPart, seal,
+    AgainstPart, Artifact, Band, BasePart, Claim, ClusterEvidence, Evidence, LogPoint, LogPointKind,
+    Manifest, Marked, RestorePointPart, SealTerms, StretchEvidence, TableSamplePart, WalPart, seal,
+    seal_log_point,
 };
 use drydock_recovery::sealed::text_of;
+use drydock_recovery::wal::WalLsn;
 use serde_json::{Value, json};
 
 const SEGMENT: u64 = 16 << 20;
@@ -33,12 +35,17 @@ fn base(label: &str, start: &str, end: &str, against: Option<&BasePart>) -> Base
 
 /// A night with vectors in PostgreSQL instead of Qdrant.
 pub(crate) fn night() -> (Marked, Evidence) {
-    let (marked, mut evidence) = World::new().night();
+    with_cluster(World::new().night())
+}
+
+fn segment(n: u32) -> Artifact {
+    artifact(&format!("postgres/wal/00000001/{:024X}", (1_u128 << 64) + u128::from(n)), SEGMENT)
+}
+
+fn with_cluster((marked, mut evidence): (Marked, Evidence)) -> (Marked, Evidence) {
     evidence.qdrant = None;
     let full = base("full", "0/2000028", "0/2000158", None);
     let later = base("later", "0/4000028", "0/4000158", Some(&full));
-    let segment =
-        |n: u32| artifact(&format!("postgres/wal/00000001/{:024X}", (1_u128 << 64) + u128::from(n)), SEGMENT);
     let asked = marked.sent_at - TimeDelta::seconds(2);
     let cluster = ClusterEvidence {
         version: "PostgreSQL 18.6".into(),
@@ -188,6 +195,149 @@ fn the_manifest_holds_the_cluster_and_a_restore_is_given_it() {
     assert_eq!(chosen["price"]["reindex"][0]["collection"], "vectors");
     assert_eq!(chosen["price"]["reindex"][0]["seconds"], 2.04);
     assert_eq!(chosen["vector_base"], chosen["id"]);
+}
+
+/// The WAL that a quarter of an hour leaves behind the one before it, in the segments from `first` to `last`.
+fn stretch(marked: &Marked, first: u32, last: u32) -> StretchEvidence {
+    let asked = marked.sent_at - TimeDelta::seconds(1);
+    StretchEvidence {
+        from: WalLsn((u64::from(first) << 24) + 0x100),
+        restore_point: RestorePointPart {
+            name: marked.opened.mark.as_str().to_owned(),
+            lsn: WalLsn((u64::from(last) << 24) + 0x200),
+            timeline: 1,
+            system_identifier: Some("7391".into()),
+            at: asked,
+            started_at: asked,
+            answered_at: asked + TimeDelta::milliseconds(20),
+        },
+        wal: WalPart {
+            prefix: "postgres/wal".into(),
+            system_identifier: "7391".into(),
+            segments: (first..=last).map(segment).collect(),
+        },
+        tables: [("public.vectors".to_owned(), Band::of(80, 80))].into_iter().collect(),
+    }
+}
+
+/// A point and two log points after it.
+struct Past {
+    world: World,
+    point: Manifest,
+    logs: Vec<LogPoint>,
+}
+
+impl Past {
+    fn new() -> Past {
+        let mut world = World::new();
+        let (marked, evidence) = with_cluster(world.night());
+        let point = seal(marked, evidence, &SealTerms::default()).expect("a good night").manifest;
+        let mut past = Past { world, point, logs: Vec::new() };
+        past.quarter(6, 8);
+        past.quarter(8, 9);
+        past
+    }
+
+    fn quarter(&mut self, first: u32, last: u32) {
+        self.world.wait(15);
+        let (marked, mut evidence) = self.world.quarter();
+        let found = stretch(&marked, first, last);
+        evidence.rehashed.extend(found.wal.segments.iter().cloned());
+        evidence.stretches.insert("vectors".into(), found);
+        let base = Some(self.point.id.clone());
+        let log = seal_log_point(marked, LogPointKind::Log, evidence, base, &SealTerms::default());
+        self.logs.push(log.expect("a good quarter"));
+    }
+
+    fn select(&self, to: &str) -> Result<Selection, String> {
+        let catalogue = Catalogue::new(vec![self.point.clone()], self.logs.clone(), Vec::new());
+        select(&catalogue, &To::parse(to), &[], self.world.now).map_err(|error| error.to_string())
+    }
+}
+
+#[test]
+fn a_log_point_brings_the_vectors_to_its_own_moment() {
+    let past = Past::new();
+    let read = LogPoint::parse(&text_of(&past.logs[1], None).expect("JSON")).expect("it is read");
+    assert_eq!(read, past.logs[1]);
+    let chosen = past.select("end").expect("the last log point").outputs();
+    let cluster = &chosen["postgres"]["vectors"];
+    assert_eq!(chosen["id"], past.logs[1].id.as_str());
+    assert_eq!(cluster["to"], json!({ "name": past.logs[1].mark }));
+    assert_eq!(cluster["bases"][1]["label"], "later");
+    let segments = cluster["wal"]["segments"].as_array().expect("a list");
+    assert_eq!(segments.len(), 6, "from the base backup on, each once");
+    assert_eq!(cluster["tables"]["public.vectors"], json!({ "low": 80, "high": 80 }));
+    let reindex = &chosen["price"]["reindex"][0];
+    assert_eq!((&reindex["collection"], &reindex["seconds"]), (&json!("vectors"), &json!(1.04)));
+    let point = past.select("point:latest").expect("the point").outputs();
+    assert_eq!(point["postgres"]["vectors"]["to"], json!({ "name": "dd_1" }));
+}
+
+#[test]
+fn a_moment_is_reached_by_the_wal_that_goes_over_it() {
+    let past = Past::new();
+    let at = past.logs[0].marked_at + TimeDelta::minutes(2);
+    let chosen = past.select(&at.to_rfc3339()).expect("a moment").outputs();
+    assert_eq!((&chosen["kind"], &chosen["id"]), (&json!("time"), &json!(past.logs[0].id)));
+    let cluster = &chosen["postgres"]["vectors"];
+    assert_eq!(cluster["to"], json!({ "time": at }));
+    assert_eq!(
+        cluster["wal"]["segments"].as_array().map(Vec::len),
+        Some(6),
+        "over it, to the next restore point"
+    );
+    assert_eq!(chosen["price"]["reindex"], json!([]), "the vectors are of the same moment");
+}
+
+#[test]
+fn wal_that_is_lost_between_two_log_points_is_named_and_the_one_before_is_taken() {
+    let mut past = Past::new();
+    past.logs[0].postgres["vectors"].stretch.wal.segments.remove(1);
+    let chosen = past.select("end").expect("the point itself");
+    assert_eq!(chosen.id, past.point.id);
+    let lost = "vectors: after 000000010000000000000007 was looked for, 000000010000000000000008 came";
+    assert!(chosen.passed_over.iter().all(|one| one.ends_with(lost)), "{:?}", chosen.passed_over);
+    let mut past = Past::new();
+    past.logs[1].postgres["vectors"].stretch.wal.segments[0].sha256 = "0".repeat(64);
+    let chosen = past.select("end").expect("the first log point");
+    assert_eq!(chosen.id, past.logs[0].id);
+    let told = "two records tell segment 000000010000000000000008 with other content";
+    assert!(chosen.passed_over[0].contains(told), "{:?}", chosen.passed_over);
+    let mut past = Past::new();
+    past.logs[1].postgres["vectors"].stretch.restore_point.timeline = 2;
+    let chosen = past.select("end").expect("the first log point");
+    assert!(chosen.passed_over[0].contains("no base backup of cluster 7391 on timeline 2 stands before it"));
+}
+
+#[test]
+fn every_claim_about_the_wal_of_a_log_point_is_proved_alone() {
+    let check = |spoil: &dyn Fn(&mut Marked, &mut StretchEvidence), claim: Claim, words: &str| {
+        let mut world = World::new();
+        world.point();
+        let (mut marked, mut evidence) = world.quarter();
+        let mut found = stretch(&marked, 6, 8);
+        evidence.rehashed.extend(found.wal.segments.iter().cloned());
+        spoil(&mut marked, &mut found);
+        evidence.stretches.insert("vectors".into(), found);
+        let refusal = seal_log_point(marked, LogPointKind::Log, evidence, None, &SealTerms::default())
+            .expect_err("a spoilt quarter");
+        let unproved: Vec<_> = refusal.unproved.iter().map(|one| (one.claim, one.of.as_str())).collect();
+        assert_eq!(unproved, [(claim, "vectors")], "{refusal}");
+        assert!(refusal.unproved[0].why.contains(words), "{refusal}");
+    };
+    let another = |_: &mut Marked, one: &mut StretchEvidence| one.wal.system_identifier = "8".into();
+    check(&another, Claim::SameCluster, "is of cluster 7391, the WAL of cluster 8");
+    let late = |marked: &mut Marked, one: &mut StretchEvidence| {
+        one.restore_point.answered_at = marked.sent_at + TimeDelta::milliseconds(1);
+    };
+    check(&late, Claim::RestorePointBeforeMark, "was answered after the mark was sent");
+    let lost = |_: &mut Marked, one: &mut StretchEvidence| drop(one.wal.segments.remove(1));
+    check(&lost, Claim::WalArchived, "after 000000010000000000000007 was looked for");
+    let none = |_: &mut Marked, one: &mut StretchEvidence| one.wal.segments.clear();
+    check(&none, Claim::WalArchived, "no segment is 0 bytes long");
+    let flipped = |_: &mut Marked, one: &mut StretchEvidence| one.wal.segments[2].sha256 = "0".repeat(64);
+    check(&flipped, Claim::ArtifactsRehashed, "and read back as");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod catalogues;
 mod explained;
 mod formats;
 mod histories;
+mod pauses;
 mod properties;
 mod pruning;
 mod real_histories;

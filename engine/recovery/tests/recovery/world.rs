@@ -134,6 +134,7 @@ impl World {
             config: serde_json::Value::Null,
             payload_indexes: json!({"document": {"data_type": "keyword", "points": 2000}}),
             aliases: vec![format!("{name}_current")],
+            waiting: 0,
             samples: Vec::new(),
         }
     }
@@ -182,6 +183,9 @@ impl World {
             sqlserver: [("octopus".to_owned(), database)].into_iter().collect(),
             qdrant,
             postgres: Default::default(),
+            stretches: Default::default(),
+            pause: None,
+            server_objects: Default::default(),
             migrations: vec!["20250101000000_Initial".into(), "20260301000000_Episodes".into()],
             neighbours: vec![Neighbours {
                 collection: "agent_7f3a".into(),

@@ -50,6 +50,19 @@ pub(super) struct NewDocument {
     text: String,
 }
 
+/// What has no vectors, as whoever restores found it. Keys that say more are passed over.
+#[derive(Debug, Deserialize)]
+pub(super) struct Unindexed {
+    missing: Vec<Missing>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Missing {
+    agent: String,
+    /// Whether the agent has no collection at all.
+    whole: bool,
+}
+
 impl Episode {
     /// From a row of `Id, StartedAt, Summary, Outcome`.
     pub(super) fn parse(row: &Row) -> Result<Self, OctopusError> {
@@ -167,6 +180,25 @@ pub(super) async fn add_document(
     let count = chunks.len();
     octopus.vectors.upsert(&agent, chunks).await?;
     Ok((StatusCode::CREATED, axum::Json(json!({ "id": id, "version": 1, "chunks": count }))).into_response())
+}
+
+/// `POST /reindex`: agents without a collection get one. The texts of documents lie in their vectors alone here, so that those wait until
+/// somebody sends them again.
+pub(super) async fn reindex(
+    State(octopus): State<Arc<Octopus>>,
+    Body(Unindexed { missing }): Body<Unindexed>,
+) -> Result<Response, ApiError> {
+    let _writer = octopus.fence.enter()?;
+    let there = octopus.vectors.collections().await?;
+    let mut made = Vec::new();
+    for Missing { agent, whole } in missing {
+        octopus.agent(&agent).await?;
+        if whole && !there.contains(&collection(&agent)) {
+            octopus.vectors.create(&agent).await?;
+            made.push(agent);
+        }
+    }
+    Ok((StatusCode::ACCEPTED, axum::Json(json!({ "collections": made }))).into_response())
 }
 
 /// A text in pieces of a few sentences; never none.

@@ -76,6 +76,7 @@ fn routes(octopus: Arc<Octopus>) -> Router {
         .route("/hook", get(health::hooks).post(health::hook))
         // A client that joins the address of the hook and the path `/` asks for this one.
         .route("/hook/", get(health::hooks).post(health::hook))
+        .route("/reindex", post(agents::reindex))
         .route("/agents", get(agents::list).post(agents::create))
         .route("/agents/{id}", delete(agents::delete))
         .route("/agents/{id}/episodes", get(agents::episodes).post(agents::add_episode))

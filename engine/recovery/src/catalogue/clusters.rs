@@ -1,0 +1,154 @@
+//! How a PostgreSQL cluster comes back to a record or to a moment: [`ClusterChoice`], made of the base backup of one point and of the WAL
+//! that the records after it hold.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use crate::Time;
+use crate::backup::clock;
+use crate::catalogue::record::Record;
+use crate::manifest::{Artifact, Band, ClusterEvidence, ClusterPart, LogPoint, RestorePointPart, WalPart};
+use crate::wal::missing_between;
+
+/// Where a recovery stops, as `postgres.recover` takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClusterStop {
+    /// At a restore point.
+    Name(String),
+    /// At the last commit at or before a time of the server's clock.
+    Time(Time),
+}
+
+/// What one cluster is restored from, and where it stops.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClusterChoice {
+    /// Base backups and WAL.
+    #[serde(flatten)]
+    pub part: ClusterPart,
+    /// Where to stop: the `to` of `postgres.recover`.
+    pub to: ClusterStop,
+}
+
+impl ClusterChoice {
+    /// The moment that its vectors are of.
+    pub(crate) fn vectors_of(&self) -> Time {
+        match &self.to {
+            ClusterStop::Name(_) => self.part.cluster.restore_point.started_at,
+            ClusterStop::Time(at) => *at,
+        }
+    }
+
+    /// A cluster of a point, to the point's own restore point.
+    pub(crate) fn of_point(part: &ClusterPart) -> ClusterChoice {
+        ClusterChoice { to: ClusterStop::Name(part.cluster.restore_point.name.clone()), part: part.clone() }
+    }
+}
+
+/// What of the good records leads to a log point's restore point in one of its clusters.
+///
+/// # Errors
+/// In words, what is missing.
+pub(crate) fn to_log_point(good: &[Record<'_>], log: &LogPoint, name: &str) -> Result<ClusterChoice, String> {
+    let part = log.postgres.get(name).ok_or_else(|| format!("{name}: it is not in this log point"))?;
+    let stretch = &part.stretch;
+    let way = Way { good, name, goal: &stretch.restore_point, wal: &stretch.wal };
+    let part = way.from_base(stretch.restore_point.at, &stretch.tables, part.skew_s)?;
+    Ok(ClusterChoice { to: ClusterStop::Name(stretch.restore_point.name.clone()), part })
+}
+
+/// What of the good records leads to a moment in a cluster: WAL that reaches over it.
+///
+/// # Errors
+/// In words, what is missing.
+pub(crate) fn to_moment(good: &[Record<'_>], name: &str, at: Time) -> Result<ClusterChoice, String> {
+    let reaching = good.iter().rev().filter_map(|record| record.wal(name)).find(|(point, _)| point.at >= at);
+    let Some((goal, wal)) = reaching else {
+        return Err(format!("{name}: no WAL in the store reaches to {}", clock(at)));
+    };
+    let way = Way { good, name, goal, wal };
+    let part = way.from_base(at, &IndexMap::new(), 0.0)?;
+    Ok(ClusterChoice { to: ClusterStop::Time(at), part })
+}
+
+/// From a base backup to a restore point of one cluster.
+struct Way<'a, 'c> {
+    /// The records that may be used, newest first.
+    good: &'a [Record<'c>],
+    name: &'a str,
+    goal: &'a RestorePointPart,
+    wal: &'a WalPart,
+}
+
+impl Way<'_, '_> {
+    /// The newest base backup whose own restore point is not after `at`, and all WAL from it to the goal.
+    fn from_base(
+        &self,
+        at: Time,
+        tables: &IndexMap<String, Band>,
+        skew_s: f64,
+    ) -> Result<ClusterPart, String> {
+        let base = self.good.iter().find_map(|record| match record {
+            Record::Point(point) => point.postgres.get(self.name).map(|part| &part.cluster).filter(|found| {
+                found.restore_point.at <= at
+                    && found.wal.system_identifier == self.wal.system_identifier
+                    && found.restore_point.timeline == self.goal.timeline
+            }),
+            Record::Log(_) => None,
+        });
+        let base = base.ok_or_else(|| {
+            format!(
+                "{}: no base backup of cluster {} on timeline {} stands before it",
+                self.name, self.wal.system_identifier, self.goal.timeline
+            )
+        })?;
+        let segments = self.segments(base)?;
+        let wal = WalPart {
+            prefix: self.wal.prefix.clone(),
+            system_identifier: self.wal.system_identifier.clone(),
+            segments,
+        };
+        let cluster = ClusterEvidence {
+            version: base.version.clone(),
+            bases: base.bases.clone(),
+            restore_point: self.goal.clone(),
+            wal,
+            tables: tables.clone(),
+            // What was sampled then is not what is found later.
+            samples: Vec::new(),
+        };
+        Ok(ClusterPart { cluster, skew_s })
+    }
+
+    /// The segments from a base backup to the goal, whichever record holds each.
+    fn segments(&self, base: &ClusterEvidence) -> Result<Vec<Artifact>, String> {
+        let last = base.bases.last().ok_or_else(|| format!("{}: its point has no base backup", self.name))?;
+        let between = self.good.iter().filter_map(|record| record.wal(self.name)).filter(|(point, wal)| {
+            point.lsn >= base.restore_point.lsn
+                && point.lsn <= self.goal.lsn
+                && point.timeline == self.goal.timeline
+                && wal.system_identifier == self.wal.system_identifier
+        });
+        let mut segments: BTreeMap<&str, &Artifact> = BTreeMap::new();
+        for segment in between.flat_map(|(_, wal)| &wal.segments) {
+            let name = segment.path.rsplit('/').next().unwrap_or_default();
+            match segments.insert(name, segment) {
+                Some(other) if !other.same_content(segment) => {
+                    return Err(format!("{}: two records tell segment {name} with other content", self.name));
+                }
+                _ => {}
+            }
+        }
+        missing_between(
+            self.goal.timeline,
+            last.start_lsn,
+            self.goal.lsn,
+            last.segment_size,
+            segments.keys().copied(),
+        )
+        .map_err(|why| format!("{}: {why}", self.name))?;
+        Ok(segments.into_values().cloned().collect())
+    }
+}

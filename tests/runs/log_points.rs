@@ -1,0 +1,129 @@
+//! Between two points: log points and differentials that are marked, sealed and gone back to, also when nothing is left but the artifact store.
+
+use serde_json::{Value, json};
+
+use crate::sql_plans::Practice;
+use crate::world::World;
+
+/// An agent is added by the application, and one document of it; a collection and vectors belong to them.
+const ADD: &str = "drydock: v1
+name: add
+params: { name: { type: string, required: true } }
+targets: { api: http, sql: sqlserver }
+steps:
+  agent: { uses: http.request, target: api, with: { method: POST, path: /agents, json: { name: \"zz-{{ params.name }}\" } }, on_unknown: redo }
+  document:
+    uses: http.request
+    target: api
+    needs: [agent]
+    with:
+      method: POST
+      path: \"/agents/{{ steps.agent.outputs.json.id }}/documents\"
+      json: { title: \"{{ params.name }}\", text: \"About the {{ params.name }} in the harbour.\" }
+    on_unknown: redo
+  now: { uses: sqlserver.query, target: sql, needs: [document], with: { sql: SELECT SYSUTCDATETIME() AS now } }
+outputs: { now: \"{{ steps.now.outputs.rows[0].now }}\" }
+";
+
+/// What is there of that.
+const THERE: &str = "drydock: v1
+name: there
+targets: { sql: sqlserver }
+steps:
+  agents: { uses: sqlserver.query, target: sql, with: { database: OctopusDB, sql: \"SELECT Name FROM Octopus_Agents WHERE Name LIKE 'zz-%' ORDER BY Name\" } }
+outputs: { agents: \"{{ steps.agents.outputs.rows }}\" }
+";
+
+/// A user, plans, and how many were run.
+struct Story {
+    world: World,
+    runs: u32,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self { world: World::plan("").write("add.yaml", ADD).write("there.yaml", THERE), runs: 0 }
+    }
+
+    /// A plan run to its end; what it gives.
+    fn run(&mut self, plan: &str, more: &str) -> Value {
+        self.runs += 1;
+        let id = format!("r{}", self.runs);
+        self.world.drydock(&format!("run {plan} -e env.yaml --run-id {id} {more}")).with_exit(0);
+        self.shown(&id)["outputs"].clone()
+    }
+
+    fn shown(&self, id: &str) -> Value {
+        let shown = self.world.drydock(&format!("runs show {id} --format json")).with_exit(0).stdout;
+        serde_json::from_str(&shown).unwrap()
+    }
+
+    fn shipped(&mut self, plan: &str, more: &str) -> Value {
+        let plan = format!("{}/../plans/octopus/{plan}.yaml", env!("CARGO_MANIFEST_DIR"));
+        self.run(&plan, more)
+    }
+
+    /// When it was there, by the server's clock.
+    fn add(&mut self, name: &str) -> String {
+        self.run("add.yaml", &format!("-p name={name}"))["now"].as_str().unwrap().to_owned()
+    }
+
+    fn agents(&mut self) -> Vec<String> {
+        let rows = self.run("there.yaml", "")["agents"].clone();
+        let name = |row: &Value| row["Name"].as_str().unwrap().trim_start_matches("zz-").to_owned();
+        rows.as_array().unwrap().iter().map(name).collect()
+    }
+}
+
+#[test]
+fn the_last_log_point_comes_back_from_the_store_alone_on_another_server() {
+    let mut story = Story::new();
+    let practice = Practice::start(&story.world, r#"{ "platform": "windows" }"#);
+    story.add("before");
+    let point = story.shipped("backup", "")["point"].clone();
+    story.add("first");
+    story.shipped("log", "");
+    story.add("second");
+    story.shipped("differential", "");
+    story.add("third");
+    let moment = story.add("moment");
+    story.add("fourth");
+    let last = story.shipped("log", "")["log_point"].clone();
+    story.add("never");
+    let listed = story.world.drydock("points list -e env.yaml --format json").with_exit(0).stdout;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let kinds: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["log", "differential", "log", "point"]);
+
+    // The runner's state, the server, its msdb and its disks are gone; the store is found again elsewhere.
+    drop(practice);
+    let mut elsewhere = Story::new();
+    std::fs::rename(story.world.path("artifacts"), elsewhere.world.path("nas")).unwrap();
+    drop(story);
+    let share =
+        json!({ "platform": "windows", "shares": { r"\\nas02\octopus": elsewhere.world.path("nas") } });
+    let _practice = Practice::empty(&elsewhere.world, &share.to_string());
+    let environment = elsewhere.world.text("env.yaml");
+    let environment = environment.replace(r"\\\\practice\\artifacts\\sql", r"\\\\nas02\\octopus\\sql");
+    let environment = environment.replace("/artifacts\"", "/nas\"");
+    assert!(environment.contains("nas02") && environment.contains("/nas\""), "{environment}");
+    std::fs::write(elsewhere.world.path("env.yaml"), environment).unwrap();
+
+    let restored = elsewhere.shipped("restore", "-p to=end");
+    assert_eq!(restored["point"], last);
+    assert_eq!(elsewhere.agents(), ["before", "first", "fourth", "moment", "second", "third"]);
+    let shown = elsewhere.shown("r1");
+    let counts = &shown["steps"]["consistent"]["outputs"]["counts"];
+    assert_eq!((&counts["orphans"], &counts["missing_collections"]), (&json!(0), &json!(5)), "{counts}");
+    let chosen = &shown["steps"]["point"]["outputs"];
+    assert_eq!((&chosen["vector_base"], &chosen["kind"]), (&point, &json!("log")));
+    let reindexed = &shown["steps"]["reindex"]["outputs"]["json"]["collections"];
+    assert_eq!(reindexed.as_array().map(Vec::len), Some(5), "{reindexed}");
+
+    // And to the very moment between two log points.
+    let at = chrono::DateTime::parse_from_rfc3339(&moment).unwrap() + chrono::TimeDelta::milliseconds(10);
+    elsewhere
+        .shipped("restore", &format!("-p to={}", at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
+    assert_eq!(elsewhere.agents(), ["before", "first", "moment", "second", "third"]);
+}
