@@ -308,7 +308,7 @@ fn cluster_holders<'c>(
             record.wal(name).is_some_and(|(_, wal)| wal.segments.iter().any(|one| one.path == segment.path))
         };
         let stays = |record: &Record<'c>| kept.contains_key(record.id()) || holders.contains(&record.id());
-        if !older.iter().filter(holds).any(|record| stays(record)) {
+        if !older.iter().filter(holds).any(stays) {
             holders.extend(older.iter().find(holds).map(|record| record.id()));
         }
     }

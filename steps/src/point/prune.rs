@@ -220,7 +220,7 @@ impl StepKind for Prune {
         let (connection, terms) = (ctx.connection().await?, inputs.terms()?);
         let now = moment::now(ctx)?;
         let (doomed, mut outputs) = match from.and_then(resumed) {
-            Some(begun) => begun,
+            Some((doomed, outputs)) => (doomed.still(&planned(&*connection, &terms, now).await?), outputs),
             None => {
                 let planned = planned(&*connection, &terms, now).await?;
                 if !planned.stops.is_empty() {

@@ -80,6 +80,17 @@ pub struct Doomed {
     pub unsealed: Vec<PointId>,
 }
 
+impl Doomed {
+    /// The same without what has to stay by now: somebody may have held it since it was decided.
+    #[must_use]
+    pub(super) fn still(mut self, now: &Planned) -> Self {
+        let stays = |told: &[Told], id: &PointId| told.iter().any(|one| one.id == *id && one.keep);
+        self.points.retain(|id| !stays(&now.points, id));
+        self.unsealed.retain(|id| !stays(&now.unsealed, id));
+        self
+    }
+}
+
 impl Planned {
     /// What is to be removed.
     pub fn doomed(&self) -> Doomed {

@@ -177,6 +177,61 @@ async fn orphans_are_listed_and_go_when_they_are_asked_for() {
     assert!(left.iter().any(|path| path.contains(id(21).as_str())), "{left:?}");
 }
 
+/// Gives a point a cluster with a base backup of this name and these segments of WAL, and the store their files.
+fn with_cluster(world: &World, point: &mut Manifest, name: &str, segments: &[u32]) {
+    let at = point.marked_at;
+    let segment = |n: &u32| json!({ "path": segment(*n), "size": 1, "sha256": "s" });
+    let file = |file: &str| json!({ "path": format!("pg/base/{name}/{file}"), "size": 1, "sha256": format!("m-{name}") });
+    let cluster: Value = json!({
+        "version": "18", "skew_s": 1.0,
+        "restore_point": { "name": "p", "lsn": "0/6000100", "timeline": 1, "at": at, "started_at": at, "answered_at": at },
+        "wal": { "prefix": "pg/wal", "system_identifier": "7", "segments": segments.iter().map(segment).collect::<Vec<_>>() },
+        "bases": [{
+            "label": name, "timeline": 1, "start_lsn": "0/2000028", "end_lsn": "0/2000158", "segment_size": 16_777_216,
+            "artifact": file("base.tar"), "manifest": file("backup_manifest"), "verified": true,
+        }],
+    });
+    point.postgres.insert("vectors".into(), serde_json::from_value(cluster).unwrap());
+    let text = text_of(point, None).unwrap();
+    write(world, &format!("points/{}/manifest.json", point.id), text.as_bytes());
+    for file in ["base.tar", "backup_manifest"] {
+        write(world, &format!("pg/base/{name}/{file}"), b"x");
+    }
+}
+
+/// Where a segment of WAL lies.
+fn segment(n: u32) -> String {
+    format!("pg/wal/00000001/{:024X}", (1_u128 << 64) + u128::from(n))
+}
+
+#[tokio::test(start_paused = true)]
+async fn wal_that_leads_nowhere_goes_where_orphans_are_asked_for_and_all_other_stays() {
+    let world = World::new().await;
+    let mut points = past(&world, 4).await;
+    with_cluster(&world, &mut points[0], "a", &[2, 3]);
+    with_cluster(&world, &mut points[1], "b", &[5, 6]);
+    with_cluster(&world, &mut points[3], "c", &[8, 9]);
+    (1..=12).for_each(|n| write(&world, &segment(n), b"x"));
+    write(&world, "pg/wal/00000002.history", b"x");
+    let hold = PointMarkKind::Held { until: None, reason: "audit".into() };
+    say(&*world.store, &PointMark::new(id(2), now(&points), "on-call", hold)).await.unwrap();
+    let left = async || -> Vec<u32> {
+        let there = paths(&world).await;
+        (1..=12).filter(|n| there.contains(&segment(*n))).collect()
+    };
+    let without = plan(&world, &terms(1), &points).await;
+    assert_eq!((without.doomed().points, without.spent_wal), (vec![id(3), id(1)], 0));
+    assert_eq!(prune(&*world.store, &without.doomed(), &points).await, Ok(Vec::new()));
+    assert_eq!(left().await, [1, 4, 5, 6, 7, 8, 9, 10, 11, 12], "only what a point that went had named");
+    let orphans = Terms { orphans: true, ..terms(1) };
+    assert_eq!(plan(&world, &orphans, &points).await.spent_wal, 3);
+    let pruner = Pruner { by: "on-call", now: now(&points) };
+    let refused = pruned(&*world.store, &Doomed::default(), &orphans, &pruner, &|_| {}).await.unwrap();
+    assert_eq!(refused, [""; 0]);
+    assert_eq!(left().await, [5, 6, 8, 9, 10, 11, 12], "what is held stays, and all from the newest base on");
+    assert!(paths(&world).await.contains(&"pg/wal/00000002.history".to_owned()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_base_backup_stays_that_another_was_made_against() {
     let world = World::new().await;
@@ -189,23 +244,7 @@ async fn a_base_backup_stays_that_another_was_made_against() {
         record.to_string()
     };
     for (n, name) in [(0, "old"), (1, "lonely")] {
-        let mut base: Value = json!({
-            "version": "18", "bases": [], "skew_s": 1.0,
-            "restore_point": { "name": "p", "lsn": "0/6000100", "timeline": 1, "at": points[n].marked_at,
-                "started_at": points[n].marked_at, "answered_at": points[n].marked_at },
-            "wal": { "prefix": "pg/wal", "system_identifier": "7", "segments": [] },
-        });
-        let file = |file: &str| json!({ "path": format!("pg/base/{name}/{file}"), "size": 1, "sha256": format!("m-{name}") });
-        base["bases"] = json!([{
-            "label": name, "timeline": 1, "start_lsn": "0/2000028", "end_lsn": "0/2000158", "segment_size": 16_777_216,
-            "artifact": file("base.tar"), "manifest": file("backup_manifest"), "verified": true,
-        }]);
-        points[n].postgres.insert("vectors".into(), serde_json::from_value(base).unwrap());
-        let text = text_of(&points[n], None).unwrap();
-        write(&world, &format!("points/{}/manifest.json", points[n].id), text.as_bytes());
-        for file in ["base.tar", "backup_manifest"] {
-            write(&world, &format!("pg/base/{name}/{file}"), b"x");
-        }
+        with_cluster(&world, &mut points[n], name, &[]);
         write(&world, &format!("pg/base/{name}/backup.json"), record(name, None).as_bytes());
     }
     write(&world, "pg/base/newer/backup.json", record("newer", Some("old")).as_bytes());

@@ -6,6 +6,7 @@ use drydock_step::{Reconciled, StepError};
 use drydock_steps::point::catalogue::catalogue_of;
 use drydock_steps::point::rpo::protected;
 use drydock_steps::point::said::say;
+use drydock_steps::point::select::Select;
 use drydock_steps::point::verify::Verify;
 use serde_json::{Value, json};
 
@@ -157,4 +158,38 @@ async fn what_lies_on_the_server_alone_does_not_protect() {
     let found = newest().await;
     assert_eq!(found.newest.unwrap().id, id(1));
     assert!(found.passed_over[1].contains("sql/log.trn.2 is not in the store"), "{:?}", found.passed_over);
+}
+
+/// The seed of RFC 8032's first test, and its public key.
+const SEED: &str = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+const PUBLIC: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sealed_with_a_key_is_believed_and_what_is_not_is_refused_by_name() {
+    let world = World::with(json!({ "sign_with": SEED, "trusted_keys": [PUBLIC] })).await;
+    let sealed = world.point().await;
+    let path = sealed["manifest"].as_str().unwrap();
+    let text = world.read(path).await;
+    assert!(text.contains(&format!("\"signed_by\": \"{PUBLIC}\"")), "{text}");
+    assert!(
+        world.read(&format!("points/{}/opened.json", sealed["id"].as_str().unwrap())).await.contains(PUBLIC)
+    );
+    let chosen = world.outputs(&Select, json!({ "to": "point:latest" })).await;
+    assert_eq!(chosen["id"], sealed["id"]);
+    drop(world.outputs(&Verify, json!({ "point": "latest" })).await);
+    let manifest = drydock_recovery::manifest::Manifest::parse(&text).unwrap();
+    world.put(path, &drydock_recovery::sealed::text_of(&manifest, None).unwrap()).await;
+    for to in ["point:latest", sealed["id"].as_str().unwrap()] {
+        let error = world.error(&Select, json!({ "to": to })).await;
+        assert!(
+            error.code == "point.unusable" && error.message.contains("its manifest is not trusted: unsigned"),
+            "{error}"
+        );
+    }
+    let error = world.error(&Verify, json!({ "point": "latest" })).await;
+    assert!(error.message.contains("its manifest is not trusted: unsigned"), "{error}");
+    let forged = text.replacen(&text[text.len() - 12..text.len() - 8], "AAAA", 1);
+    world.put(path, &forged).await;
+    let error = world.error(&Select, json!({ "to": "point:latest" })).await;
+    assert!(error.message.contains("its signature does not fit"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::fmt;
 
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -23,17 +24,24 @@ pub struct Catalogue {
 }
 
 /// Why nobody may believe a manifest or record.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Untrusted {
     /// It has no signature, and only some keys are trusted.
-    #[error("unsigned")]
     Unsigned,
     /// A key has signed it that is not trusted.
-    #[error("foreign key {0}")]
     ForeignKey(String),
     /// Its signature is not one of its key over these bytes.
-    #[error("its signature does not fit")]
     BadSignature,
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Untrusted::Unsigned => f.write_str("unsigned"),
+            Untrusted::ForeignKey(key) => write!(f, "foreign key {key}"),
+            Untrusted::BadSignature => f.write_str("its signature does not fit"),
+        }
+    }
 }
 
 /// A line of `drydock points list`.
