@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use drydock_recovery::manifest::{Manifest, PointId};
+use drydock_recovery::sealed::text_of;
 use serde_json::Value;
 
 /// How often each pair is measured; the median counts.
@@ -412,14 +414,68 @@ fn fetching() {
     report("peak memory of that download", format!("{peak:.1} MiB"), "< 64");
 }
 
+/// So many copies of the golden point, a minute apart, in a folder of a store.
+fn points_of(dir: &Path, points: usize) {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/formats/manifest-v2.json");
+    let golden = Manifest::parse(&std::fs::read_to_string(golden).expect("a manifest")).expect("it is read");
+    for n in 1..=points {
+        let mut point = golden.clone();
+        point.id = PointId::parse(&format!("01K1{n:022}")).expect("a ULID");
+        point.mark = point.id.mark();
+        point.marked_at += chrono::TimeDelta::minutes(i64::try_from(n).expect("few"));
+        let folder = dir.join("store/points").join(point.id.as_str());
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("manifest.json"), text_of(&point, None).expect("JSON")).expect("written");
+    }
+    for (_, artifact) in golden.artifacts() {
+        let path = dir.join("store").join(&artifact.path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::File::create(path).expect("a file").set_len(artifact.size).expect("long enough");
+    }
+}
+
+fn points() {
+    let dir = folder();
+    points_of(dir.path(), 10_000);
+    let environment = "drydock: v1\nenvironment: e\ntargets:\n  backups: { kind: artifacts, url: ./store }\n";
+    std::fs::write(dir.path().join("e.yaml"), environment).expect("written");
+    let plan = "drydock: v1\nname: chosen\ntargets: { backups: artifacts }\nsteps:\n  point: { uses: point.select, target: backups, with: { to: 'point:latest' } }\n";
+    std::fs::write(dir.path().join("chosen.yaml"), plan).expect("written");
+    let median_of = |arguments: &[&str]| {
+        median((0..ROUNDS).map(|_| ms(timed(&mut drydock(dir.path(), arguments)))).collect())
+    };
+    let list = median_of(&["points", "list", "-e", "e.yaml"]);
+    report(
+        "`points list` of 10,000 points in a folder, each digest checked",
+        format!("{list:.0} ms"),
+        "< 1,000 ms",
+    );
+    let mut n = 0;
+    let chosen = median(
+        (0..ROUNDS)
+            .map(|_| {
+                n += 1;
+                ms(timed(&mut drydock(
+                    dir.path(),
+                    &["run", "chosen.yaml", "-e", "e.yaml", "--run-id", &format!("c{n}")],
+                )))
+            })
+            .collect(),
+    );
+    report("a run that chooses the newest of them (`point.select`)", format!("{chosen:.0} ms"), "< 1,000 ms");
+}
+
 fn main() {
     // `cargo test --benches` only asks whether it compiles.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    // One part alone: `cargo bench -p drydock --bench speed -- fetching`.
+    // One part alone: `cargo bench -p drydock --bench speed -- fetching`, or `points`.
     if std::env::args().any(|argument| argument == "fetching") {
         return fetching();
+    }
+    if std::env::args().any(|argument| argument == "points") {
+        return points();
     }
     println!("| what | found | wanted |\n|---|---|---|");
     durable_chain();
@@ -428,5 +484,6 @@ fn main() {
     histories();
     resuming();
     processes();
+    points();
     fetching();
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Command as Line, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::formats::{Format, chosen, with_formats};
+use crate::points_args::PointsCommand;
 
 /// The exit codes, for the end of every help text.
 const EXITS: &str = "Exit codes:\n  0 done · 1 internal · 2 usage · 10 plan invalid · 11 cannot succeed · 12 locked or refused · 13 journal could not be written\n  \
@@ -229,7 +230,8 @@ pub(crate) enum Command {
         after_help = REHEARSE
     )]
     Rehearse(RehearseArgs),
-    /// List and show recovery points
+    /// List, show, verify, hold, mark as bad and prune recovery points
+    #[command(after_help = crate::points_args::POINTS)]
     Points {
         /// The environment file that names the artifact store
         #[arg(short, long, value_name = "FILE", global = true)]
@@ -359,18 +361,6 @@ pub(crate) struct RehearseArgs {
     /// How many nodes Qdrant has
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub(crate) qdrant_nodes: u8,
-}
-
-/// What to do with recovery points.
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum PointsCommand {
-    /// All points and log points, newest first
-    List,
-    /// One point, whole
-    Show {
-        /// Its id, or the beginning of it
-        point: String,
-    },
 }
 
 /// What to do with runs.

@@ -1,6 +1,7 @@
 //! `drydock`: the composition root. It reads the command line, brings clock, environment and randomness in, and speaks.
 
 mod formats;
+mod points_args;
 mod args;
 mod pages;
 mod outside;

@@ -44,6 +44,11 @@ impl Outside {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
 
+    /// The name of whoever started this process, where the system tells it.
+    pub(crate) fn user(&self) -> Option<String> {
+        ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| self.set(name))
+    }
+
     /// Where to abort, for tests.
     pub(crate) fn crash(&self) -> Result<Option<CrashAt>, String> {
         self.set("DRYDOCK_CRASH_AT").map(|text| CrashAt::parse(&text)).transpose()

@@ -16,6 +16,7 @@ pub mod sampling;
 pub mod recalled;
 pub mod points_layout;
 pub mod http_client;
+pub mod seals;
 pub mod flow;
 pub mod process;
 pub mod http;
@@ -83,6 +84,8 @@ pub fn register(registry: &mut Registry) {
     registry.kind(point::seal::Seal);
     registry.kind(point::select::Select);
     registry.kind(point::reconcile::Reconcile);
+    registry.kind(point::verify::Verify);
+    registry.kind(point::prune::Prune);
     registry.kind(qdrant::snapshot::Snapshot);
     registry.kind(qdrant::fetch::Fetch);
     registry.kind(qdrant::recover::Recover);

@@ -1,5 +1,6 @@
 //! Where the files of recovery points lie in an artifact store: a folder a point under [`POINTS`], named for its id.
 
+use drydock_recovery::Time;
 use drydock_recovery::manifest::PointId;
 
 /// The folder that all points and log points lie in.
@@ -16,6 +17,8 @@ pub enum Filed {
     LogPoint(PointId),
     /// `points/<id>/marks/<name>.json`: something that was said about a point afterwards.
     Mark(PointId),
+    /// `points/<id>/pruning.json`: its files are being removed.
+    Pruning(PointId),
 }
 
 impl Filed {
@@ -27,6 +30,7 @@ impl Filed {
             "opened.json" => Some(Self::Opened(id)),
             "manifest.json" => Some(Self::Manifest(id)),
             "log_point.json" => Some(Self::LogPoint(id)),
+            "pruning.json" => Some(Self::Pruning(id)),
             _ => match file.strip_prefix("marks/") {
                 Some(name) if name.ends_with(".json") && !name.contains('/') => Some(Self::Mark(id)),
                 _ => None,
@@ -55,6 +59,16 @@ pub fn log_point(id: &PointId) -> String {
     format!("{POINTS}/{id}/log_point.json")
 }
 
+/// Where it is written that a point's files are being removed. It is written before the first of them goes, and goes after the last.
+pub fn pruning(id: &PointId) -> String {
+    format!("{POINTS}/{id}/pruning.json")
+}
+
+/// Where the n-th thing of this kind lies that was said about a point at this moment. The names sort by time.
+pub fn mark(id: &PointId, at: Time, word: &str, n: u32) -> String {
+    format!("{POINTS}/{id}/marks/{}-{n:02}-{word}.json", at.format("%Y%m%dT%H%M%S%.3fZ"))
+}
+
 /// Where the n-th set of points that a run took out of a collection is kept.
 pub fn quarantine(run: &str, collection: &str, n: u32) -> String {
     let again = if n > 1 { format!(".{n}") } else { String::new() };
@@ -79,7 +93,12 @@ mod tests {
             Filed::at("points/01K00000000000000000000002/marks/held-1.json"),
             Some(Filed::Mark(id.clone()))
         );
-        assert_eq!(Filed::at("points/01K00000000000000000000002/log_point.json"), Some(Filed::LogPoint(id)));
+        assert_eq!(Filed::at(&log_point(&id)), Some(Filed::LogPoint(id.clone())));
+        assert_eq!(Filed::at(&pruning(&id)), Some(Filed::Pruning(id.clone())));
+        let at = "2026-11-27T15:06:50.120Z".parse().unwrap();
+        let path = mark(&id, at, "held", 2);
+        assert_eq!(path, "points/01K00000000000000000000002/marks/20261127T150650.120Z-02-held.json");
+        assert_eq!(Filed::at(&path), Some(Filed::Mark(id)));
         for other in ["points/01K0/manifest.json", "points/manifest.json", "sql/manifest.json", "points"] {
             assert_eq!(Filed::at(other), None, "{other}");
         }

@@ -11,6 +11,8 @@ pub(crate) enum Seen {
     Ledger,
     /// In the artifact store: objects whose paths begin and end like this.
     Store(&'static str, &'static str),
+    /// In the artifact store: no object is left whose path begins and ends like this.
+    Lost(&'static str, &'static str),
     /// In the file `effects`, to which the step's program appends a line when it works.
     File,
     /// In the run's own journal: events of this name about the step.

@@ -90,6 +90,10 @@ impl Effects {
             Seen::Store(begins, ends) => {
                 count(&self.store, &|path| path.starts_with(begins) && path.ends_with(ends))
             }
+            Seen::Lost(begins, ends) => {
+                let left = count(&self.store, &|path| path.starts_with(begins) && path.ends_with(ends));
+                usize::from(left == 0)
+            }
             Seen::File => count(&self.file, &|_| true),
             Seen::Runner(path) => count(&self.runner, &|name| name == path),
             Seen::Inside(name) => count(&self.inside, &|line| line == name),
@@ -243,10 +247,12 @@ fn identity(_facts: &std::fs::Metadata) -> u64 {
 
 /// Complains of objects that were there at the kill and have been put again, or are gone.
 #[track_caller]
-pub(crate) fn assert_put_once(at_kill: &Puts, now: &Puts, when: &str) {
+pub(crate) fn assert_put_once(at_kill: &Puts, now: &Puts, seen: Seen, when: &str) {
     let is_rewritten = |path: &str| REWRITTEN.iter().any(|(ends, _)| path.ends_with(ends));
     let put_once = |path: &str| !path.ends_with(".drydock-part") && !is_rewritten(path);
-    for (path, put) in at_kill.iter().filter(|(path, _)| put_once(path)) {
+    // What a step is there to remove may be gone, and is not put again.
+    let may_go = |path: &&String| matches!(seen, Seen::Lost(..)) && !now.contains_key(*path);
+    for (path, put) in at_kill.iter().filter(|(path, _)| put_once(path) && !may_go(path)) {
         assert_eq!(now.get(path), Some(put), "{when}: {path} was there, and was put again or removed");
     }
     let left: Vec<&String> = now.keys().filter(|path| path.ends_with(".drydock-part")).collect();

@@ -36,7 +36,8 @@ steps:
   artifact_verify: { uses: artifact.verify, target: backups, needs: [process_run], with: { prefix: sql } }
   artifact_read: { uses: artifact.read, target: backups, needs: [artifact_verify, seal], with: { path: "points/{{ steps.seal.outputs.id }}/manifest.json" } }
   point_select: { uses: point.select, target: backups, needs: [artifact_read, seal], with: { to: "{{ steps.seal.outputs.id }}" } }
-  qdrant_count: { uses: qdrant.count, target: vectors, needs: [point_select], with: { collection: agent_aa } }
+  point_verify: { uses: point.verify, target: backups, needs: [point_select], with: { point: latest, effect: reads } }
+  qdrant_count: { uses: qdrant.count, target: vectors, needs: [point_verify], with: { collection: agent_aa } }
   qdrant_query: { uses: qdrant.query, target: vectors, needs: [qdrant_count], with: { collection: agent_aa, point: 1, limit: 1 } }
   sampled: { uses: qdrant.sample, target: vectors, with: { collection: agent_aa, to: backups } }
   qdrant_recall: { uses: qdrant.recall, target: vectors, needs: [qdrant_query, sampled], with: { collection: agent_aa, from: backups, samples: ["{{ steps.sampled.outputs }}"] } }

@@ -150,7 +150,7 @@ impl<'a> Trial<'a> {
         }
         let resumed = self.world.drydock("resume r --no-progress");
         self.to_the_end(resumed, Some(phase));
-        assert_put_once(&at_kill, &puts(&self.world), &self.when);
+        assert_put_once(&at_kill, &puts(&self.world), self.case.seen, &self.when);
         let left = self.left();
         self.assert_true(&done.with_ledger_of_first_attempts(&self.world), &left.journal);
         left.effects.assert_same(&uncut.effects, self.case, &self.when);

@@ -4,6 +4,7 @@
 //! Everything here is data and pure functions: no file, clock, network or server is touched. Modules are named from
 //! the ground up; each uses only those above it.
 
+pub mod sealed;
 pub mod guid;
 pub mod lsn;
 pub mod wal;
@@ -13,6 +14,7 @@ pub mod chain;
 pub mod manifest;
 pub mod catalogue;
 pub mod retention;
+pub mod pruning;
 
 /// A moment, always in UTC.
 pub type Time = chrono::DateTime<chrono::Utc>;

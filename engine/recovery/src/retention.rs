@@ -1,14 +1,16 @@
 //! [`decide`]: which points and log points may be pruned, each with the reason.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use chrono::{Datelike, TimeDelta};
 use serde::Serialize;
 
 use crate::Time;
+use crate::catalogue::clusters::to_log_point;
 use crate::catalogue::{Catalogue, Record};
 use crate::guid::Guid;
-use crate::manifest::{Artifact, Manifest, PointId};
+use crate::manifest::{Artifact, LogPoint, Manifest, PointId};
 
 /// How many points to keep: the newest ones, and the newest of each of so many days, weeks, months and years that
 /// have any.
@@ -44,6 +46,11 @@ pub enum Why {
         /// Why.
         because: String,
     },
+    /// Nobody may believe it, so that nothing is removed on its word.
+    Untrusted {
+        /// Why not.
+        because: String,
+    },
     /// Nothing sealed is newer; what comes after the newest point is never pruned.
     Newest,
     /// A rule keeps it.
@@ -67,6 +74,22 @@ pub enum Why {
     },
 }
 
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Held { because } => write!(f, "it is held: {because}"),
+            Why::Untrusted { because } => write!(f, "its manifest is not trusted: {because}"),
+            Why::Newest => f.write_str("no sealed point is newer"),
+            Why::Rule { rule: "last", period } => write!(f, "it is number {period} of the newest (last)"),
+            Why::Rule { rule: "pitr", period } => write!(f, "{period} (pitr)"),
+            Why::Rule { rule, period } => write!(f, "it is the newest of {period} ({rule})"),
+            Why::Needed { by } => write!(f, "{by} cannot be restored without it"),
+            Why::NoRule => f.write_str("no rule keeps it, and nothing that stays needs it"),
+            Why::Bad { because } => write!(f, "it is marked bad, and nothing that stays needs it: {because}"),
+        }
+    }
+}
+
 /// What may be done with one point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decision {
@@ -81,13 +104,18 @@ pub struct Decision {
     pub why: Why,
 }
 
-/// Decides for every point and log point, newest first. Ages are counted from the newest one; `now` only ends holds.
+/// Decides for every point and log point, newest first. Ages are counted from the newest one. `now` only ends holds, and ends none before
+/// the newest one is as late: a clock that is ahead lets nothing go.
 pub fn decide(catalogue: &Catalogue, retention: &Retention, now: Time) -> Vec<Decision> {
     let records = catalogue.records();
     let good: Vec<&Manifest> =
-        catalogue.points().iter().filter(|point| catalogue.bad(&point.id).is_none()).collect();
+        catalogue.points().iter().filter(|point| catalogue.barred(&point.id).is_none()).collect();
+    let now = records.first().map_or(now, |newest| now.min(newest.at()));
     let mut kept: HashMap<&PointId, Why> = HashMap::new();
     for record in &records {
+        if let Some(why) = catalogue.untrusted(record.id()) {
+            kept.insert(record.id(), Why::Untrusted { because: why.to_string() });
+        }
         if let Some(because) = catalogue.held(record.id(), now) {
             kept.insert(record.id(), Why::Held { because: because.to_owned() });
         }
@@ -99,8 +127,9 @@ pub fn decide(catalogue: &Catalogue, retention: &Retention, now: Time) -> Vec<De
     for (id, rule, period) in ruled(&good, retention.keep) {
         kept.entry(id).or_insert(Why::Rule { rule, period });
     }
+    let reach = pitr_words(retention.pitr);
     for id in within(&records, &good, retention.pitr, catalogue) {
-        kept.entry(id).or_insert(Why::Rule { rule: "pitr", period: "window".to_owned() });
+        kept.entry(id).or_insert_with(|| Why::Rule { rule: "pitr", period: reach.clone() });
     }
     needed(catalogue, &records, &good, &mut kept);
     let decision = |record: &Record<'_>| {
@@ -154,6 +183,13 @@ fn ruled<'c>(good: &[&'c Manifest], keep: Keep) -> Vec<(&'c PointId, &'static st
     ruled
 }
 
+/// What the window is for, in words.
+fn pitr_words(pitr: Option<TimeDelta>) -> String {
+    let hours = pitr.map_or(0, |window| window.num_hours());
+    let span = if hours % 24 == 0 { format!("{} days", hours / 24) } else { format!("{hours} hours") };
+    format!("every moment of the last {span} is reached through it")
+}
+
 /// Everything in the window in which each moment shall be reachable, and the point from which its oldest is.
 fn within<'c>(
     records: &[Record<'c>],
@@ -166,7 +202,7 @@ fn within<'c>(
         return records.iter().map(|one| one.id()).collect();
     };
     let base = good.iter().find(|point| point.marked_at <= since).map(|point| point.marked_at);
-    let usable = records.iter().filter(|record| catalogue.bad(record.id()).is_none());
+    let usable = records.iter().filter(|record| catalogue.barred(record.id()).is_none());
     usable.filter(|record| record.at() >= base.unwrap_or(since)).map(|record| record.id()).collect()
 }
 
@@ -178,30 +214,64 @@ fn needed<'c>(
     kept: &mut HashMap<&'c PointId, Why>,
 ) {
     let usable: Vec<Record<'c>> =
-        records.iter().copied().filter(|record| catalogue.bad(record.id()).is_none()).collect();
+        records.iter().copied().filter(|record| catalogue.barred(record.id()).is_none()).collect();
     let holders = Holders::of(&usable);
-    // What a need adds is older than what needs it, so that one pass from the newest on finds all.
-    for (place, record) in usable.iter().enumerate() {
-        let Record::Log(log) = record else { continue };
-        if !kept.contains_key(&log.id) {
-            continue;
-        }
-        let older = usable.get(place..).unwrap_or_default();
-        for (name, guid) in chains(catalogue, *record, older) {
-            let holders = holders.since(name, &guid, place);
-            if !holders.iter().any(|one| kept.contains_key(one.id())) {
-                let newest = holders.first().map(|one| one.id());
-                kept.extend(newest.map(|id| (id, Why::Needed { by: log.id.clone() })));
+    // What a need adds is nearly always older than what needs it; where a base is recorded later alone, it takes another pass.
+    let mut asked: HashSet<&PointId> = HashSet::new();
+    loop {
+        let before = asked.len();
+        for (place, record) in usable.iter().enumerate() {
+            if let Record::Log(log) = record
+                && kept.contains_key(&log.id)
+                && asked.insert(&log.id)
+            {
+                needed_by(catalogue, (&usable, good), (place, log), &holders, kept);
             }
         }
-        if let Some(base) = good.iter().find(|point| log.vector_base.as_ref() == Some(&point.id)) {
-            kept.entry(&base.id).or_insert_with(|| Why::Needed { by: log.id.clone() });
+        if asked.len() == before {
+            return;
         }
     }
 }
 
+/// Adds what one log point needs.
+fn needed_by<'c>(
+    catalogue: &'c Catalogue,
+    (usable, good): (&[Record<'c>], &[&'c Manifest]),
+    (place, log): (usize, &'c LogPoint),
+    holders: &Holders<'_, 'c>,
+    kept: &mut HashMap<&'c PointId, Why>,
+) {
+    let older = usable.get(place..).unwrap_or_default();
+    for (name, guid) in chains(catalogue, Record::Log(log), older, usable) {
+        let holders = holders.of_backup(name, &guid, place);
+        if !holders.iter().any(|one| kept.contains_key(one.id())) {
+            let first = holders.first().map(|one| one.id());
+            kept.extend(first.map(|id| (id, Why::Needed { by: log.id.clone() })));
+        }
+    }
+    for name in log.postgres.keys() {
+        for one in cluster_holders(older, log, name, kept) {
+            kept.entry(one).or_insert_with(|| Why::Needed { by: log.id.clone() });
+        }
+    }
+    // Where its vector base is gone or bad, the newest point before it stands in for it.
+    let base = log.vector_base.as_ref().and_then(|id| {
+        let named = good.iter().find(|point| point.id == *id);
+        named.or_else(|| good.iter().find(|point| point.marked_at <= log.marked_at))
+    });
+    if let Some(base) = base {
+        kept.entry(&base.id).or_insert_with(|| Why::Needed { by: log.id.clone() });
+    }
+}
+
 /// The backups that a log point's chains are made of, with their database.
-fn chains<'c>(catalogue: &Catalogue, record: Record<'c>, older: &[Record<'c>]) -> Vec<(&'c str, Guid)> {
+fn chains<'c>(
+    catalogue: &Catalogue,
+    record: Record<'c>,
+    older: &[Record<'c>],
+    all: &[Record<'c>],
+) -> Vec<(&'c str, Guid)> {
     // The newest point before it, and the log points since, nearly always hold the whole chain.
     let to_point =
         older.iter().position(|one| matches!(one, Record::Point(_))).map_or(older.len(), |at| at + 1);
@@ -209,10 +279,40 @@ fn chains<'c>(catalogue: &Catalogue, record: Record<'c>, older: &[Record<'c>]) -
     let found = |name: &str, among: &[Record<'_>]| catalogue.chain(record, name, among).and_then(Result::ok);
     let names = record.databases().keys().map(String::as_str);
     let sets = names.flat_map(|name| {
-        let chain = found(name, near).or_else(|| found(name, older));
+        let chain = found(name, near).or_else(|| found(name, older)).or_else(|| found(name, all));
         chain.into_iter().flat_map(|chain| chain.backups).map(move |set| (name, set.backup_set_guid))
     });
     sets.collect()
+}
+
+/// The records that a log point's cluster comes back from: the point with its base backup, and of each segment the newest that holds it,
+/// where none that stays does.
+fn cluster_holders<'c>(
+    older: &[Record<'c>],
+    log: &LogPoint,
+    name: &str,
+    kept: &HashMap<&'c PointId, Why>,
+) -> Vec<&'c PointId> {
+    let Ok(choice) = to_log_point(older, log, name) else { return Vec::new() };
+    let cluster = &choice.part.cluster;
+    let has_base = |record: &&Record<'c>| match record {
+        Record::Point(point) => {
+            point.postgres.get(name).is_some_and(|part| part.cluster.bases == cluster.bases)
+        }
+        Record::Log(_) => false,
+    };
+    let mut holders: Vec<&PointId> =
+        older.iter().find(has_base).map(|record| record.id()).into_iter().collect();
+    for segment in &cluster.wal.segments {
+        let holds = |record: &&Record<'c>| {
+            record.wal(name).is_some_and(|(_, wal)| wal.segments.iter().any(|one| one.path == segment.path))
+        };
+        let stays = |record: &Record<'c>| kept.contains_key(record.id()) || holders.contains(&record.id());
+        if !older.iter().filter(holds).any(stays) {
+            holders.extend(older.iter().find(holds).map(|record| record.id()));
+        }
+    }
+    holders
 }
 
 /// Which records hold which backup, as places in a list that has the newest first.
@@ -234,9 +334,11 @@ impl<'r, 'c> Holders<'r, 'c> {
         Holders { records, places }
     }
 
-    /// The records at `place` or older that hold a backup, newest first.
-    fn since(&self, name: &'c str, guid: &Guid, place: usize) -> Vec<Record<'c>> {
+    /// The records that hold a backup: first those at `place` or older, newest first; then those that are newer, oldest first.
+    fn of_backup(&self, name: &'c str, guid: &Guid, place: usize) -> Vec<Record<'c>> {
         let all = self.places.get(&(name, guid)).map(Vec::as_slice).unwrap_or_default();
-        all.iter().filter(|at| **at >= place).filter_map(|at| self.records.get(*at).copied()).collect()
+        let (older, newer): (Vec<usize>, Vec<usize>) = all.iter().partition(|at| **at >= place);
+        let places = older.into_iter().chain(newer.into_iter().rev());
+        places.filter_map(|at| self.records.get(at).copied()).collect()
     }
 }

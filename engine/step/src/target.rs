@@ -1,11 +1,13 @@
 //! Target kinds and what a connection to a target can do: [`TargetKind`], [`Connection`], and the capabilities [`Rows`], [`Script`],
-//! [`Collections`], [`Proves`], [`Locks`], by which kinds of another folder reach a target.
+//! [`Collections`], [`Proves`], [`Locks`], [`Seals`], by which kinds of another folder reach a target.
 
 use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use drydock_plan::catalog::TargetKindShape;
+use drydock_recovery::catalogue::Untrusted;
+use drydock_recovery::sealed::Signs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -128,6 +130,11 @@ pub trait Connection: Send + Sync + Any {
     /// What a program that connects by itself is given to reach the same server and this database, secrets included: a connection string
     /// of ADO.NET, where there is one.
     fn connection_string(&self, _database: &str) -> Option<String> {
+        None
+    }
+
+    /// What signs and judges what is written about recovery points, where it is an artifact store.
+    fn seals(&self) -> Option<Arc<dyn Seals>> {
         None
     }
 
@@ -309,6 +316,15 @@ pub trait Proves: Send + Sync {
     /// # Errors
     /// What the server says is wrong with it.
     async fn prove_readable(&self, media: &[String], position: u32) -> Result<Value, StepError>;
+}
+
+/// Signing what is written about recovery points, and judging who has signed it.
+pub trait Seals: Send + Sync {
+    /// Whoever signs, where a key was given.
+    fn signer(&self) -> Option<&dyn Signs>;
+
+    /// Why a text whose digest holds is not believed; nothing where it is.
+    fn judge(&self, text: &str) -> Option<Untrusted>;
 }
 
 /// How a lock lets others in.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use drydock_step::target::Seals;
 use drydock_step::{
     ArtifactStore, Connection, Field, Identity, Settings, Shape, StepError, TargetKind, TargetKindShape,
 };
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::folder::FolderStore;
+use crate::seals::KeySeals;
 
 /// The target kind `artifacts`.
 pub struct ArtifactsTarget;
@@ -27,6 +29,17 @@ const FIELDS: &[Field] = &[
         Shape::Url,
         "The address at which something serves the folder over HTTP, for servers that fetch from it by themselves.",
     ),
+    Field::optional(
+        "sign_with",
+        Shape::Text,
+        "The ed25519 key that signs manifests, records and marks: PEM as `openssl genpkey -algorithm ed25519` makes it, or its 32 bytes in base64.",
+    )
+    .with_secrets(),
+    Field::optional(
+        "trusted_keys",
+        Shape::List(&Shape::Text),
+        "The public ed25519 keys, 32 bytes in base64 each, whose signatures are believed. Points that none of them has signed are listed as `unsigned` or `foreign key`, and neither restored from nor removed.",
+    ),
 ];
 
 #[derive(Deserialize)]
@@ -34,6 +47,9 @@ const FIELDS: &[Field] = &[
 struct ArtifactsSettings {
     url: String,
     served_at: Option<String>,
+    sign_with: Option<String>,
+    #[serde(default)]
+    trusted_keys: Vec<String>,
 }
 
 #[async_trait]
@@ -50,7 +66,8 @@ impl TargetKind for ArtifactsTarget {
         let read: ArtifactsSettings = settings.read()?;
         let folder = settings.folder.join(folder_of(&read.url)?);
         let served_at = read.served_at.as_deref().map(served_at).transpose()?;
-        Ok(Arc::new(ArtifactsConnection { store: FolderStore::new(folder).served_at(served_at) }))
+        let seals = Arc::new(KeySeals::read(read.sign_with.as_deref(), &read.trusted_keys)?);
+        Ok(Arc::new(ArtifactsConnection { store: FolderStore::new(folder).served_at(served_at), seals }))
     }
 }
 
@@ -93,6 +110,7 @@ fn folder_of(text: &str) -> Result<PathBuf, StepError> {
 /// A store that is a folder.
 pub struct ArtifactsConnection {
     store: FolderStore,
+    seals: Arc<KeySeals>,
 }
 
 #[async_trait]
@@ -129,6 +147,10 @@ impl Connection for ArtifactsConnection {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn seals(&self) -> Option<Arc<dyn Seals>> {
+        Some(self.seals.clone())
     }
 
     fn store(&self) -> Option<&dyn ArtifactStore> {

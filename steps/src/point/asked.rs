@@ -2,7 +2,7 @@
 //! said to be. Main function: [`proved_by_server`].
 
 use drydock_recovery::backup::Backup;
-use drydock_recovery::manifest::{Claim, Unproved};
+use drydock_recovery::manifest::{Claim, StoredBackup, Unproved};
 use drydock_step::{Ctx, StepError, target::Proves};
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,17 +23,59 @@ pub(super) async fn proved_by_server(
     for given in backups {
         let backup = &given.backup;
         ctx.log(format!("the server reads the {}", backup.label()));
-        let wrong = match server.prove_readable(&backup.media, backup.position).await {
-            Ok(header) => differs(given, header),
-            Err(error) if error.transient || error.unknown => return Err(error),
-            Err(error) => Some(format!("the server cannot read it: {}", error.message)),
+        let said = Said {
+            backup,
+            checksums: given.has_checksums,
+            encryptor_thumbprint: &given.encryptor_thumbprint,
+            by: "the backup step",
         };
-        if let Some(why) = wrong {
-            let why = format!("the {}: {why}", backup.label());
-            unproved.push(Unproved { claim: Claim::FilesAtHand, of: name.to_owned(), why });
-        }
+        unproved.extend(read_by_server(server, name, &said).await?);
     }
     Ok(unproved)
+}
+
+/// The same of a backup that a sealed point names.
+///
+/// # Errors
+/// What kept it from answering; a backup that it refuses is an answer.
+pub(super) async fn proved_again(
+    server: &dyn Proves,
+    name: &str,
+    stored: &StoredBackup,
+) -> Result<Option<Unproved>, StepError> {
+    let said = Said {
+        backup: &stored.backup,
+        checksums: stored.checksums,
+        encryptor_thumbprint: &stored.encryptor_thumbprint,
+        by: "the manifest",
+    };
+    read_by_server(server, name, &said).await
+}
+
+async fn read_by_server(
+    server: &dyn Proves,
+    name: &str,
+    said: &Said<'_>,
+) -> Result<Option<Unproved>, StepError> {
+    let backup = said.backup;
+    let wrong = match server.prove_readable(&backup.media, backup.position).await {
+        Ok(header) => differs(said, header),
+        Err(error) if error.transient || error.unknown => return Err(error),
+        Err(error) => Some(format!("the server cannot read it: {}", error.message)),
+    };
+    Ok(wrong.map(|why| {
+        let why = format!("the {}: {why}", backup.label());
+        Unproved { claim: Claim::FilesAtHand, of: name.to_owned(), why }
+    }))
+}
+
+/// What is said of a backup.
+struct Said<'a> {
+    backup: &'a Backup,
+    checksums: bool,
+    encryptor_thumbprint: &'a Option<String>,
+    /// Who says it.
+    by: &'static str,
 }
 
 /// What a server reads in a backup's header.
@@ -44,13 +86,13 @@ struct Header {
     encryptor_thumbprint: Option<String>,
 }
 
-/// What is another in the header than in what the backup step said. Each is compared: a manifest repeats what the step said.
-fn differs(said: &BackupGiven, header: Value) -> Option<String> {
+/// What is another in the header than in what was said. Each is compared: a manifest repeats what the backup step said.
+fn differs(said: &Said<'_>, header: Value) -> Option<String> {
     let header: Header = match serde_json::from_value(header) {
         Ok(header) => header,
         Err(error) => return Some(format!("its header cannot be understood: {error}")),
     };
-    let (found, step) = (&header.backup, &said.backup);
+    let (found, step) = (&header.backup, said.backup);
     let pairs = [
         (
             "set",
@@ -61,13 +103,13 @@ fn differs(said: &BackupGiven, header: Value) -> Option<String> {
         ("database", found.database.clone(), step.database.clone()),
         ("type", found.kind.as_str().to_owned(), step.kind.as_str().to_owned()),
         ("bulk-logged data", found.is_bulk_logged().to_string(), step.is_bulk_logged().to_string()),
-        ("checksums", header.has_checksums.to_string(), said.has_checksums.to_string()),
-        ("encryptor", thumbprint(&header.encryptor_thumbprint), thumbprint(&said.encryptor_thumbprint)),
+        ("checksums", header.has_checksums.to_string(), said.checksums.to_string()),
+        ("encryptor", thumbprint(&header.encryptor_thumbprint), thumbprint(said.encryptor_thumbprint)),
     ];
-    let mut other = pairs.into_iter().filter(|(_, header, said)| header != said);
+    let mut other = pairs.into_iter().filter(|(_, header, told)| header != told);
     other
         .next()
-        .map(|(what, header, said)| format!("its header has {what} {header}, the backup step said {said}"))
+        .map(|(what, header, told)| format!("its header has {what} {header}, {} said {told}", said.by))
 }
 
 fn thumbprint(text: &Option<String>) -> String {

@@ -1,20 +1,27 @@
 //! The catalogue as a store's files give it: [`catalogue_of`]. A file that cannot be read is named, and the others count without it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use drydock_recovery::catalogue::Catalogue;
-use drydock_recovery::manifest::{FormatError, LogPoint, Manifest, PointId, PointMark};
-use drydock_step::artifact::bytes_of;
-use drydock_step::{ArtifactStore, StepError};
+use drydock_recovery::catalogue::{Catalogue, Record, Untrusted};
+use drydock_recovery::manifest::{Artifact, FormatError, LogPoint, Manifest, PointId, PointMark};
+use drydock_step::artifact::{Listed, bytes_of};
+use drydock_step::target::Seals;
+use drydock_step::{ArtifactStore, Connection, StepError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::layout::{Filed, POINTS};
+use super::said::store_of;
 
 /// The longest file of a catalogue that is read. A manifest of 10,000 collections has about 20 MB.
 const FILE_LIMIT: usize = 64 * 1024 * 1024;
 
 /// How many files are read side by side; a store may be far away.
 const SIDE_BY_SIDE: usize = 8;
+
+/// How many files of a folder are read by one thread before it is asked for more.
+const AT_ONCE: usize = 128;
 
 /// Everything that a store says about points.
 #[derive(Debug, Clone, Default)]
@@ -25,10 +32,16 @@ pub struct Found {
     pub log_points: Vec<LogPoint>,
     /// What was said about them afterwards.
     pub marks: Vec<PointMark>,
+    /// Points and log points that nobody may believe, and why. They are among the others too.
+    pub untrusted: HashMap<PointId, Untrusted>,
     /// Points that were begun and have no manifest.
     pub unsealed: Vec<PointId>,
+    /// Points and log points whose removal has begun, with the files that they name. They are none any more.
+    pub pruning: BTreeMap<PointId, Vec<Artifact>>,
     /// Files that should be one of these and cannot be read, by path.
     pub unreadable: Vec<Unreadable>,
+    /// All files below the folder of points.
+    pub listed: Vec<Listed>,
 }
 
 /// A file of the catalogue that cannot be read.
@@ -43,8 +56,8 @@ pub struct Unreadable {
 
 /// One file, read.
 enum Entry {
-    Point(Box<Manifest>),
-    LogPoint(Box<LogPoint>),
+    Point(Box<Manifest>, Option<Untrusted>),
+    LogPoint(Box<LogPoint>, Option<Untrusted>),
     Mark(PointMark),
     Unreadable(Unreadable),
     Gone,
@@ -53,23 +66,54 @@ enum Entry {
 impl Found {
     /// The catalogue of all that could be read.
     pub fn catalogue(&self) -> Catalogue {
-        Catalogue::new(self.points.clone(), self.log_points.clone(), self.marks.clone())
+        let catalogue = Catalogue::new(self.points.clone(), self.log_points.clone(), self.marks.clone());
+        catalogue.with_untrusted(self.untrusted.clone())
+    }
+
+    fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Point(point, untrusted) => {
+                let believed = untrusted.is_none();
+                self.untrusted.extend(untrusted.map(|why| (point.id.clone(), why)));
+                match self.pruning.get_mut(&point.id) {
+                    // What nobody believes names no file that may be removed.
+                    Some(_) if !believed => {}
+                    Some(files) => files.extend(Record::Point(&point).artifacts().into_iter().cloned()),
+                    None => self.points.push(*point),
+                }
+            }
+            Entry::LogPoint(log, untrusted) => {
+                let believed = untrusted.is_none();
+                self.untrusted.extend(untrusted.map(|why| (log.id.clone(), why)));
+                match self.pruning.get_mut(&log.id) {
+                    // What nobody believes names no file that may be removed.
+                    Some(_) if !believed => {}
+                    Some(files) => files.extend(Record::Log(&log).artifacts().into_iter().cloned()),
+                    None => self.log_points.push(*log),
+                }
+            }
+            Entry::Mark(mark) => self.marks.push(mark),
+            Entry::Unreadable(file) => self.unreadable.push(file),
+            Entry::Gone => {}
+        }
     }
 }
 
-/// What a store says about points, from its files alone.
+/// What the artifact store of a connection says about points, from its files alone.
 ///
 /// # Errors
 /// What the store says when it cannot be listed or read. A file that is no manifest, or one of a newer version, is no error: it is in
 /// [`Found::unreadable`].
-pub async fn catalogue_of(store: &dyn ArtifactStore) -> Result<Found, StepError> {
+pub async fn catalogue_of(connection: &dyn Connection) -> Result<Found, StepError> {
+    let (store, seals) = (store_of(connection)?, connection.seals());
     let listed = store.list(POINTS).await?;
-    let mut opened = BTreeSet::new();
+    let (mut opened, mut pruning) = (BTreeSet::new(), BTreeMap::new());
     let mut files = Vec::new();
-    for file in listed {
+    for file in &listed {
         match Filed::at(&file.path) {
             Some(Filed::Opened(id)) => drop(opened.insert(id)),
-            Some(filed) => files.push((file.path, filed)),
+            Some(Filed::Pruning(id)) => drop(pruning.insert(id, Vec::new())),
+            Some(filed) => files.push((file.path.clone(), filed)),
             None => {}
         }
     }
@@ -78,22 +122,82 @@ pub async fn catalogue_of(store: &dyn ArtifactStore) -> Result<Found, StepError>
             opened.remove(id);
         }
     }
-    let mut found = Found { unsealed: opened.into_iter().collect(), ..Found::default() };
-    let reads = files.into_iter().map(|(path, filed)| entry(store, path, filed));
-    let mut entries = stream::iter(reads).buffered(SIDE_BY_SIDE);
-    while let Some(entry) = entries.try_next().await? {
-        match entry {
-            Entry::Point(point) => found.points.push(*point),
-            Entry::LogPoint(log) => found.log_points.push(*log),
-            Entry::Mark(mark) => found.marks.push(mark),
-            Entry::Unreadable(file) => found.unreadable.push(file),
-            Entry::Gone => {}
+    let unsealed = opened.into_iter().filter(|id| !pruning.contains_key(id)).collect();
+    let mut found = Found { unsealed, pruning, listed, ..Found::default() };
+    let is_folder = files.first().is_some_and(|(path, _)| store.local_path(path).is_some());
+    if is_folder {
+        let chunks = files.chunks(AT_ONCE).map(|some| {
+            let placed = some
+                .iter()
+                .filter_map(|(path, filed)| Some((store.local_path(path)?, path.clone(), filed.clone())));
+            from_folder(placed.collect(), seals.clone())
+        });
+        let mut chunks = stream::iter(chunks.collect::<Vec<_>>()).buffered(SIDE_BY_SIDE);
+        while let Some(entries) = chunks.try_next().await? {
+            entries.into_iter().for_each(|entry| found.take(entry));
+        }
+    } else {
+        let reads = files.into_iter().map(|(path, filed)| entry(store, path, filed, seals.clone()));
+        let mut entries = stream::iter(reads).buffered(SIDE_BY_SIDE);
+        while let Some(entry) = entries.try_next().await? {
+            found.take(entry);
         }
     }
     Ok(found)
 }
 
-async fn entry(store: &dyn ArtifactStore, path: String, filed: Filed) -> Result<Entry, StepError> {
+/// Files of a store that is a folder, read by a thread: a thread's turn for each piece of each of 10,000 files takes longer than reading
+/// them.
+async fn from_folder(
+    files: Vec<(PathBuf, String, Filed)>,
+    seals: Option<Arc<dyn Seals>>,
+) -> Result<Vec<Entry>, StepError> {
+    let read = move || {
+        let entries = files.into_iter().map(|(local, path, filed)| match local_text(&local) {
+            Ok(Some(text)) => Ok(understood(&text, path, filed, seals.as_deref())),
+            Ok(None) => Ok(Entry::Gone),
+            Err(LocalError::Long) => {
+                let why = format!("it is longer than {FILE_LIMIT} bytes");
+                Ok(Entry::Unreadable(Unreadable { path, why }))
+            }
+            Err(LocalError::Io(error)) => {
+                Err(StepError::new("artifact.io", format!("reading {}: {error}", local.display())))
+            }
+        });
+        entries.collect()
+    };
+    let ended = tokio::task::spawn_blocking(read).await;
+    ended.unwrap_or_else(|error| Err(StepError::internal(error.to_string())))
+}
+
+enum LocalError {
+    Long,
+    Io(std::io::Error),
+}
+
+/// The text of a file; nothing where it went between the listing and now.
+fn local_text(path: &Path) -> Result<Option<String>, LocalError> {
+    use std::io::{ErrorKind, Read};
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let limit = FILE_LIMIT as u64 + 1;
+        std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match read() {
+        Ok(bytes) if bytes.len() > FILE_LIMIT => Err(LocalError::Long),
+        Ok(bytes) => Ok(Some(text(bytes))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LocalError::Io(error)),
+    }
+}
+
+async fn entry(
+    store: &dyn ArtifactStore,
+    path: String,
+    filed: Filed,
+    seals: Option<Arc<dyn Seals>>,
+) -> Result<Entry, StepError> {
     let text = match text_of(store, &path).await {
         Ok(text) => text,
         // It went between the listing and now: whoever prunes may do so beside us.
@@ -103,34 +207,46 @@ async fn entry(store: &dyn ArtifactStore, path: String, filed: Filed) -> Result<
         }
         Err(error) => return Err(error),
     };
-    Ok(parsed(&text, filed).unwrap_or_else(|why| Entry::Unreadable(Unreadable { path, why })))
+    Ok(understood(&text, path, filed, seals.as_deref()))
 }
 
-/// A file of a store, as text; what is no text becomes one that no format fits.
+/// A file of a store, as text.
 async fn text_of(store: &dyn ArtifactStore, path: &str) -> Result<String, StepError> {
-    let bytes = bytes_of(store.open(path, 0).await?, FILE_LIMIT).await?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(text(bytes_of(store.open(path, 0).await?, FILE_LIMIT).await?))
 }
 
-fn parsed(text: &str, filed: Filed) -> Result<Entry, String> {
+/// What is no text becomes one that no format fits.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn understood(text: &str, path: String, filed: Filed, seals: Option<&dyn Seals>) -> Entry {
+    let untrusted = || seals.and_then(|seals| seals.judge(text));
+    parsed(text, filed, untrusted).unwrap_or_else(|why| Entry::Unreadable(Unreadable { path, why }))
+}
+
+fn parsed(text: &str, filed: Filed, untrusted: impl Fn() -> Option<Untrusted>) -> Result<Entry, String> {
     let words = |error: FormatError| error.to_string();
     let (entry, names, place) = match filed {
         Filed::Manifest(id) => {
             let point = Manifest::parse(text).map_err(words)?;
             let names = point.id.clone();
-            (Entry::Point(Box::new(point)), names, id)
+            (Entry::Point(Box::new(point), untrusted()), names, id)
         }
         Filed::LogPoint(id) => {
             let log = LogPoint::parse(text).map_err(words)?;
             let names = log.id.clone();
-            (Entry::LogPoint(Box::new(log)), names, id)
+            (Entry::LogPoint(Box::new(log), untrusted()), names, id)
         }
         Filed::Mark(id) => {
             let mark = PointMark::parse(text).map_err(words)?;
+            if let Some(why) = untrusted() {
+                return Err(format!("it is not trusted: {why}"));
+            }
             let names = mark.point.clone();
             (Entry::Mark(mark), names, id)
         }
-        Filed::Opened(_) => return Ok(Entry::Gone),
+        Filed::Opened(_) | Filed::Pruning(_) => return Ok(Entry::Gone),
     };
     if names == place {
         Ok(entry)

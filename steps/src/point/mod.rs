@@ -3,9 +3,10 @@
 
 pub use crate::points_layout as layout;
 
-pub mod catalogue;
 mod moment;
+pub mod said;
 pub mod open;
+pub mod catalogue;
 mod given;
 mod read_back;
 mod asked;
@@ -15,6 +16,13 @@ pub mod seal;
 mod selected;
 mod changed;
 pub mod select;
+pub mod resolved;
+pub mod verifying;
+pub mod verify;
+pub mod rpo;
+mod prune_bases;
+pub mod pruning;
+pub mod prune;
 mod truth;
 mod erasures;
 mod scan;

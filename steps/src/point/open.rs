@@ -5,14 +5,15 @@ use bytes::Bytes;
 use drydock_recovery::Time;
 use drydock_recovery::manifest::{Opened, Origin, PlanRef, PointId};
 use drydock_step::{
-    Access, Action, ActionKind, ArtifactStore, Connection, Ctx, Effect, Ended, Facts, Field, KindShape,
-    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs,
+    Access, Action, ActionKind, Ctx, Effect, Ended, Facts, Field, KindShape, Reconciled, Shape, StepError,
+    StepKind, TargetNeed, Touch, inputs,
 };
-use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
+use super::said::signed;
+pub(super) use super::said::store_of;
 use super::{layout, moment};
 use crate::described::described;
 
@@ -28,25 +29,8 @@ const OUTPUTS: Shape = Shape::Record(&[
     Field::required("opened_at", Shape::Datetime, "When it was opened."),
 ]);
 
-/// What lies in the store from the opening on, so that a point that was never sealed is seen.
-#[derive(Serialize)]
-struct OpenedFile<'a> {
-    format: &'static str,
-    version: u32,
-    #[serde(flatten)]
-    opened: &'a Opened,
-}
-
 /// Opens a point. Its bases have ended when it begins.
 pub struct Open;
-
-/// The store of a step's target.
-///
-/// # Errors
-/// `internal`, when it is none: the check let a plan pass that it should not have.
-pub(super) fn store_of(connection: &dyn Connection) -> Result<&dyn ArtifactStore, StepError> {
-    connection.store().ok_or_else(|| StepError::internal("the target of a point's step is no artifact store"))
-}
 
 /// The id of the point that an attempt opens: the time, and of the attempt's own id as much as fits. The time stands first, so
 /// that ids and marks sort as the points were opened.
@@ -122,9 +106,7 @@ impl StepKind for Open {
         let connection = ctx.connection().await?;
         let opened = opened_for(ctx, moment::now(ctx)?)?;
         ctx.note(json!({ "attempt": &*ctx.attempt, "opened_at": opened.opened_at })).await?;
-        let file = OpenedFile { format: "drydock.opened", version: 1, opened: &opened };
-        let text =
-            serde_json::to_vec_pretty(&file).map_err(|error| StepError::internal(error.to_string()))?;
+        let text = signed(&*connection, &opened.file())?;
         store_of(&*connection)?.put_new(&layout::opened(&opened.id), Bytes::from(text)).await?;
         Ok(Ended::Outputs(outputs(&opened)))
     }

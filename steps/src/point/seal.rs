@@ -8,8 +8,8 @@ use drydock_recovery::manifest::{
     Evidence, LogPointKind, Marked, Opened, PointId, SealRefusal, SealTerms, Unproved, seal, seal_log_point,
 };
 use drydock_step::{
-    Access, Action, ActionKind, ArtifactStore, Ctx, Effect, Ended, Facts, Field, In, KindShape, Millis,
-    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, ArtifactStore, Connection, Ctx, Effect, Ended, Facts, Field, In, KindShape,
+    Millis, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -184,7 +184,7 @@ async fn opened(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Re
         refused(format!("was not opened in this store: {path} is not there"))
             .help("`point.open` and `point.seal` take the same target")
     })?;
-    let opened: Opened = serde_json::from_str(&text)
+    let opened = Opened::parse(&text)
         .map_err(|error| refused(format!("has a {path} that cannot be read: {error}")))?;
     if opened.origin.run != *ctx.run {
         return Err(refused(format!("was opened by run {}", opened.origin.run)));
@@ -200,9 +200,9 @@ async fn opened(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Re
 }
 
 /// The newest point whose vectors stand for those of a log point.
-async fn vector_base(store: &dyn ArtifactStore, at: Time) -> Result<Option<PointId>, StepError> {
-    let catalogue: Catalogue = catalogue_of(store).await?.catalogue();
-    let good = catalogue.points().iter().filter(|point| catalogue.bad(&point.id).is_none());
+async fn vector_base(connection: &dyn Connection, at: Time) -> Result<Option<PointId>, StepError> {
+    let catalogue: Catalogue = catalogue_of(connection).await?.catalogue();
+    let good = catalogue.points().iter().filter(|point| catalogue.barred(&point.id).is_none());
     let mut before = good.filter(|point| point.marked_at <= at && point.has_vectors());
     Ok(before.next().map(|point| point.id.clone()))
 }
@@ -210,9 +210,10 @@ async fn vector_base(store: &dyn ArtifactStore, at: Time) -> Result<Option<Point
 /// Asks store and servers, and seals.
 async fn sealed(
     ctx: &Ctx,
-    store: &dyn ArtifactStore,
+    connection: &dyn Connection,
     inputs: &SealInputs,
 ) -> Result<SealedRecord, StepError> {
+    let store = store_of(connection)?;
     let opened = opened(ctx, store, inputs).await?;
     let given = Given {
         mark: inputs.mark.known()?,
@@ -242,7 +243,7 @@ async fn sealed(
     let sealed = match inputs.log_point.known()? {
         None => seal(marked, evidence, &terms).map(|one| SealedRecord::Point(Box::new(one.manifest))),
         Some(kind) => {
-            let base = vector_base(store, marked.answered_at).await?;
+            let base = vector_base(connection, marked.answered_at).await?;
             log_point(marked, *kind, evidence, base, &terms)
         }
     };
@@ -315,8 +316,8 @@ fn agreed(
 }
 
 /// Writes the record. Its digest is noted before, so that a later attempt knows it for its own.
-async fn written(ctx: &Ctx, store: &dyn ArtifactStore, record: &SealedRecord) -> Result<(), StepError> {
-    let text = record.text()?;
+async fn written(ctx: &Ctx, connection: &dyn Connection, record: &SealedRecord) -> Result<(), StepError> {
+    let (store, text) = (store_of(connection)?, record.text(connection)?);
     ctx.note(json!({ "manifest_sha256": hex(&Sha256::digest(&text)) })).await?;
     store.put_new(&record.path(), Bytes::from(text)).await?;
     Ok(())
@@ -426,8 +427,8 @@ impl StepKind for Seal {
         let record = match own_record(ctx, store, inputs).await? {
             Some(record) => record,
             None => {
-                let sealed = ctx.or_cancelled(sealed(ctx, store, inputs)).await?;
-                written(ctx, store, &sealed).await?;
+                let sealed = ctx.or_cancelled(sealed(ctx, &*connection, inputs)).await?;
+                written(ctx, &*connection, &sealed).await?;
                 sealed
             }
         };

@@ -2,11 +2,12 @@
 
 use drydock_recovery::Time;
 use drydock_recovery::manifest::{Band, FormatError, LogPoint, Manifest, PointId, ProvedClaim};
-use drydock_step::{Millis, StepError};
+use drydock_step::{Connection, Millis, StepError};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::layout;
+use super::said::signed;
 
 /// A sealed record.
 pub(super) enum SealedRecord {
@@ -38,12 +39,11 @@ impl SealedRecord {
     ///
     /// # Errors
     /// `internal`.
-    pub(super) fn text(&self) -> Result<Vec<u8>, StepError> {
-        let text = match self {
-            Self::Point(point) => serde_json::to_vec_pretty(point),
-            Self::Log(log) => serde_json::to_vec_pretty(log),
-        };
-        text.map_err(|error| StepError::internal(error.to_string()))
+    pub(super) fn text(&self, connection: &dyn Connection) -> Result<String, StepError> {
+        match self {
+            Self::Point(point) => signed(connection, point),
+            Self::Log(log) => signed(connection, log),
+        }
     }
 
     pub(super) fn id(&self) -> &PointId {

@@ -269,7 +269,7 @@ impl StepKind for Select {
         let store = store_of(&*connection)?;
         let counted = counted_of(inputs)?;
         let work = async {
-            let found = catalogue_of(store).await?;
+            let found = catalogue_of(&*connection).await?;
             selected(store, found, &to, inputs.accept_missing.known()?, moment::now(ctx)?).await
         };
         let selection = ctx.or_cancelled(work).await?;

@@ -53,7 +53,10 @@ fn with_passed(error: SelectError, mut passed: Vec<String>) -> SelectError {
 }
 
 /// Why a selection cannot be used, as far as the store's files tell.
-async fn missing(store: &dyn ArtifactStore, selection: &Selection) -> Result<Option<String>, StepError> {
+pub(super) async fn missing(
+    store: &dyn ArtifactStore,
+    selection: &Selection,
+) -> Result<Option<String>, StepError> {
     let backups =
         selection.sqlserver.values().flat_map(|part| &part.backups).flat_map(|stored| &stored.artifacts);
     let snapshots = selection.qdrant.collections.iter().flat_map(|one| &one.snapshots);

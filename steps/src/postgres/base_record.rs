@@ -2,13 +2,12 @@
 //! base backup without it is unfinished; and its last line is the SHA-256 of all that stands before, so that nobody restores what was
 //! edited.
 
+use drydock_recovery::sealed;
 use drydock_step::artifact::bytes_of;
 use drydock_step::{ArtifactStore, StepError};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::base_entry::BaseEntry;
-use crate::rehash::hex;
 
 /// Its name.
 pub(super) const RECORD: &str = "backup.json";
@@ -21,9 +20,6 @@ const VERSION: u32 = 1;
 
 /// The most that is read of one, in bytes.
 const LARGEST: usize = 1024 * 1024;
-
-/// What stands between its fields and their digest.
-const SEAL: &str = ",\n  \"sha256\": \"";
 
 /// What every version begins with.
 #[derive(Deserialize)]
@@ -52,9 +48,7 @@ pub(super) fn path_in(folder: &str) -> String {
 /// `internal`, when it is no JSON.
 pub(super) fn text_of(entry: &BaseEntry) -> Result<String, StepError> {
     let written = Written { format: FORMAT, version: VERSION, entry };
-    let text = serde_json::to_string_pretty(&written).map_err(|e| StepError::internal(e.to_string()))?;
-    let fields = text.strip_suffix("\n}").unwrap_or(&text);
-    Ok(format!("{fields}{SEAL}{}\"\n}}\n", hex(&Sha256::digest(fields))))
+    sealed::text_of(&written, None).map_err(|e| StepError::internal(e.to_string()))
 }
 
 /// The base backup that lies in a folder of the store, by its `backup.json`.
@@ -105,10 +99,7 @@ fn parsed(text: &[u8], folder: &str) -> Result<BaseEntry, StepError> {
         return refused(why, "read it with a newer Drydock");
     }
     let text = String::from_utf8_lossy(text);
-    let sealed = text.rsplit_once(SEAL).is_some_and(|(fields, rest)| {
-        rest.split('"').next().is_some_and(|told| told == hex(&Sha256::digest(fields)))
-    });
-    if !sealed {
+    if sealed::parts(&text).is_err() {
         return refused(
             "was changed after it was written: it is not what its `sha256` says".into(),
             "bring it back as it was; or name the backup by the outputs of the step that took it",
@@ -198,8 +189,9 @@ pub(super) mod tests {
             assert!(error.code == "postgres.base_record" && error.message.contains(words), "{error}");
         }
         let newer = text.replace("\"timeline\": 1,", "\"timeline\": 1,\n  \"later\": true,");
-        let fields = newer.rsplit_once(SEAL).unwrap().0.to_owned();
-        let newer = format!("{fields}{SEAL}{}\"\n}}\n", hex(&Sha256::digest(&fields)));
+        let newer: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&newer).unwrap();
+        let fields: serde_json::Map<_, _> = newer.into_iter().filter(|(key, _)| key != "sha256").collect();
+        let newer = sealed::text_of(&fields, None).unwrap();
         assert_eq!(
             parsed(newer.as_bytes(), "pg/full"),
             Ok(entry("full", None)),

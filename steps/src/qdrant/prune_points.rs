@@ -65,10 +65,20 @@ impl Known {
                 _ => None,
             })
             .collect();
+        // What is being removed is no copy any more.
+        let pruning: HashSet<PointId> = files
+            .iter()
+            .filter_map(|file| match Filed::at(&file.path) {
+                Some(Filed::Pruning(id)) => Some(id),
+                _ => None,
+            })
+            .collect();
         let mut known = Self::default();
         for file in &files {
             match Filed::at(&file.path) {
-                Some(Filed::Manifest(_)) => known.read(store, &file.path, &wanted).await?,
+                Some(Filed::Manifest(id)) if !pruning.contains(&id) => {
+                    known.read(store, &file.path, &wanted).await?
+                }
                 Some(Filed::Opened(id)) if !sealed.contains(&id) => {
                     let opened_at = opened_at(store, &file.path).await?;
                     known.unsealed.push(Unsealed { id, opened_at });

@@ -6,5 +6,8 @@ mod world;
 mod opening;
 mod sealing;
 mod clusters;
+mod past;
 mod selecting;
+mod verifying;
+mod pruning;
 mod reconciling;

@@ -1,6 +1,7 @@
 //! `point.seal`: a good night is sealed; with one thing wrong the claim that does not hold is named.
 
-use drydock_recovery::manifest::Manifest;
+use drydock_recovery::manifest::{Manifest, Opened};
+use drydock_recovery::sealed::text_of;
 use drydock_step::test_host::actions;
 use drydock_step::{Ended, Reconciled, StepError};
 use drydock_steps::point::seal::Seal;
@@ -285,8 +286,9 @@ async fn a_point_is_opened_here_and_by_this_run_and_has_its_own_mark() {
     .await;
     check("was opened by run r0", async |world, night| {
         let path = format!("{}/opened.json", night["point"]["prefix"].as_str().unwrap());
-        let opened = world.read(&path).await.replace("\"r1\"", "\"r0\"");
-        world.put(&path, &opened).await;
+        let mut opened = Opened::parse(&world.read(&path).await).unwrap();
+        opened.origin.run = "r0".into();
+        world.put(&path, &text_of(&opened.file(), None).unwrap()).await;
     })
     .await;
 }

@@ -126,7 +126,7 @@ async fn a_bad_file_is_named_and_the_others_count() {
         .await;
     world.put("points/01K00000000000000000000004/log_point.json", "half").await;
     world.put("points/01K00000000000000000000005/notes.txt", "not ours").await;
-    let found = catalogue_of(world.files()).await.unwrap();
+    let found = catalogue_of(&*world.store).await.unwrap();
     assert_eq!((found.points.len(), found.log_points.len(), found.unsealed.len()), (1, 0, 0));
     let whys: Vec<String> = found.unreadable.iter().map(ToString::to_string).collect();
     let own = sealed["id"].as_str().unwrap();

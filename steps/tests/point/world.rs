@@ -26,8 +26,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> World {
+        World::with(json!({})).await
+    }
+
+    /// With these settings of the store, beside its place.
+    pub(crate) async fn with(mut store: Value) -> World {
         let folder = tempfile::tempdir().unwrap();
-        let values = serde_json::from_value(json!({"url": folder.path()})).unwrap();
+        store["url"] = json!(folder.path());
+        let values = serde_json::from_value(store).unwrap();
         let settings = Settings { values, folder: PathBuf::new(), attempt: "r1/step/1".into() };
         let store = ArtifactsTarget.connect(settings).await.unwrap();
         let (sql, vectors) = (Arc::new(Sql::default()), Arc::new(Vectors::default()));

@@ -55,7 +55,7 @@ pub(crate) fn to_log_point(good: &[Record<'_>], log: &LogPoint, name: &str) -> R
     let part = log.postgres.get(name).ok_or_else(|| format!("{name}: it is not in this log point"))?;
     let stretch = &part.stretch;
     let way = Way { good, name, goal: &stretch.restore_point, wal: &stretch.wal };
-    let part = way.from_base(stretch.restore_point.at, &stretch.tables, part.skew_s)?;
+    let part = way.with_base(stretch.restore_point.at, &stretch.tables, part.skew_s)?;
     Ok(ClusterChoice { to: ClusterStop::Name(stretch.restore_point.name.clone()), part })
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn to_moment(good: &[Record<'_>], name: &str, at: Time) -> Result<Clu
         return Err(format!("{name}: no WAL in the store reaches to {}", clock(at)));
     };
     let way = Way { good, name, goal, wal };
-    let part = way.from_base(at, &IndexMap::new(), 0.0)?;
+    let part = way.with_base(at, &IndexMap::new(), 0.0)?;
     Ok(ClusterChoice { to: ClusterStop::Time(at), part })
 }
 
@@ -84,7 +84,7 @@ struct Way<'a, 'c> {
 
 impl Way<'_, '_> {
     /// The newest base backup whose own restore point is not after `at`, and all WAL from it to the goal.
-    fn from_base(
+    fn with_base(
         &self,
         at: Time,
         tables: &IndexMap<String, Band>,

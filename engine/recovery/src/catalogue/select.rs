@@ -136,7 +136,7 @@ fn clocks_differ(part: &DatabasePart, marked_at: Time) -> Option<String> {
 }
 
 fn good<'c>(catalogue: &Catalogue, records: &[Record<'c>]) -> Vec<Record<'c>> {
-    records.iter().copied().filter(|record| catalogue.bad(record.id()).is_none()).collect()
+    records.iter().copied().filter(|record| catalogue.barred(record.id()).is_none()).collect()
 }
 
 /// What a choice needs beside the record.
@@ -150,8 +150,8 @@ struct Choice<'c> {
 impl<'c> Choice<'c> {
     /// The selection of a record, or why it cannot be used.
     fn of(&self, record: Record<'c>) -> Result<Selection, String> {
-        if let Some(reason) = self.catalogue.bad(record.id()) {
-            return Err(format!("it is marked bad: {reason}"));
+        if let Some(why) = self.catalogue.barred(record.id()) {
+            return Err(why);
         }
         let missing: Vec<&str> = record
             .incomplete()
@@ -313,7 +313,7 @@ impl<'c> Choice<'c> {
         };
         let Some(id) = &log.vector_base else { return Ok(None) };
         let named = self.catalogue.points().iter().find(|point| point.id == *id);
-        let usable = |point: &&Manifest| self.catalogue.bad(&point.id).is_none();
+        let usable = |point: &&Manifest| self.catalogue.barred(&point.id).is_none();
         match named.filter(usable).or_else(|| self.point_before(log.marked_at)) {
             Some(point) => Ok(Some(point)),
             None => Err(format!("its vector base {id} is gone or bad, and no point stands before it")),

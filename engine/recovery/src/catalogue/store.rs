@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::fmt;
 
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -19,6 +20,28 @@ pub struct Catalogue {
     points: Vec<Manifest>,
     log_points: Vec<LogPoint>,
     marks: HashMap<PointId, Vec<PointMark>>,
+    untrusted: HashMap<PointId, Untrusted>,
+}
+
+/// Why nobody may believe a manifest or record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Untrusted {
+    /// It has no signature, and only some keys are trusted.
+    Unsigned,
+    /// A key has signed it that is not trusted.
+    ForeignKey(String),
+    /// Its signature is not one of its key over these bytes.
+    BadSignature,
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Untrusted::Unsigned => f.write_str("unsigned"),
+            Untrusted::ForeignKey(key) => write!(f, "foreign key {key}"),
+            Untrusted::BadSignature => f.write_str("its signature does not fit"),
+        }
+    }
 }
 
 /// A line of `drydock points list`.
@@ -42,12 +65,15 @@ pub struct Listing {
     pub skew_s: Option<f64>,
     /// What it lacks, by name.
     pub incomplete: Vec<String>,
-    /// When it was last verified.
+    /// When it was last verified, by whatever means.
     pub verified_at: Option<Time>,
     /// Whether it is held at the time of listing.
     pub held: bool,
     /// Why it is bad, where it is.
     pub bad: Option<String>,
+    /// Why it is not believed, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untrusted: Option<String>,
     /// Whether it lies on the current line of history.
     pub current: bool,
 }
@@ -64,7 +90,24 @@ impl Catalogue {
             by_point.entry(mark.point.clone()).or_default().push(mark);
         }
         by_point.values_mut().for_each(|marks| marks.sort_by_key(|mark| mark.at));
-        Catalogue { points, log_points, marks: by_point }
+        Catalogue { points, log_points, marks: by_point, untrusted: HashMap::new() }
+    }
+
+    /// The same, in which these are not believed. They are listed, and neither restored from nor removed.
+    #[must_use]
+    pub fn with_untrusted(self, untrusted: HashMap<PointId, Untrusted>) -> Catalogue {
+        Catalogue { untrusted, ..self }
+    }
+
+    /// Why a manifest or record is not believed, where it is not.
+    pub fn untrusted(&self, id: &PointId) -> Option<&Untrusted> {
+        self.untrusted.get(id)
+    }
+
+    /// Why a point must not be used, in words, where it must not: it was marked bad, or nobody may believe it.
+    pub fn barred(&self, id: &PointId) -> Option<String> {
+        let bad = self.bad(id).map(|reason| format!("it is marked bad: {reason}"));
+        bad.or_else(|| self.untrusted(id).map(|why| format!("its manifest is not trusted: {why}")))
     }
 
     /// All points and log points, newest first.
@@ -95,7 +138,9 @@ impl Catalogue {
 
     /// Why a point must not be pruned at `now`, where it must not.
     pub fn held(&self, id: &PointId, now: Time) -> Option<&str> {
-        self.marks(id).iter().rev().find_map(|mark| match &mark.said {
+        let since_release = |mark: &&PointMark| !matches!(mark.said, PointMarkKind::Released { .. });
+        let mut marks = self.marks(id).iter().rev().take_while(since_release);
+        marks.find_map(|mark| match &mark.said {
             PointMarkKind::Held { until, reason } if until.is_none_or(|until| now < until) => {
                 Some(reason.as_str())
             }
@@ -130,6 +175,7 @@ impl Catalogue {
                 verified_at: self.marks(id).iter().filter_map(verified).max(),
                 held: self.held(id, now).is_some(),
                 bad: self.bad(id).map(str::to_owned),
+                untrusted: self.untrusted(id).map(ToString::to_string),
                 current: current.has(record),
             }
         };
@@ -190,9 +236,16 @@ impl Catalogue {
             return Some(to_mark);
         }
         let taken = part.backups.iter().map(|stored| stored.backup.finished_at).max();
-        let at_its_end =
-            |at: Time| choose(&history, &ChainRequest { goal: Goal::At(at), no_logs: true, ..request });
-        Some(taken.map_or(to_mark, at_its_end))
+        let at_its_end = taken.and_then(|at| {
+            choose(&history, &ChainRequest { goal: Goal::At(at), no_logs: true, ..request }).ok()
+        });
+        // Where its own base is gone, an older differential is no way to its mark.
+        let own =
+            |set: &Backup| part.backups.iter().any(|one| one.backup.backup_set_guid == set.backup_set_guid);
+        Some(match at_its_end.filter(|chain| chain.backups.last().is_some_and(own)) {
+            Some(chain) => Ok(chain),
+            None => to_mark,
+        })
     }
 }
 

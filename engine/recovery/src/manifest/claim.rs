@@ -48,6 +48,31 @@ pub enum Claim {
     Paused,
 }
 
+impl Claim {
+    /// All of them, in the order in which they stand above.
+    pub const ALL: &[Claim] = &[
+        Claim::BaseBeforeMark,
+        Claim::ChainComplete,
+        Claim::FilesAtHand,
+        Claim::MarkLogNotBulk,
+        Claim::SameFamily,
+        Claim::SameFork,
+        Claim::Checksums,
+        Claim::FullRecoveryModel,
+        Claim::CertificatesEscrowed,
+        Claim::ShardsCovered,
+        Claim::NoTransfers,
+        Claim::SnapshotsBeforeMark,
+        Claim::SnapshotsDistinct,
+        Claim::CollectionsUnchanged,
+        Claim::RestorePointBeforeMark,
+        Claim::SameCluster,
+        Claim::WalArchived,
+        Claim::ArtifactsRehashed,
+        Claim::Paused,
+    ];
+}
+
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)

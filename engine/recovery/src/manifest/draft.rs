@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Time;
+use crate::manifest::format::{FormatError, OPENED, head, read};
 use crate::manifest::id::{MarkName, PointId};
 use crate::manifest::sqlserver::MarkPlace;
 
@@ -53,7 +54,30 @@ pub struct Marked {
     pub places: IndexMap<String, MarkPlace>,
 }
 
+/// A point that has begun, as it lies in the store: format `drydock.opened`, version 2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OpenedFile<'o> {
+    format: String,
+    version: u32,
+    #[serde(flatten)]
+    opened: &'o Opened,
+}
+
 impl Opened {
+    /// What is written of it.
+    pub fn file(&self) -> OpenedFile<'_> {
+        let (format, version) = head(OPENED);
+        OpenedFile { format, version, opened: self }
+    }
+
+    /// The point that a JSON text tells of.
+    ///
+    /// # Errors
+    /// When it is no such file, or one of a version that only a newer Drydock understands.
+    pub fn parse(text: &str) -> Result<Opened, FormatError> {
+        read(text, OPENED)
+    }
+
     /// Opens a point; its mark is named for it.
     pub fn new(id: PointId, origin: Origin, opened_at: Time) -> Opened {
         Opened { mark: id.mark(), id, origin, opened_at }

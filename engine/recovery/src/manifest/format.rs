@@ -3,13 +3,20 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The newest version of each of this crate's formats.
-pub const VERSION: u32 = 1;
+use crate::sealed::{SealError, parts};
+
+/// The newest version of each of this crate's formats. From version 2 on a file carries its own digest.
+pub const VERSION: u32 = 2;
+
+/// The first version whose files carry their own digest.
+const DIGESTED: u32 = 2;
 
 /// Format of a recovery point's manifest.
 pub const POINT: &str = "drydock.point";
 /// Format of a log point's record.
 pub const LOG_POINT: &str = "drydock.log_point";
+/// Format of what is written when a point is begun.
+pub const OPENED: &str = "drydock.opened";
 /// Format of what is said about a point afterwards.
 pub const POINT_MARK: &str = "drydock.point_mark";
 
@@ -51,9 +58,18 @@ pub enum FormatError {
         /// The version that the file names.
         found: u32,
     },
+    /// Its digest is missing, or is not that of what it says.
+    #[error("this {format} cannot be believed: {why}")]
+    Changed {
+        /// The format.
+        format: &'static str,
+        /// What is wrong with its digest.
+        why: SealError,
+    },
 }
 
-/// Reads a file of `format`: unknown fields are ignored, a newer version is refused.
+/// Reads a file of `format`: unknown fields are ignored, a newer version is refused. A digest must hold wherever there is one, and from
+/// version 2 on there must be one, so that a changed version gains nothing.
 pub(crate) fn read<T: DeserializeOwned>(text: &str, format: &'static str) -> Result<T, FormatError> {
     let unreadable =
         |error: serde_json::Error| FormatError::Unreadable { expected: format, message: error.to_string() };
@@ -63,6 +79,11 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str, format: &'static str) -> Res
     }
     if head.version > VERSION {
         return Err(FormatError::TooNew { format, found: head.version });
+    }
+    match parts(text) {
+        Ok(_) => {}
+        Err(SealError::None) if head.version < DIGESTED => {}
+        Err(why) => return Err(FormatError::Changed { format, why }),
     }
     serde_json::from_str(text).map_err(unreadable)
 }

@@ -22,13 +22,13 @@ pub enum LogPointKind {
     Differential,
 }
 
-/// A sealed log point, format `drydock.log_point`, version 1. Its databases carry only the backups that it took
+/// A sealed log point, format `drydock.log_point`, version 2. Its databases carry only the backups that it took
 /// itself; the rest of their chains is found in the catalogue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogPoint {
     /// `drydock.log_point`.
     pub format: String,
-    /// 1.
+    /// 2; 1 in files without a digest of their own.
     pub version: u32,
     /// Its id.
     pub id: PointId,

@@ -1,7 +1,7 @@
-//! The manifest of a recovery point, format `drydock.point` version 1: what it holds, how it is sealed, how it is read.
+//! The manifest of a recovery point, format `drydock.point` version 2: what it holds, how it is sealed, how it is read.
 //!
 //! A point goes through three states with a type each: [`Opened`], [`Marked`], and sealed as a [`Manifest`], which
-//! [`seal()`] makes of a marked point and the [`Evidence`]. A [`LogPoint`] is its small sibling between points; a
+//! [`seal()`] makes of a marked point and the [`Evidence`]; [`rejudged`] asks later whether it still holds. A [`LogPoint`] is its small sibling between points; a
 //! [`PointMark`] says later that a point was verified, is held or is bad. All are written once.
 
 pub mod band;
@@ -22,6 +22,7 @@ mod proofs;
 mod cluster_proofs;
 mod pause_proofs;
 pub mod seal;
+pub mod judge;
 
 pub use artifact::Artifact;
 pub use band::Band;
@@ -30,6 +31,7 @@ pub use draft::{Marked, Opened, Origin, PlanRef};
 pub use evidence::{CollectionEvidence, DatabaseEvidence, Evidence, QdrantEvidence};
 pub use format::FormatError;
 pub use id::{IdError, MarkName, PointId};
+pub use judge::{rejudged, rejudged_log};
 pub use log_point::{LogPoint, LogPointKind};
 pub use pause::{PauseEvidence, PausePart};
 pub use point::{Manifest, Neighbours, PointState};

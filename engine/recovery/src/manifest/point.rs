@@ -39,12 +39,12 @@ pub struct Neighbours {
     pub ids: Vec<Value>,
 }
 
-/// A sealed recovery point, format `drydock.point`, version 1.
+/// A sealed recovery point, format `drydock.point`, version 2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// `drydock.point`.
     pub format: String,
-    /// 1.
+    /// 2; 1 in files without a digest of their own.
     pub version: u32,
     /// The point's id.
     pub id: PointId,

@@ -24,19 +24,29 @@ pub enum PointMarkKind {
         /// Why.
         reason: String,
     },
+    /// Whatever held it until now holds it no longer.
+    Released {
+        /// Why.
+        reason: String,
+    },
     /// It must not be used.
     Bad {
         /// Why.
         reason: String,
     },
+    /// Its files are being removed, and it must not be used from now on.
+    Pruned {
+        /// Why.
+        reason: String,
+    },
 }
 
-/// Something said about a point, format `drydock.point_mark`, version 1.
+/// Something said about a point, format `drydock.point_mark`, version 2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PointMark {
     /// `drydock.point_mark`.
     pub format: String,
-    /// 1.
+    /// 2; 1 in files without a digest of their own.
     pub version: u32,
     /// The point or log point.
     pub point: PointId,
@@ -46,6 +56,19 @@ pub struct PointMark {
     pub by: String,
     /// What was said.
     pub said: PointMarkKind,
+}
+
+impl PointMarkKind {
+    /// The word for it in the name of its file.
+    pub fn word(&self) -> &'static str {
+        match self {
+            PointMarkKind::Verified { .. } => "verified",
+            PointMarkKind::Held { .. } => "held",
+            PointMarkKind::Released { .. } => "released",
+            PointMarkKind::Bad { .. } => "bad",
+            PointMarkKind::Pruned { .. } => "pruned",
+        }
+    }
 }
 
 impl PointMark {

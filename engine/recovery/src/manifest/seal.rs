@@ -169,7 +169,11 @@ pub fn seal_log_point(
     })
 }
 
-fn holds_mark(kind: LogPointKind, found: &DatabaseEvidence, mark: MarkPlace) -> Result<String, String> {
+pub(super) fn holds_mark(
+    kind: LogPointKind,
+    found: &DatabaseEvidence,
+    mark: MarkPlace,
+) -> Result<String, String> {
     let holder = found.backups.iter().map(|stored| &stored.backup).find(|set| match kind {
         LogPointKind::Log => set.range().holds(mark.lsn),
         LogPointKind::Differential => set.last_lsn > mark.lsn,
@@ -180,7 +184,7 @@ fn holds_mark(kind: LogPointKind, found: &DatabaseEvidence, mark: MarkPlace) -> 
     }
 }
 
-fn mark_log_not_bulk(found: &DatabaseEvidence, mark: MarkPlace) -> Result<String, String> {
+pub(super) fn mark_log_not_bulk(found: &DatabaseEvidence, mark: MarkPlace) -> Result<String, String> {
     let bulk =
         |stored: &&StoredBackup| stored.backup.range().holds(mark.lsn) && stored.backup.is_bulk_logged();
     match found.backups.iter().find(bulk) {

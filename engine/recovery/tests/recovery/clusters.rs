@@ -8,6 +8,7 @@ use drydock_recovery::manifest::{
     Manifest, Marked, RestorePointPart, SealTerms, StretchEvidence, TableSamplePart, WalPart, seal,
     seal_log_point,
 };
+use drydock_recovery::sealed::text_of;
 use drydock_recovery::wal::WalLsn;
 use serde_json::{Value, json};
 
@@ -33,7 +34,7 @@ fn base(label: &str, start: &str, end: &str, against: Option<&BasePart>) -> Base
 }
 
 /// A night with vectors in PostgreSQL instead of Qdrant.
-fn night() -> (Marked, Evidence) {
+pub(crate) fn night() -> (Marked, Evidence) {
     with_cluster(World::new().night())
 }
 
@@ -180,7 +181,7 @@ fn the_manifest_holds_the_cluster_and_a_restore_is_given_it() {
     let terms = SealTerms { skew_objective_s: Some(1.0), ..SealTerms::default() };
     let sealed = seal(marked, evidence, &terms).expect("a good night");
     assert_eq!(sealed.skew_missed[0].to_string(), "the skew of vectors is 2.04 s; the objective is 1 s");
-    let text = serde_json::to_string(&sealed.manifest).expect("JSON");
+    let text = text_of(&sealed.manifest, None).expect("JSON");
     let read = Manifest::parse(&text).expect("it is read");
     assert_eq!(read, sealed.manifest);
     assert_eq!(read.artifacts().filter(|(of, _)| *of == "vectors").count(), 8);
@@ -257,7 +258,7 @@ impl Past {
 #[test]
 fn a_log_point_brings_the_vectors_to_its_own_moment() {
     let past = Past::new();
-    let read = LogPoint::parse(&serde_json::to_string(&past.logs[1]).expect("JSON")).expect("it is read");
+    let read = LogPoint::parse(&text_of(&past.logs[1], None).expect("JSON")).expect("it is read");
     assert_eq!(read, past.logs[1]);
     let chosen = past.select("end").expect("the last log point").outputs();
     let cluster = &chosen["postgres"]["vectors"];
@@ -345,6 +346,6 @@ fn a_manifest_with_a_place_that_is_none_is_refused() {
     let manifest = seal(marked, evidence, &SealTerms::default()).expect("a good night").manifest;
     let mut value: Value = serde_json::to_value(&manifest).expect("JSON");
     value["postgres"]["vectors"]["restore_point"]["lsn"] = json!("0/G");
-    let error = Manifest::parse(&value.to_string()).expect_err("no place").to_string();
+    let error = Manifest::parse(&text_of(&value, None).expect("JSON")).expect_err("no place").to_string();
     assert!(error.contains("`0/G` is no place in the WAL such as `0/4000028`"), "{error}");
 }

@@ -7,10 +7,14 @@ mod world;
 
 mod catalogue;
 mod clusters;
+mod claims;
+mod catalogues;
 mod explained;
+mod formats;
 mod histories;
 mod pauses;
 mod properties;
+mod pruning;
 mod real_histories;
 mod retention;
 mod seal;

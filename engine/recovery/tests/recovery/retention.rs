@@ -80,7 +80,10 @@ fn the_window_keeps_its_log_points_and_the_point_before_it() {
     let expected = [11, 10, 9].map(|at| &store.logs[at].id).into_iter().chain([&store.points[3].id]);
     let expected = expected.chain([8, 7, 6].map(|at| &store.logs[at].id)).chain([&store.points[2].id]);
     assert_eq!(kept, expected.collect::<Vec<_>>());
-    assert_eq!(rule(&decisions, &store.logs[8].id), "pitr window");
+    assert_eq!(
+        rule(&decisions, &store.logs[8].id),
+        "pitr every moment of the last 1 days is reached through it"
+    );
 }
 
 #[test]
