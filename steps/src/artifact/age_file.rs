@@ -145,7 +145,15 @@ pub(super) async fn decrypted(
     }
     let (out, pieces) = mpsc::channel(2);
     let (begun, begins) = oneshot::channel();
-    let lying = Lying { store: Arc::clone(store), lies, runtime: Handle::current(), at: 0, pieces: None, piece: Bytes::new(), gone: out.clone() };
+    let lying = Lying {
+        store: Arc::clone(store),
+        lies,
+        runtime: Handle::current(),
+        at: 0,
+        pieces: None,
+        piece: Bytes::new(),
+        gone: out.clone(),
+    };
     let keys = Arc::clone(keys);
     // The crate seeks in what can block alone. The thread ends when nobody listens any more.
     tokio::task::spawn_blocking(move || give(lying, &keys, &content, offset, begun, &out));
@@ -225,7 +233,9 @@ fn refused(path: &str, error: DecryptError) -> StepError {
                 .help("`encrypt_to` named its readers when it was stored: ask one of them")
         }
         DecryptError::Io(error) => failed(path, error),
-        other => StepError::new("artifact.damaged", format!("{path} is no age file that can be read: {other}")),
+        other => {
+            StepError::new("artifact.damaged", format!("{path} is no age file that can be read: {other}"))
+        }
     }
 }
 

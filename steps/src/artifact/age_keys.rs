@@ -18,7 +18,8 @@ impl Keys {
     /// `target.settings`, when one is not what it should be; an identity is never shown.
     pub(super) fn read(recipients: &[String], identities: Option<&str>) -> Result<Option<Self>, StepError> {
         let recipient = |text: &String| {
-            let why = |error| refused_settings(&format!("its `encrypt_to`, {text}, is no age recipient: {error}"));
+            let why =
+                |error| refused_settings(&format!("its `encrypt_to`, {text}, is no age recipient: {error}"));
             text.parse::<Recipient>().map_err(why)
         };
         let recipients = recipients.iter().map(recipient).collect::<Result<Vec<_>, _>>()?;

@@ -48,7 +48,8 @@ impl AgeSum {
     /// `artifact.damaged` when it is no sum.
     pub(super) fn parse(path: &str, bytes: &[u8]) -> Result<Self, StepError> {
         let damaged = |why: &str| StepError::new("artifact.damaged", format!("{} {why}", sum_path(path)));
-        let written: Written = serde_json::from_slice(bytes).map_err(|error| damaged(&format!("is no sum: {error}")))?;
+        let written: Written =
+            serde_json::from_slice(bytes).map_err(|error| damaged(&format!("is no sum: {error}")))?;
         if written.drydock_age_sum != 1 {
             return Err(damaged("was written by a newer Drydock"));
         }

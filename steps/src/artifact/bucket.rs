@@ -32,6 +32,8 @@ pub(super) struct BucketStore {
     pub(super) prefix: String,
     pub(super) parts: PartSize,
     pub(super) lock: Option<LockAsked>,
+    /// Whether a listing of all names that begin so has the one that is no longer; Azure's client leaves it out.
+    pub(super) lists_itself: bool,
 }
 
 impl BucketStore {
@@ -72,14 +74,29 @@ impl BucketStore {
         }
     }
 
-    /// The object of exactly this name, by the right to list alone.
-    async fn itself(&self, path: &str) -> Result<Option<Listed>, Error> {
+    /// The object of exactly this name, where it can be by the right to list alone.
+    async fn itself(&self, path: &str) -> Result<Option<Listed>, StepError> {
+        if !self.lists_itself {
+            let size = self.size(path).await?;
+            return Ok(size.map(|size| Listed { path: path.to_owned(), size }));
+        }
         let name = self.below(path);
         let options = PaginatedListOptions { max_keys: Some(1), ..PaginatedListOptions::default() };
         // Of all names that begin so it is the first.
-        let page = self.pages.list_paginated(Some(&name), options).await?;
+        let page = self.pages.list_paginated(Some(&name), options).await;
+        let page = page.map_err(|error| told(&self.doing("listing", path), &error))?;
         let found = page.result.objects.into_iter().find(|object| object.location.as_ref() == name);
         Ok(found.map(|object| Listed { path: path.to_owned(), size: object.size }))
+    }
+
+    /// With what to do where a bucket has no lock to give: the answer names no cause of its own.
+    fn unlocked(&self, error: StepError) -> StepError {
+        match self.lock {
+            Some(_) if error.help.is_none() && error.message.contains("InvalidRequest") => {
+                error.help("the `lock` needs a bucket that was made with object lock")
+            }
+            _ => error,
+        }
     }
 
     /// Asks for the first name alone.
@@ -106,13 +123,14 @@ impl ArtifactStore for BucketStore {
     async fn put(&self, path: &str, body: ByteStream) -> Result<Stored, StepError> {
         let (key, doing) = (self.key(path)?, self.doing("storing", path));
         let place = Place { store: &self.store, key: &key, parts: self.parts, doing: &doing };
-        let (size, sha256) = stored(&place, body).await?;
+        let (size, sha256) = stored(&place, body).await.map_err(|error| self.unlocked(error))?;
         Ok(Stored { path: path.to_owned(), size, sha256 })
     }
 
     async fn put_new(&self, path: &str, body: Bytes) -> Result<Stored, StepError> {
         let key = self.key(path)?;
-        let stored = Stored { path: path.to_owned(), size: body.len() as u64, sha256: hex(&Sha256::digest(&body)) };
+        let stored =
+            Stored { path: path.to_owned(), size: body.len() as u64, sha256: hex(&Sha256::digest(&body)) };
         match self.store.put_opts(&key, body.into(), PutMode::Create.into()).await {
             Ok(_) => Ok(stored),
             // The same answer is given while another's put is under way, which may yet fail.
@@ -124,7 +142,7 @@ impl ArtifactStore for BucketStore {
                 _ => Err(StepError::new("artifact.exists", format!("there is already an artifact {path}"))),
             },
             Err(error) => {
-                let error = told(&self.doing("storing", path), &error);
+                let error = self.unlocked(told(&self.doing("storing", path), &error));
                 // An answer that was lost may have been a yes.
                 Err(StepError { unknown: error.transient, ..error })
             }
@@ -147,7 +165,7 @@ impl ArtifactStore for BucketStore {
         let mut found = BTreeSet::new();
         if !prefix.is_empty() {
             self.key(prefix)?;
-            found.extend(self.itself(prefix).await.map_err(failed)?);
+            found.extend(self.itself(prefix).await?);
         }
         let root = Path::parse(self.below(prefix)).map_err(|error| failed(error.into()))?;
         let cut = if self.prefix.is_empty() { 0 } else { self.prefix.len() + 1 };

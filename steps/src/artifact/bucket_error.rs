@@ -9,10 +9,16 @@ use object_store::client::{HttpError, HttpErrorKind};
 /// What is behind codes of S3, Azure and GCS that name a cause which a plan's people can mend.
 const CAUSES: &[(&str, &str)] = &[
     ("InvalidAccessKeyId", "the `access_key` is not known there"),
-    ("SignatureDoesNotMatch", "the secret key does not belong to the access key, or something between rewrites requests"),
+    (
+        "SignatureDoesNotMatch",
+        "the secret key does not belong to the access key, or something between rewrites requests",
+    ),
     ("ExpiredToken", "the `session_token` has expired; get new credentials, then resume"),
     ("InvalidToken", "the `session_token` does not belong to the access key"),
-    ("RequestTimeTooSkewed", "the clocks of this machine and of the store differ by more than the store allows"),
+    (
+        "RequestTimeTooSkewed",
+        "the clocks of this machine and of the store differ by more than the store allows",
+    ),
     ("AuthorizationHeaderMalformed", "is the `region` the bucket's?"),
     ("PermanentRedirect", "is the `region` the bucket's?"),
     ("incorrectly configured region", "is the `region` the bucket's?"),
@@ -20,10 +26,11 @@ const CAUSES: &[(&str, &str)] = &[
     ("ContainerNotFound", "make the container, or mend the `url`; a container is not made on the way"),
     ("AuthenticationFailed", "is the `account_key` or the `sas` right, and not expired?"),
     ("InvalidAuthenticationInfo", "is the `account_key` or the `sas` right, and not expired?"),
-    ("AuthorizationPermissionMismatch", "the identity lacks a role for this, such as that of a contributor to blob data"),
+    (
+        "AuthorizationPermissionMismatch",
+        "the identity lacks a role for this, such as that of a contributor to blob data",
+    ),
     ("invalid_grant", "is the `service_account` still valid?"),
-    ("InvalidRequest: Bucket is missing", "the `lock` needs a bucket that was made with object lock"),
-    ("ObjectLockConfigurationNotFound", "the `lock` needs a bucket that was made with object lock"),
 ];
 
 /// Whether the error says that the whole bucket is not there.
@@ -39,14 +46,18 @@ pub(super) fn is_absence(error: &Error) -> bool {
 /// An error of an object store. `doing` says what to what: `storing a/b in s3://bucket`.
 pub(super) fn told(doing: &str, error: &Error) -> StepError {
     let words = words(error);
-    let is_denied = matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. });
+    let is_denied = matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
+        // What a listing was answered comes without its kind.
+        || words.starts_with("it answered 401") || words.starts_with("it answered 403");
     let mut told = match error {
         _ if is_denied => StepError::new("artifact.denied", format!("{doing}: {words}")),
         _ if is_transient(error, &words) => StepError::transient("artifact.io", format!("{doing}: {words}")),
         _ => StepError::new("artifact.io", format!("{doing}: {words}")),
     };
     let cause = CAUSES.iter().find(|(code, _)| words.contains(code)).map(|(_, help)| *help);
-    let denied = is_denied.then_some("the identity lacks a right there, or is not who it says; `drydock kinds` names what each kind needs");
+    let denied = is_denied.then_some(
+        "the identity lacks a right there, or is not who it says; `drydock kinds` names what each kind needs",
+    );
     told.help = cause.or(denied).map(str::to_owned);
     told
 }
@@ -105,8 +116,12 @@ fn is_transient(error: &Error, words: &str) -> bool {
         return !matches!(http.kind(), HttpErrorKind::Decode);
     }
     let answered = words.strip_prefix("it answered ").unwrap_or_default();
-    answered.starts_with('5') || answered.starts_with("429") || answered.starts_with("408")
-        || words.contains("SlowDown") || words.contains("InternalError") || words.contains("OperationAborted")
+    answered.starts_with('5')
+        || answered.starts_with("429")
+        || answered.starts_with("408")
+        || words.contains("SlowDown")
+        || words.contains("InternalError")
+        || words.contains("OperationAborted")
 }
 
 #[cfg(test)]
@@ -121,21 +136,32 @@ mod tests {
     fn answers_are_told_by_their_code_and_what_may_pass_is_transient() {
         let check = |text: &str, code: &str, message: &str, transient: bool| {
             let told = told("storing a", &generic(text));
-            assert_eq!((told.code.as_str(), told.message.as_str(), told.transient), (code, message, transient));
+            assert_eq!(
+                (told.code.as_str(), told.message.as_str(), told.transient),
+                (code, message, transient)
+            );
         };
         let frame = "Error performing PUT http://h/b/a in 1ms - Server returned non-2xx status code: ";
         check(
-            &format!("{frame}503 Service Unavailable: <Error><Code>SlowDown</Code><Message>Reduce it.</Message></Error>"),
+            &format!(
+                "{frame}503 Service Unavailable: <Error><Code>SlowDown</Code><Message>Reduce it.</Message></Error>"
+            ),
             "artifact.io",
             "storing a: it answered 503 Service Unavailable, SlowDown: Reduce it",
             true,
         );
-        check(&format!("{frame}400 Bad Request: "), "artifact.io", "storing a: it answered 400 Bad Request", false);
+        check(
+            &format!("{frame}400 Bad Request: "),
+            "artifact.io",
+            "storing a: it answered 400 Bad Request",
+            false,
+        );
     }
 
     #[test]
     fn what_is_denied_has_a_code_of_its_own_and_a_remedy() {
-        let source = "x - Server returned non-2xx status code: 403 Forbidden: <Code>InvalidAccessKeyId</Code>";
+        let source =
+            "x - Server returned non-2xx status code: 403 Forbidden: <Code>InvalidAccessKeyId</Code>";
         let denied = Error::PermissionDenied { path: "a".into(), source: source.into() };
         let told = told("storing a", &denied);
         assert_eq!((told.code.as_str(), told.transient), ("artifact.denied", false));

@@ -98,8 +98,11 @@ async fn in_parts(
             break;
         }
         if number == MOST_PARTS {
-            let message = format!("{}: {} bytes are as much as {MOST_PARTS} parts hold", place.doing, read.size);
-            return Err(StepError::new("artifact.large", message).help("give the target a larger `part_size`"));
+            let message =
+                format!("{}: {} bytes are as much as {MOST_PARTS} parts hold", place.doing, read.size);
+            return Err(
+                StepError::new("artifact.large", message).help("give the target a larger `part_size`")
+            );
         }
         sending.send(upload, part).await.map_err(failed)?;
         number += 1;

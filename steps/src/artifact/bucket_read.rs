@@ -89,7 +89,8 @@ impl Reading {
                 Some(Ok(piece)) => return Ok(piece),
                 Some(Err(error)) => return Err(told(&self.doing, &error)),
                 None => {
-                    let message = format!("{}: it ended after {} of {} bytes", self.doing, self.at, self.size);
+                    let message =
+                        format!("{}: it ended after {} of {} bytes", self.doing, self.at, self.size);
                     return Err(StepError::transient("artifact.io", message));
                 }
             }
@@ -103,14 +104,17 @@ impl Reading {
             .with_if_match(self.e_tag.clone());
         match self.store.get_opts(&self.key, options).await {
             // Not every server heeds the condition.
-            Ok(found) if found.meta.e_tag == self.e_tag && found.meta.size == self.size => Ok(found.into_stream()),
+            Ok(found) if found.meta.e_tag == self.e_tag && found.meta.size == self.size => {
+                Ok(found.into_stream())
+            }
             Ok(_) | Err(Error::Precondition { .. } | Error::NotFound { .. }) => Err(self.changed()),
             Err(error) => Err(told(&self.doing, &error)),
         }
     }
 
     fn changed(&self) -> StepError {
-        let message = format!("{}: after {} of {} bytes it is another one, or gone", self.doing, self.at, self.size);
+        let message =
+            format!("{}: after {} of {} bytes it is another one, or gone", self.doing, self.at, self.size);
         StepError::new("artifact.changed", message)
     }
 

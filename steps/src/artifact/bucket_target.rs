@@ -61,7 +61,8 @@ pub(super) fn bucket_store(
     };
     let identity = making.identity();
     let (shown, prefix) = (bucket.shown(), bucket.prefix.clone());
-    Ok((BucketStore { store, pages, shown, prefix, parts, lock }, identity))
+    let lists_itself = bucket.service != Service::Azure;
+    Ok((BucketStore { store, pages, shown, prefix, parts, lock, lists_itself }, identity))
 }
 
 fn endpoint(text: Option<&str>) -> Result<Option<String>, StepError> {
@@ -72,7 +73,9 @@ fn endpoint(text: Option<&str>) -> Result<Option<String>, StepError> {
     });
     match url {
         Some(_) => Ok(Some(text.trim_end_matches('/').to_owned())),
-        None => Err(refused_settings(&format!("its `endpoint`, {text}, is no http or https URL without a password"))),
+        None => Err(refused_settings(&format!(
+            "its `endpoint`, {text}, is no http or https URL without a password"
+        ))),
     }
 }
 
@@ -101,7 +104,8 @@ impl Making<'_> {
     }
 
     fn wire(&self, locking: Option<Locking>) -> Result<Wire, StepError> {
-        let ca = self.read.ca.as_ref().map(|ca| certificates(&ca.resolved(&self.settings.folder))).transpose()?;
+        let ca =
+            self.read.ca.as_ref().map(|ca| certificates(&ca.resolved(&self.settings.folder))).transpose()?;
         let headers = [attempt_header(&self.settings.attempt)?].into_iter().collect();
         Ok(Wire { certificates: ca.unwrap_or_default(), headers, locking })
     }
@@ -151,7 +155,10 @@ impl Making<'_> {
                 let role = read.role.as_ref();
                 let role = role.ok_or_else(|| refused_settings("`identity: workload` needs a `role`"))?;
                 builder
-                    .with_config(object_store::aws::AmazonS3ConfigKey::WebIdentityTokenFile, self.token_file()?)
+                    .with_config(
+                        object_store::aws::AmazonS3ConfigKey::WebIdentityTokenFile,
+                        self.token_file()?,
+                    )
                     .with_config(object_store::aws::AmazonS3ConfigKey::RoleArn, role)
             }
             _ => return Err(self.no_credentials("`access_key` and `secret_key`, or an `identity`")),
@@ -164,7 +171,8 @@ impl Making<'_> {
 
     fn azure(&self) -> Result<Faces, StepError> {
         let read = self.read;
-        let (account, address) = self.account().ok_or_else(|| refused_settings("an `az:` store needs an `account`"))?;
+        let (account, address) =
+            self.account().ok_or_else(|| refused_settings("an `az:` store needs an `account`"))?;
         if let (Some((said, _)), Some(other)) = (&self.bucket.account, &read.account)
             && said != other
         {
@@ -188,11 +196,15 @@ impl Making<'_> {
             (None, None, Some(sas)) => {
                 builder.with_config(AzureConfigKey::SasKey, sas).with_credential_type("sas_token")
             }
-            (Some(Lent::None), None, None) => builder.with_skip_signature(true).with_bearer_token_authorization(""),
+            (Some(Lent::None), None, None) => {
+                builder.with_skip_signature(true).with_bearer_token_authorization("")
+            }
             (Some(Lent::Instance), None, None) => builder.with_credential_type("managed_identity"),
             (Some(Lent::Workload), None, None) => {
                 let (Some(tenant), Some(_)) = (&read.tenant_id, &read.client_id) else {
-                    return Err(refused_settings("`identity: workload` needs a `client_id` and a `tenant_id`"));
+                    return Err(refused_settings(
+                        "`identity: workload` needs a `client_id` and a `tenant_id`",
+                    ));
                 };
                 builder
                     .with_tenant_id(tenant)
@@ -218,7 +230,9 @@ impl Making<'_> {
             (None, Some(json)) => builder.with_service_account_key(json),
             (Some(Lent::None), None) => {
                 let nobody = GcpCredential { bearer: String::new() };
-                builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody))).with_skip_signature(true)
+                builder
+                    .with_credentials(Arc::new(StaticCredentialProvider::new(nobody)))
+                    .with_skip_signature(true)
             }
             // The client would look through the environment and the home folder before it asked the machine.
             (Some(Lent::Instance | Lent::Workload), _) => {

@@ -12,7 +12,8 @@ use chrono::{DateTime, NaiveDateTime};
 use drydock_step::{LockAsked, LockMode, Locked};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{
-    ClientConfigKey, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ClientConfigKey, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpService,
 };
 use object_store::{ClientOptions, Error};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -110,7 +111,8 @@ impl Locking {
     async fn lock(&self, request: &mut HttpRequest, asked: LockAsked) -> Result<(), HttpError> {
         let failed = |error: Error| HttpError::new(HttpErrorKind::Unknown, error);
         let headers = request.headers();
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let text =
+            |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let digest = unhexed(text(CONTENT));
         let until = NaiveDateTime::parse_from_str(text(DATE), "%Y%m%dT%H%M%SZ")
             .ok()

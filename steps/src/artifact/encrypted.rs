@@ -54,9 +54,11 @@ impl EncryptedStore {
         path_parts(path)?;
         let put = Arc::new(Mutex::new(None));
         let sealing = Sealing::begin(&self.keys.recipients, body, Arc::clone(&put))?;
-        let lies = self.inner.put(&data_path(path, sealing.header_length, &sealing.id), sealing.stream()).await?;
+        let lies =
+            self.inner.put(&data_path(path, sealing.header_length, &sealing.id), sealing.stream()).await?;
         let put = put.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (size, sha256) = put.ok_or_else(|| StepError::internal("an encrypted stream was stored before its end"))?;
+        let (size, sha256) =
+            put.ok_or_else(|| StepError::internal("an encrypted stream was stored before its end"))?;
         Ok(AgeSum { content: Stored { path: path.to_owned(), size, sha256 }, lies })
     }
 

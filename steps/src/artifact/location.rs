@@ -55,7 +55,8 @@ impl Location {
         }
         // The one letter before the colon of `D:\backups` is a drive.
         let scheme = text.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| {
-            scheme.len() > 1 && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+            scheme.len() > 1
+                && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
         });
         let service = match scheme {
             None => return Ok(Self::Folder(PathBuf::from(text))),

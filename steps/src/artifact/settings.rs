@@ -7,7 +7,11 @@ use super::location::Service;
 use crate::http_client::refused_settings;
 
 const LOCK: &[Field] = &[
-    Field::required("mode", Shape::OneOf(&["governance", "compliance"]), "Who may still remove it: who has a special right, or nobody."),
+    Field::required(
+        "mode",
+        Shape::OneOf(&["governance", "compliance"]),
+        "Who may still remove it: who has a special right, or nobody.",
+    ),
     Field::required("days", Shape::Integer, "For how many days from its put on."),
 ];
 
@@ -152,7 +156,9 @@ pub(super) fn fitting(settings: &Settings, service: Option<Service>) -> Result<(
     match strange {
         None => Ok(()),
         Some(key) if key == "lock" => Err(refused_settings(&format!("`lock` is not supported by {words}"))
-            .help("lock it by a rule of the store's own, such as an immutability policy; or use a bucket of S3")),
+            .help(
+                "lock it by a rule of the store's own, such as an immutability policy; or use a bucket of S3",
+            )),
         Some(key) => Err(refused_settings(&format!("`{key}` is nothing that {words} has"))),
     }
 }

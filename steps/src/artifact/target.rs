@@ -35,29 +35,36 @@ impl TargetKind for ArtifactsTarget {
 
     async fn connect(&self, settings: Settings) -> Result<Arc<dyn Connection>, StepError> {
         let read: ArtifactsSettings = settings.read()?;
-        let (place, store, identity): (Place, Arc<dyn ArtifactStore>, String) = match Location::parse(&read.url)? {
-            Location::Folder(folder) => {
-                fitting(&settings, None)?;
-                let folder = settings.folder.join(folder);
-                let served_at = read.served_at.as_deref().map(served_at).transpose()?;
-                let store = Arc::new(FolderStore::new(&folder).served_at(served_at));
-                let identity = folder.display().to_string();
-                (Place::Folder(folder), store, identity)
-            }
-            Location::Bucket(bucket) => {
-                fitting(&settings, Some(bucket.service))?;
-                let (store, identity) = bucket_store(&bucket, &read, &settings)?;
-                let store = Arc::new(store);
-                (Place::Bucket { bucket, store: store.clone(), identity: identity.clone() }, store, identity)
-            }
-        };
+        let (place, store, identity): (Place, Arc<dyn ArtifactStore>, String) =
+            match Location::parse(&read.url)? {
+                Location::Folder(folder) => {
+                    fitting(&settings, None)?;
+                    let folder = settings.folder.join(folder);
+                    let served_at = read.served_at.as_deref().map(served_at).transpose()?;
+                    let store = Arc::new(FolderStore::new(&folder).served_at(served_at));
+                    let identity = folder.display().to_string();
+                    (Place::Folder(folder), store, identity)
+                }
+                Location::Bucket(bucket) => {
+                    fitting(&settings, Some(bucket.service))?;
+                    let (store, identity) = bucket_store(&bucket, &read, &settings)?;
+                    let store = Arc::new(store);
+                    (
+                        Place::Bucket { bucket, store: store.clone(), identity: identity.clone() },
+                        store,
+                        identity,
+                    )
+                }
+            };
         let store = match Keys::read(&read.encrypt_to, read.decrypt_with.as_deref())? {
             Some(keys) => Arc::new(EncryptedStore::new(store, keys)),
             None => store,
         };
         let store = match read.rate {
             Some(ByteCount(0)) => return Err(refused_settings("its `rate` lets nothing through")),
-            Some(ByteCount(rate)) => Arc::new(RatedStore { inner: store, limiter: Limiter::shared(&identity, rate) }),
+            Some(ByteCount(rate)) => {
+                Arc::new(RatedStore { inner: store, limiter: Limiter::shared(&identity, rate) })
+            }
             None => store,
         };
         Ok(Arc::new(ArtifactsConnection { place, store }))
@@ -174,10 +181,13 @@ mod tests {
         };
         check(json!({ "url": "ftp://h/x" }), "a store at `ftp:` is not supported").await;
         check(json!({ "url": "/srv", "region": "r" }), "`region` is nothing that a folder has").await;
-        check(json!({ "url": "s3://b", "account": "a" }), "`account` is nothing that a bucket of S3 has").await;
-        check(json!({ "url": "s3://b" }), "s3://b needs `access_key` and `secret_key`, or an `identity`").await;
+        check(json!({ "url": "s3://b", "account": "a" }), "`account` is nothing that a bucket of S3 has")
+            .await;
+        check(json!({ "url": "s3://b" }), "s3://b needs `access_key` and `secret_key`, or an `identity`")
+            .await;
         check(json!({ "url": "s3://b", "identity": "none", "access_key": "k" }), "or an `identity`").await;
-        check(json!({ "url": "s3://b", "identity": "workload" }), "`identity: workload` needs a `role`").await;
+        check(json!({ "url": "s3://b", "identity": "workload" }), "`identity: workload` needs a `role`")
+            .await;
         let s3 = |more: serde_json::Value| {
             let mut values = json!({ "url": "s3://b", "access_key": "k", "secret_key": "s" });
             values.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -191,7 +201,11 @@ mod tests {
         check(s3(json!({ "decrypt_with": "secret" })), "a line that is no age identity").await;
         check(json!({ "url": "az://c", "account_key": "aw==" }), "an `az:` store needs an `account`").await;
         check(json!({ "url": "az://c", "account": "a" }), "one of `account_key`, `sas` and `identity`").await;
-        check(json!({ "url": "az://c", "account": "a", "lock": { "mode": "compliance", "days": 1 } }), "`lock` is not supported by a container of Azure").await;
+        check(
+            json!({ "url": "az://c", "account": "a", "lock": { "mode": "compliance", "days": 1 } }),
+            "`lock` is not supported by a container of Azure",
+        )
+        .await;
         check(json!({ "url": "gs://b" }), "needs a `service_account`, or `identity: none`").await;
         check(json!({ "url": "gs://b", "identity": "instance" }), "has no `identity` but `none`").await;
         check(json!({ "url": "gs://b", "service_account": "{}" }), "no client can be made").await;
@@ -204,11 +218,16 @@ mod tests {
             let settings = Settings { values, folder: "/".into(), attempt: "r1/s/1".into() };
             ArtifactsTarget.connect(settings).await.unwrap().identity().await.unwrap()
         };
-        let s3 = identity(json!({ "url": "s3://b/p/", "identity": "none", "endpoint": "http://127.0.0.1:9/" })).await;
+        let s3 =
+            identity(json!({ "url": "s3://b/p/", "identity": "none", "endpoint": "http://127.0.0.1:9/" }))
+                .await;
         assert_eq!((s3.text.as_str(), s3.name.as_str()), ("artifacts s3://b/p at http://127.0.0.1:9", "b/p"));
         let azure = identity(json!({ "url": "az://c", "account": "a", "identity": "none" })).await;
         assert_eq!((azure.text.as_str(), azure.name.as_str()), ("artifacts az://c of a", "c"));
-        assert_eq!(identity(json!({ "url": "gs://b/p", "identity": "none" })).await.text, "artifacts gs://b/p");
+        assert_eq!(
+            identity(json!({ "url": "gs://b/p", "identity": "none" })).await.text,
+            "artifacts gs://b/p"
+        );
     }
 
     #[tokio::test]

@@ -38,14 +38,14 @@ async fn a_container_of_azure_conforms() {
 #[tokio::test]
 async fn what_is_wrong_with_s3_is_told_with_a_remedy() {
     let Some(server) = ObjectServer::s3().await else { return };
-    server.bucket("b", false).await;
-    let settings = || server.s3_settings("s3://b/p", "drydock");
+    server.bucket("bucket", false).await;
+    let settings = || server.s3_settings("s3://bucket/p", "drydock");
 
-    let reader = connected(server.s3_settings("s3://b/p", "reader")).await.unwrap();
+    let reader = connected(server.s3_settings("s3://bucket/p", "reader")).await.unwrap();
     assert_eq!(reader.ping().await, Ok(()));
     let error = reader.store().unwrap().put("a", stream_of("x")).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.transient), ("artifact.denied", false), "{error}");
-    assert!(error.message.starts_with("storing a in s3://b/p: it answered 403"), "{error}");
+    assert!(error.message.starts_with("storing a in s3://bucket/p: it answered 403"), "{error}");
 
     let stranger = connected(with(settings(), json!({ "access_key": "nobody" }))).await.unwrap();
     let error = stranger.ping().await.unwrap_err();
@@ -73,8 +73,8 @@ async fn what_is_wrong_with_s3_is_told_with_a_remedy() {
 async fn what_is_wrong_with_azure_is_told_with_a_remedy() {
     let Some(server) = ObjectServer::azure().await else { return };
     let lost = connected(server.azure_settings("az://none")).await.unwrap();
-    let error = lost.ping().await.unwrap_err();
-    assert_eq!(error.code, "artifact.io");
+    let error = lost.store().unwrap().put("a", stream_of("x")).await.unwrap_err();
+    assert_eq!(error.code, "artifact.io", "{error}");
     assert!(error.help.as_deref().unwrap().starts_with("make the container"), "{error}");
     let forger = with(server.azure_settings("az://none"), json!({ "account_key": "d3Jvbmc=" }));
     let error = connected(forger).await.unwrap().ping().await.unwrap_err();
@@ -83,7 +83,7 @@ async fn what_is_wrong_with_azure_is_told_with_a_remedy() {
 
 #[tokio::test]
 async fn nobody_at_home_is_transient() {
-    let values = json!({ "url": "s3://b", "endpoint": "http://127.0.0.1:9", "identity": "none" });
+    let values = json!({ "url": "s3://bucket", "endpoint": "http://127.0.0.1:9", "identity": "none" });
     let error = connected(values.as_object().unwrap().clone()).await.unwrap().ping().await.unwrap_err();
     assert_eq!((error.code.as_str(), error.transient), ("artifact.io", true), "{error}");
 }
@@ -91,8 +91,8 @@ async fn nobody_at_home_is_transient() {
 #[tokio::test]
 async fn empty_objects_in_the_place_of_folders_are_passed_over() {
     let Some(server) = ObjectServer::azure().await else { return };
-    server.container("c").await;
-    let connection = connected(server.azure_settings("az://c")).await.unwrap();
+    server.container("container").await;
+    let connection = connected(server.azure_settings("az://container")).await.unwrap();
     let store = connection.store().unwrap();
     for (name, text) in [("f", ""), ("f/a", "x"), ("empty", ""), ("f-b", "")] {
         store.put(name, stream_of(text)).await.unwrap();

@@ -32,8 +32,8 @@ async fn an_encrypted_store_conforms() {
     assert_eq!(bare.store().unwrap().list("").await.unwrap(), Vec::new());
 
     let Some(server) = ObjectServer::s3().await else { return };
-    server.bucket("b", false).await;
-    let connection = connected(with(server.s3_settings("s3://b/e", "drydock"), keys)).await.unwrap();
+    server.bucket("bucket", false).await;
+    let connection = connected(with(server.s3_settings("s3://bucket/e", "drydock"), keys)).await.unwrap();
     conformance::passes(connection.store().unwrap()).await.unwrap();
 }
 
@@ -102,7 +102,8 @@ async fn what_was_stored_before_is_read_as_it_is_and_replaced_by_what_is_encrypt
     store.put("old", stream_of("secret")).await.unwrap();
     store.put("old", stream_of("secrets")).await.unwrap();
     assert_eq!(bytes_of(store.open("old", 0).await.unwrap(), 9).await.unwrap(), b"secrets");
-    let names: Vec<String> = bare.store().unwrap().list("").await.unwrap().into_iter().map(|one| one.path).collect();
+    let names: Vec<String> =
+        bare.store().unwrap().list("").await.unwrap().into_iter().map(|one| one.path).collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert_eq!(store.list("").await.unwrap().len(), 1);
     assert!(store.delete("old").await.unwrap());

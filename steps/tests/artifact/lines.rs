@@ -41,6 +41,17 @@ impl Proxy {
         Self { address, methods, cuts }
     }
 
+    /// Returns when a request of this method has come since what came was last asked for.
+    async fn sees(&self, method: &str) {
+        for _ in 0..600 {
+            if self.methods.lock().unwrap().iter().any(|one| one == method) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("no {method}");
+    }
+
     fn methods(&self) -> Vec<String> {
         std::mem::take(&mut *self.methods.lock().unwrap())
     }
@@ -90,9 +101,9 @@ fn pattern() -> Bytes {
 #[tokio::test]
 async fn a_read_goes_on_over_lines_that_are_cut() {
     let Some(server) = ObjectServer::s3().await else { return };
-    server.bucket("b", false).await;
+    server.bucket("bucket", false).await;
     let proxy = Proxy::before(&server.address, 700_000).await;
-    let settings = with(server.s3_settings("s3://b", "drydock"), json!({ "endpoint": proxy.address }));
+    let settings = with(server.s3_settings("s3://bucket", "drydock"), json!({ "endpoint": proxy.address }));
     let connection = connected(settings).await.unwrap();
     let store = connection.store().unwrap();
     store.put("a", stream_of(pattern())).await.unwrap();
@@ -107,10 +118,10 @@ async fn a_read_goes_on_over_lines_that_are_cut() {
 #[tokio::test]
 async fn what_was_replaced_in_the_middle_is_never_glued_together() {
     let Some(server) = ObjectServer::s3().await else { return };
-    server.bucket("b", false).await;
+    server.bucket("bucket", false).await;
     let proxy = Proxy::before(&server.address, 700_000).await;
-    let direct = connected(server.s3_settings("s3://b", "drydock")).await.unwrap();
-    let settings = with(server.s3_settings("s3://b", "drydock"), json!({ "endpoint": proxy.address }));
+    let direct = connected(server.s3_settings("s3://bucket", "drydock")).await.unwrap();
+    let settings = with(server.s3_settings("s3://bucket", "drydock"), json!({ "endpoint": proxy.address }));
     let connection = connected(settings).await.unwrap();
     direct.store().unwrap().put("a", stream_of(pattern())).await.unwrap();
     let mut read = connection.store().unwrap().open("a", 0).await.unwrap();
@@ -126,10 +137,11 @@ async fn what_was_replaced_in_the_middle_is_never_glued_together() {
 #[tokio::test]
 async fn storing_and_reading_remove_nothing() {
     let Some(server) = ObjectServer::s3().await else { return };
-    server.bucket("b", false).await;
+    server.bucket("bucket", false).await;
     let proxy = Proxy::before(&server.address, usize::MAX).await;
     for more in [json!({}), json!({ "encrypt_to": [crate::encryption::RECIPIENT] })] {
-        let settings = with(server.s3_settings("s3://b", "drydock"), json!({ "endpoint": proxy.address }));
+        let settings =
+            with(server.s3_settings("s3://bucket", "drydock"), json!({ "endpoint": proxy.address }));
         let connection = connected(with(settings, more)).await.unwrap();
         let store = connection.store().unwrap();
         store.put("small", stream_of("x")).await.unwrap();
@@ -143,7 +155,7 @@ async fn storing_and_reading_remove_nothing() {
         let methods = proxy.methods();
         assert!(methods.iter().any(|method| method == "PUT"), "{methods:?}");
         assert!(!methods.iter().any(|method| method == "DELETE"), "{methods:?}");
-        let cleared = connected(server.s3_settings("s3://b", "drydock")).await.unwrap();
+        let cleared = connected(server.s3_settings("s3://bucket", "drydock")).await.unwrap();
         for one in cleared.store().unwrap().list("").await.unwrap() {
             cleared.store().unwrap().delete(&one.path).await.unwrap();
         }
@@ -153,26 +165,22 @@ async fn storing_and_reading_remove_nothing() {
 #[tokio::test]
 async fn the_parts_of_a_put_that_fails_are_removed() {
     let Some(server) = ObjectServer::s3().await else { return };
-    server.bucket("b", false).await;
+    server.bucket("bucket", false).await;
     let proxy = Proxy::before(&server.address, usize::MAX).await;
-    let settings = with(server.s3_settings("s3://b", "drydock"), json!({ "endpoint": proxy.address }));
+    let settings = with(server.s3_settings("s3://bucket", "drydock"), json!({ "endpoint": proxy.address }));
     let connection = connected(settings).await.unwrap();
     let store = connection.store().unwrap();
-    let cut: ByteStream = Box::pin(stream::iter([Ok(pattern()), Err(StepError::new("cut", "the line went dead"))]));
+    let cut: ByteStream =
+        Box::pin(stream::iter([Ok(pattern()), Err(StepError::new("cut", "the line went dead"))]));
     let error = store.put("a", cut).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.help), ("cut", None));
     assert!(proxy.methods().iter().any(|method| method == "DELETE"));
 
     // One whose attempt is stopped as well, though nobody waits for it.
     let stands: ByteStream = Box::pin(stream::iter([Ok(pattern())]).chain(stream::pending()));
-    let put = store.put("b", stands);
-    let stopped = tokio::time::timeout(std::time::Duration::from_secs(1), put).await;
-    assert!(stopped.is_err());
-    for _ in 0..100 {
-        if proxy.methods().iter().any(|method| method == "DELETE") {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    tokio::select! {
+        ended = store.put("b", stands) => panic!("{ended:?}"),
+        () = proxy.sees("PUT") => {}
     }
-    panic!("the upload was left");
+    proxy.sees("DELETE").await;
 }

@@ -16,7 +16,8 @@ async fn each_put_bears_the_lock_that_was_asked_for() {
     server.bucket("locked", true).await;
     let plain = connected(server.s3_settings("s3://locked", "drydock")).await.unwrap();
     let lock = json!({ "lock": { "mode": "compliance", "days": 3 } });
-    let connection = connected(with(server.s3_settings("s3://locked", "drydock"), lock.clone())).await.unwrap();
+    let connection =
+        connected(with(server.s3_settings("s3://locked", "drydock"), lock.clone())).await.unwrap();
     let store = connection.store().unwrap();
     let asked = store.lock_asked().unwrap();
     assert_eq!((asked.mode, asked.days), (LockMode::Compliance, 3));
@@ -38,8 +39,10 @@ async fn each_put_bears_the_lock_that_was_asked_for() {
     assert!(until.iter().max().unwrap() - until.iter().min().unwrap() < DAY_MS);
     assert_eq!(begun.locked("none").await.unwrap_err().code, "artifact.absent");
 
-    let encrypted = with(lock.as_object().unwrap().clone(), json!({ "encrypt_to": [crate::encryption::RECIPIENT] }));
-    let encrypted = connected(with(server.s3_settings("s3://locked/e", "drydock"), encrypted.into())).await.unwrap();
+    let encrypted =
+        with(lock.as_object().unwrap().clone(), json!({ "encrypt_to": [crate::encryption::RECIPIENT] }));
+    let encrypted =
+        connected(with(server.s3_settings("s3://locked/e", "drydock"), encrypted.into())).await.unwrap();
     encrypted.store().unwrap().put("a", stream_of("x")).await.unwrap();
     assert_eq!(encrypted.store().unwrap().locked("a").await.unwrap().unwrap().mode, LockMode::Compliance);
 }
@@ -52,5 +55,9 @@ async fn a_bucket_without_lock_refuses_it() {
     let connection = connected(with(server.s3_settings("s3://plain", "drydock"), lock)).await.unwrap();
     let error = connection.store().unwrap().put("a", stream_of("x")).await.unwrap_err();
     assert_eq!(error.code, "artifact.io", "{error}");
-    assert_eq!(error.help.as_deref(), Some("the `lock` needs a bucket that was made with object lock"), "{error}");
+    assert_eq!(
+        error.help.as_deref(),
+        Some("the `lock` needs a bucket that was made with object lock"),
+        "{error}"
+    );
 }

@@ -15,7 +15,8 @@ const PLACE: &str = "/var/tmp/drydock-object-stores";
 
 /// The account that the Azure server has of itself, and its published key.
 const AZURE_ACCOUNT: &str = "devstoreaccount1";
-const AZURE_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+const AZURE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// A server that runs; it ends with this.
 pub(crate) struct ObjectServer {
@@ -33,6 +34,7 @@ impl Drop for ObjectServer {
 }
 
 /// A program, by the variable that names it or where the script puts it.
+#[allow(clippy::disallowed_methods, reason = "a test has the environment to hand in")]
 fn program(variable: &str, place: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map_or_else(|| PathBuf::from(PLACE).join(place), PathBuf::from);
     if path.exists() {
@@ -84,8 +86,19 @@ impl ObjectServer {
         std::fs::write(folder.path().join("s3.json"), identities.to_string()).unwrap();
         let [master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc] = free_ports();
         let mut command = Command::new(weed);
-        command.arg("server").args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-master.telemetry=false"]);
-        command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=100"]);
+        command.arg("server").args([
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-filer",
+            "-s3",
+            "-master.telemetry=false",
+        ]);
+        command.args([
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=100",
+        ]);
         command.arg(format!("-dir={}", folder.path().display()));
         command.arg(format!("-s3.config={}", folder.path().join("s3.json").display()));
         for (name, port) in [
@@ -105,14 +118,18 @@ impl ObjectServer {
 
     /// A server that speaks Azure's blobs.
     pub(crate) async fn azure() -> Option<Self> {
-        let script = program(
-            "DRYDOCK_TEST_AZURITE",
-            "azurite-3.35.0/node_modules/azurite/dist/src/blob/main.js",
-        )?;
+        let script =
+            program("DRYDOCK_TEST_AZURITE", "azurite-3.35.0/node_modules/azurite/dist/src/blob/main.js")?;
         let folder = tempfile::tempdir().unwrap();
         let [port] = free_ports();
         let mut command = Command::new("node");
-        command.arg(script).args(["--blobHost", "127.0.0.1", "--silent", "--disableTelemetry", "--skipApiVersionCheck"]);
+        command.arg(script).args([
+            "--blobHost",
+            "127.0.0.1",
+            "--silent",
+            "--disableTelemetry",
+            "--skipApiVersionCheck",
+        ]);
         command.args(["--blobPort", &port.to_string(), "--location"]).arg(folder.path());
         Some(Self::started(command, folder, format!("http://127.0.0.1:{port}")).await)
     }
@@ -128,7 +145,7 @@ impl ObjectServer {
     pub(crate) async fn bucket(&self, name: &str, with_lock: bool) {
         let (key_id, secret_key) = ("drydock".to_owned(), "drydock-secret".to_owned());
         let credential = AwsCredential { key_id, secret_key, token: None };
-        for _ in 0..100 {
+        for _ in 0..600 {
             let mut request = HttpRequest::new(Vec::new().into());
             *request.method_mut() = reqwest::Method::PUT;
             *request.uri_mut() = format!("{}/{name}", self.address).parse().unwrap();

@@ -27,6 +27,9 @@ pub async fn passes(store: &dyn ArtifactStore) -> Result<(), String> {
 /// Longer than two parts of the least size that a bucket takes, and no multiple of anything.
 const LARGE: usize = 12 * 1024 * 1024 + 4321;
 
+/// In the third of its parts.
+const CUT_AT: usize = 11 * 1024 * 1024;
+
 /// More than a page of any listing.
 const MANY: usize = 1_050;
 
@@ -163,10 +166,10 @@ async fn stores_what_is_large(store: &dyn ArtifactStore) -> Result<(), StepError
         let expected = whole.get(offset..).unwrap_or_default();
         is("read from an offset", (offset, read == expected), (offset, true))?;
     }
-    let error = store.put("g/cut", in_pieces(whole.clone(), LARGE - 100_000)).await.err();
+    let error = store.put("g/cut", in_pieces(whole.clone(), CUT_AT)).await.err();
     is("the stream's own error", error.map(|error| error.code), Some("cut".to_owned()))?;
     is("nothing of it", (store.size("g/cut").await?, store.list("g").await?.len()), (None, 2))?;
-    let error = store.put("g/once", in_pieces(whole, LARGE - 100_000)).await.err();
+    let error = store.put("g/once", in_pieces(whole, CUT_AT)).await.err();
     is("a cut replacement", error.map(|error| error.code), Some("cut".to_owned()))?;
     is("leaves what was there", store.size("g/once").await?, Some(LARGE as u64))?;
     store.delete("g/large").await?;
@@ -176,8 +179,10 @@ async fn stores_what_is_large(store: &dyn ArtifactStore) -> Result<(), StepError
 async fn one_of_two_wins(store: &dyn ArtifactStore) -> Result<(), StepError> {
     for round in 0..8 {
         let name = format!("r/{round}");
-        let (one, other) =
-            tokio::join!(store.put_new(&name, Bytes::from("one")), store.put_new(&name, Bytes::from("other")));
+        let (one, other) = tokio::join!(
+            store.put_new(&name, Bytes::from("one")),
+            store.put_new(&name, Bytes::from("other"))
+        );
         let (winner, lost) = match (one, other) {
             (Ok(_), Err(lost)) => ("one", lost),
             (Err(lost), Ok(_)) => ("other", lost),
@@ -204,7 +209,8 @@ async fn lists_many(store: &dyn ArtifactStore) -> Result<(), StepError> {
     is("all are listed, in order", listed == expected, true)?;
     is("a third", store.list("m/1").await?.len(), MANY / 3)?;
     let delete = |name: String| async move { store.delete(&name).await };
-    let gone: Vec<_> = stream::iter(names.into_iter().map(delete)).buffer_unordered(AT_A_TIME).try_collect().await?;
+    let gone: Vec<_> =
+        stream::iter(names.into_iter().map(delete)).buffer_unordered(AT_A_TIME).try_collect().await?;
     is("removed", gone.into_iter().all(|gone| gone), true)?;
     is("none is left", store.list("").await?, Vec::new())
 }
