@@ -48,10 +48,15 @@ impl HttpConnector for Wire {
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(STILL)
             .pool_idle_timeout(Duration::from_secs(20))
-            .tcp_keepalive(Duration::from_secs(30))
-            .tls_certs_merge(self.certificates.clone())
-            .build()
-            .map_err(|error| Error::Generic { store: "client", source: Box::new(error) })?;
+            .tcp_keepalive(Duration::from_secs(30));
+        let client = if may_be_plain {
+            // Without TLS the system's certificates need not be read.
+            client.tls_certs_only([])
+        } else {
+            client.tls_certs_merge(self.certificates.clone())
+        };
+        let client =
+            client.build().map_err(|error| Error::Generic { store: "client", source: Box::new(error) })?;
         Ok(match &self.locking {
             Some(locking) => HttpClient::new(LockingClient { client, locking: locking.clone() }),
             None => HttpClient::new(client),

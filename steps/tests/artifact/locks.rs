@@ -1,4 +1,4 @@
-//! Object lock: each put asks for it, the store tells it, and nobody removes what it holds.
+//! Object lock: each put asks for it, and the store tells it.
 
 use bytes::Bytes;
 use drydock_step::LockMode;

@@ -8,3 +8,4 @@ mod buckets;
 mod lines;
 mod locks;
 mod encryption;
+mod points;
