@@ -108,7 +108,6 @@ async fn what_lies_there_is_an_age_file_as_any_age_program_reads_it() {
     let writer = connected(folder(dir.path(), json!({ "encrypt_to": [RECIPIENT] }))).await.unwrap();
     writer.store().unwrap().put("a", stream_of("hello")).await.unwrap();
     let lies = std::fs::read(file_of(dir.path(), "a")).unwrap();
-    assert!(lies.starts_with(b"age-encryption.org/v1\n"));
     let identity: age::x25519::Identity = IDENTITY.parse().unwrap();
     assert_eq!(age::decrypt(&identity, &lies).unwrap(), b"hello");
 }
