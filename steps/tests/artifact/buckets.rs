@@ -61,6 +61,7 @@ async fn what_is_wrong_with_s3_is_told_with_a_remedy() {
     for error in [
         lost.ping().await.unwrap_err(),
         store.open("a", 0).await.err().unwrap(),
+        store.put("a", stream_of("x")).await.unwrap_err(),
         store.list("").await.unwrap_err(),
     ] {
         assert_eq!(error.code, "artifact.io", "{error}");

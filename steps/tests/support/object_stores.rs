@@ -94,6 +94,7 @@ impl ObjectServer {
             "-master.telemetry=false",
         ]);
         command.args([
+            "-s3.autoCreateBucket=false",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-master.volumeSizeLimitMB=64",
