@@ -79,6 +79,9 @@ pub fn register(registry: &mut Registry) {
     registry.target(http::target::HttpTarget);
     registry.kind(artifact::verify::Verify);
     registry.kind(artifact::read::Read);
+    registry.kind(artifact::copy::Copy);
+    registry.kind(artifact::place::Place);
+    registry.kind(artifact::collect::Collect);
     registry.target(artifact::target::ArtifactsTarget);
     registry.kind(point::open::Open);
     registry.kind(point::seal::Seal);

@@ -1,19 +1,48 @@
 //! What an artifact is now: [`rehashed`] reads one back to its end and hashes it, in constant memory.
+//!
+//! What is encrypted, and whose identity is not at hand, is hashed as it lies: it is what was put when it is what was written down
+//! beside it. So a runner that can only encrypt still proves what it stored, and only who can decrypt proves that it can be used.
 
-use drydock_step::{ArtifactStore, StepError, Stored};
+use drydock_step::{ArtifactStore, ByteStream, Sealed, StepError, Stored};
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 
 /// The artifact as its bytes are now. `seen` hears the length of every piece that was read.
 ///
 /// # Errors
-/// `artifact.absent` when there is none, or what the store says.
+/// `artifact.absent` when there is none, `artifact.damaged` when what lies there encrypted is not what was stored, or what the store says.
 pub async fn rehashed(
     store: &dyn ArtifactStore,
     path: &str,
     mut seen: impl FnMut(u64) + Send,
 ) -> Result<Stored, StepError> {
-    let mut pieces = store.open(path, 0).await?;
+    match store.sealed(path).await? {
+        Some(sealed) => as_it_lies(sealed, &mut seen).await,
+        None => {
+            let (size, sha256) = hashed(store.open(path, 0).await?, &mut seen).await?;
+            Ok(Stored { path: path.to_owned(), size, sha256 })
+        }
+    }
+}
+
+async fn as_it_lies(sealed: Sealed, seen: &mut (impl FnMut(u64) + Send)) -> Result<Stored, StepError> {
+    let Sealed { content, lies, bytes } = sealed;
+    let (size, sha256) = hashed(bytes, seen).await?;
+    if size == lies.size && sha256.eq_ignore_ascii_case(&lies.sha256) {
+        return Ok(content);
+    }
+    let message = format!(
+        "{}: what lies there, {}, has {size} bytes and sha256 {sha256}, stored were {} and {}",
+        content.path, lies.path, lies.size, lies.sha256
+    );
+    Err(StepError::new("artifact.damaged", message))
+}
+
+/// The length and the hash of a stream.
+async fn hashed(
+    mut pieces: ByteStream,
+    seen: &mut (impl FnMut(u64) + Send),
+) -> Result<(u64, String), StepError> {
     let (mut hash, mut size) = (Sha256::new(), 0);
     while let Some(piece) = pieces.next().await {
         let piece = piece?;
@@ -22,7 +51,7 @@ pub async fn rehashed(
         size += length;
         seen(length);
     }
-    Ok(Stored { path: path.to_owned(), size, sha256: hex(&hash.finalize()) })
+    Ok((size, hex(&hash.finalize())))
 }
 
 /// Bytes as lower-case hexadecimal digits.

@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use crate::case::{Acting, Case, Seen};
 use crate::world::World;
-use crate::{points, postgres, qdrant, readers, runner, sqlserver};
+use crate::{artifacts, points, postgres, qdrant, readers, runner, sqlserver};
 
 fn all_cases() -> Vec<Case> {
-    [sqlserver::all(), qdrant::all(), postgres::all(), points::all(), runner::all()].concat()
+    [sqlserver::all(), qdrant::all(), postgres::all(), points::all(), artifacts::all(), runner::all()]
+        .concat()
 }
 
 /// The kinds of the program itself, each with its effect.

@@ -43,6 +43,7 @@ mod qdrant;
 mod postgres;
 mod postgres_cuts;
 mod points;
+mod artifacts;
 mod runner;
 mod readers;
 mod coverage;

@@ -21,8 +21,56 @@ pub struct Stored {
     pub path: String,
     /// Its length in bytes.
     pub size: u64,
-    /// Lower-case hex, over exactly the bytes that were stored.
+    /// Lower-case hex, over the bytes that were put: those that [`ArtifactStore::open`] gives back, however the store keeps them.
     pub sha256: String,
+}
+
+/// How firmly an artifact is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockMode {
+    /// Nobody without a special right can remove it or shorten the time.
+    Governance,
+    /// Nobody at all can.
+    Compliance,
+}
+
+impl LockMode {
+    /// As plans and servers write it, in lower case.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Governance => "governance",
+            Self::Compliance => "compliance",
+        }
+    }
+}
+
+/// What a store asks for with each artifact that is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockAsked {
+    /// How firmly.
+    pub mode: LockMode,
+    /// For how many days from the put on.
+    pub days: u32,
+}
+
+/// The lock that an artifact has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Locked {
+    /// How firmly.
+    pub mode: LockMode,
+    /// Until when, in milliseconds since 1970, UTC.
+    pub until_ms: i64,
+}
+
+/// An artifact that lies in the store in another form than it was put, and that cannot be turned back here for want of a key.
+pub struct Sealed {
+    /// What was put, as it was written down then.
+    pub content: Stored,
+    /// What lies there, as it was written down then; `path` is the store's own name for it.
+    pub lies: Stored,
+    /// What lies there, from its beginning.
+    pub bytes: ByteStream,
 }
 
 /// What a listing says of an artifact.
@@ -51,10 +99,10 @@ pub trait ArtifactStore: Send + Sync {
     /// `artifact.exists` when something has it, and those of [`ArtifactStore::put`].
     async fn put_new(&self, path: &str, body: Bytes) -> Result<Stored, StepError>;
 
-    /// The bytes from `offset` on.
+    /// The bytes from `offset` on; none where that is the end or lies behind it. The stream goes on by itself over a line that is cut.
     ///
     /// # Errors
-    /// `artifact.absent` when there is no such artifact.
+    /// `artifact.absent` when there is no such artifact; from the stream `artifact.changed` when another was put in its place meanwhile.
     async fn open(&self, path: &str, offset: u64) -> Result<ByteStream, StepError>;
 
     /// The length of an artifact, or `None` when there is none.
@@ -69,18 +117,40 @@ pub trait ArtifactStore: Send + Sync {
     /// `artifact.io` when the store does not answer.
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StepError>;
 
-    /// Remove an artifact; `false` when there was none.
+    /// Remove an artifact; `false` when there was none just before.
     ///
     /// # Errors
     /// `artifact.io` when the store does not answer.
     async fn delete(&self, path: &str) -> Result<bool, StepError>;
+
+    /// The lock that each put is to bear, where the store was asked for one.
+    fn lock_asked(&self) -> Option<LockAsked> {
+        None
+    }
+
+    /// Until when nobody can remove an artifact or write it over, as the store itself says now; `None` when it is not locked.
+    ///
+    /// # Errors
+    /// `artifact.absent` when there is no such artifact, `artifact.io` when the store does not answer.
+    async fn locked(&self, _path: &str) -> Result<Option<Locked>, StepError> {
+        Ok(None)
+    }
+
+    /// An artifact that [`ArtifactStore::open`] cannot give back here, with what it takes to tell whether it is still what was stored.
+    /// `None` where `open` is the way to read it.
+    ///
+    /// # Errors
+    /// `artifact.absent` when there is no such artifact, `artifact.io` when the store does not answer.
+    async fn sealed(&self, _path: &str) -> Result<Option<Sealed>, StepError> {
+        Ok(None)
+    }
 
     /// An address that other machines can fetch the artifact from, where there is one.
     fn url(&self, _path: &str) -> Option<String> {
         None
     }
 
-    /// Where the artifact lies as a path on the runner, for stores that are a folder.
+    /// Where the artifact lies as a path on the runner, for stores that are a folder whose files may be read as they are.
     fn local_path(&self, path: &str) -> Option<std::path::PathBuf>;
 }
 

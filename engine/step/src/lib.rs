@@ -21,7 +21,7 @@ pub use drydock_plan::rendered::{Piece, Rendered};
 pub use drydock_plan::requests;
 pub use drydock_plan::shape::{Field, Shape};
 
-pub use crate::artifact::{ArtifactStore, ByteStream, Stored};
+pub use crate::artifact::{ArtifactStore, ByteStream, LockAsked, LockMode, Locked, Sealed, Stored};
 pub use crate::at_work::AtWork;
 pub use crate::child::{ChildEnd, ChildOutput, ChildPipe, ChildSpec};
 pub use crate::context::{Ctx, Host, Sample};

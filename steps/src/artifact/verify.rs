@@ -8,14 +8,14 @@ use drydock_step::{
 use serde_json::{Value, json};
 
 use super::expected::{EXPECTED, Expected};
+use super::sample::Share;
+use super::transfer::listable;
 use crate::described::described;
 use crate::rehash::rehashed;
 
-/// The most artifacts of one step: their list is its outputs, which hold 1 MiB.
-const MOST: usize = 4000;
-
 const OUTPUTS: Shape = Shape::Record(&[
     Field::required("checked", Shape::Integer, "How many artifacts were read."),
+    Field::required("of", Shape::Integer, "Of how many; more with `sample`."),
     Field::required("bytes", Shape::Integer, "How many bytes that were."),
     Field::required(
         "artifacts",
@@ -29,7 +29,7 @@ const OUTPUTS: Shape = Shape::Record(&[
 ]);
 
 inputs! {
-    /// Inputs of `artifact.verify`: exactly one of them.
+    /// Inputs of `artifact.verify`: exactly one of `path`, `paths` and `prefix`.
     pub struct VerifyInputs {
         /// One artifact: its path, or `{path, size, sha256}`.
         path: Option<Expected> = maybe(EXPECTED),
@@ -37,6 +37,8 @@ inputs! {
         paths: Option<Vec<Expected>> = maybe(Shape::List(&EXPECTED)),
         /// All artifacts below this path; none there is an error.
         prefix: Option<String> = maybe(Shape::Text),
+        /// Only so many of them, a count or a share such as `5%`, at least one; each attempt chooses others.
+        sample: Option<Share> = maybe(Shape::Either(&Shape::Integer, &Shape::Text)),
     }
 }
 
@@ -115,7 +117,7 @@ impl StepKind for Verify {
         let store = connection
             .store()
             .ok_or_else(|| StepError::internal("the target of artifact.verify is no artifact store"))?;
-        ctx.or_cancelled(verified(ctx, store, inputs.chosen()?)).await
+        ctx.or_cancelled(verified(ctx, store, inputs.chosen()?, *inputs.sample.known()?)).await
     }
 
     async fn reconcile(&self, _ctx: &Ctx, _inputs: &VerifyInputs) -> Result<Reconciled, StepError> {
@@ -123,15 +125,22 @@ impl StepKind for Verify {
     }
 }
 
-async fn verified(ctx: &Ctx, store: &dyn ArtifactStore, chosen: Chosen) -> Result<Ended, StepError> {
+async fn verified(
+    ctx: &Ctx,
+    store: &dyn ArtifactStore,
+    chosen: Chosen,
+    sample: Option<Share>,
+) -> Result<Ended, StepError> {
     let all = match chosen {
         Chosen::These(all) => all,
         Chosen::Below(prefix) => below(store, &prefix).await?,
     };
-    if all.len() > MOST {
-        let message = format!("{} artifacts are more than one step can list, which is {MOST}", all.len());
-        return Err(StepError::new("input", message).help("verify a narrower `prefix` at a time"));
-    }
+    let of = all.len();
+    let all = match sample {
+        Some(share) => share.drawn(all, &ctx.attempt),
+        None => all,
+    };
+    listable(all.len(), "verify a narrower `prefix` at a time, or a `sample`")?;
     let total = all.iter().map(|one| one.size).sum::<Option<u64>>();
     let (mut artifacts, mut damaged, mut bytes) = (Vec::new(), Vec::new(), 0);
     for expected in &all {
@@ -145,7 +154,9 @@ async fn verified(ctx: &Ctx, store: &dyn ArtifactStore, chosen: Chosen) -> Resul
     }
     match damaged.as_slice() {
         [] => {
-            Ok(Ended::Outputs(json!({ "checked": artifacts.len(), "bytes": bytes, "artifacts": artifacts })))
+            let outputs =
+                json!({ "checked": artifacts.len(), "of": of, "bytes": bytes, "artifacts": artifacts });
+            Ok(Ended::Outputs(outputs))
         }
         [one] => Err(StepError::new("artifact.damaged", one)),
         [first, ..] => {
@@ -204,12 +215,23 @@ mod tests {
         let hello = json!({ "path": "a/hello", "size": 5, "sha256": HELLO });
         let upper = json!({ "path": "a/hello", "sha256": HELLO.to_uppercase(), "node": "passed over" });
         for with in [json!({ "path": "a/hello" }), json!({ "path": hello }), json!({ "paths": [upper] })] {
-            let expected = json!({ "checked": 1, "bytes": 5, "artifacts": [hello] });
+            let expected = json!({ "checked": 1, "of": 1, "bytes": 5, "artifacts": [hello] });
             assert_eq!(outcome(with).await.unwrap(), expected);
         }
         let all = outcome(json!({ "prefix": "a" })).await.unwrap();
         assert_eq!((&all["checked"], &all["bytes"]), (&json!(2), &json!(10)));
         assert_eq!(outcome(json!({ "paths": [] })).await.unwrap()["checked"], 0);
+    }
+
+    #[tokio::test]
+    async fn of_many_a_sample_is_read() {
+        for sample in [json!(1), json!("1%"), json!("50%")] {
+            let some = outcome(json!({ "prefix": "a", "sample": sample })).await.unwrap();
+            assert_eq!((&some["checked"], &some["of"]), (&json!(1), &json!(2)), "{sample}");
+        }
+        assert_eq!(outcome(json!({ "prefix": "a", "sample": 9 })).await.unwrap()["checked"], 2);
+        let error = outcome(json!({ "prefix": "a", "sample": "0%" })).await.unwrap_err();
+        assert!(error.message.contains("more than none, and at most 100%"), "{error}");
     }
 
     #[tokio::test]
