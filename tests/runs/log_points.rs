@@ -127,3 +127,65 @@ fn the_last_log_point_comes_back_from_the_store_alone_on_another_server() {
         .shipped("restore", &format!("-p to={}", at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
     assert_eq!(elsewhere.agents(), ["before", "first", "moment", "second", "third"]);
 }
+
+/// Answers 200 to everything that comes, and keeps what was asked.
+fn obliging() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = asked.clone();
+    // It ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            let _ = BufReader::new(&stream).read_line(&mut line);
+            kept.lock().unwrap().push(line.trim_end().trim_end_matches(" HTTP/1.1").to_owned());
+            let _ =
+                (&stream).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn a_failover_waits_for_approval_and_leads_the_name_there_last() {
+    let mut story = Story::new();
+    let practice = Practice::start(&story.world, "{}");
+    story.add("before");
+    story.shipped("backup", "");
+    story.add("first");
+    let last = story.shipped("log", "")["log_point"].clone();
+    drop(practice);
+    let mut elsewhere = Story::new();
+    std::fs::rename(story.world.path("artifacts"), elsewhere.world.path("artifacts")).unwrap();
+    drop(story);
+    let _practice = Practice::empty(&elsewhere.world, "{}");
+    let (url, asked) = obliging();
+    let more = format!(
+        "targets:\n  hosts: {{ kind: http, url: \"{url}\" }}\n  dns: {{ kind: http, url: \"{url}\" }}\n"
+    );
+    let environment = elsewhere.world.text("env.yaml").replace("targets:\n", &more);
+    std::fs::write(elsewhere.world.path("env.yaml"), environment).unwrap();
+    let folders = elsewhere.world.path("servers/sqlserver");
+    let plan = format!("{}/../plans/octopus/failover.yaml", env!("CARGO_MANIFEST_DIR"));
+    let run = format!(
+        "run {plan} -e env.yaml --run-id away -p to=end -p address=other.example -p data_folder={0}/data -p log_folder={0}/log",
+        folders.display()
+    );
+    for folder in ["data", "log"] {
+        std::fs::create_dir_all(folders.join(folder)).unwrap();
+    }
+    elsewhere.world.drydock(&run).with_exit(24);
+    assert!(asked.lock().unwrap().is_empty(), "nothing is touched before somebody has approved");
+    elsewhere.world.drydock("approve away approved --as on-call --reason drill").with_exit(0);
+    elsewhere.world.drydock("resume away").with_exit(0);
+    assert_eq!(elsewhere.shown("away")["outputs"]["point"], last);
+    assert_eq!(elsewhere.agents(), ["before", "first"]);
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked, ["POST /stop", "POST /start", "PUT /records/octopus.example"]);
+
+    // The newest point is verified whole before older ones go.
+    let pruned = elsewhere.shipped("prune", "-p last=1");
+    assert_eq!(pruned["removed"], 0);
+}

@@ -26,6 +26,8 @@ fn shipped_plans_are_right_in_every_environment() {
         "pgvector-log",
         "log",
         "restore-agent",
+        "failover",
+        "prune",
         "differential",
     ] {
         let plan = &format!("octopus/{plan}.yaml");

@@ -23,6 +23,7 @@ use drydock_step::{ArtifactStore, ByteStream, LockAsked, Locked, Sealed, StepErr
 use super::age_file::{Sealing, decrypted, plain_length};
 use super::age_keys::Keys;
 use super::age_sum::{AgeSum, data_of, data_path, sum_of, sum_path};
+use crate::points_layout::Filed;
 
 /// The most bytes of a sum.
 const SUM_LIMIT: usize = 4096;
@@ -62,6 +63,12 @@ impl EncryptedStore {
         Ok(AgeSum { content: Stored { path: path.to_owned(), size, sha256 }, lies })
     }
 
+    /// Whether it is stored as it is: where there are no recipients, and what the catalogue is made of. A runner that only backs up has to read
+    /// which point it builds on, and so has whoever looks for one.
+    fn stays_plain(&self, path: &str) -> bool {
+        self.keys.recipients.is_empty() || Filed::at(path).is_some()
+    }
+
     /// Removes what another artifact of the name left; a store that lets nothing be removed keeps it.
     async fn forget(&self, path: &str) {
         // It is hidden by what was put in its place.
@@ -85,7 +92,7 @@ impl EncryptedStore {
 impl ArtifactStore for EncryptedStore {
     async fn put(&self, path: &str, body: ByteStream) -> Result<Stored, StepError> {
         let before = self.sum(path).await?;
-        if self.keys.recipients.is_empty() {
+        if self.stays_plain(path) {
             let stored = self.inner.put(path, body).await?;
             if let Some(before) = before {
                 self.inner.delete(&sum_path(path)).await?;
@@ -106,7 +113,7 @@ impl ArtifactStore for EncryptedStore {
 
     async fn put_new(&self, path: &str, body: Bytes) -> Result<Stored, StepError> {
         let exists = || StepError::new("artifact.exists", format!("there is already an artifact {path}"));
-        if self.keys.recipients.is_empty() {
+        if self.stays_plain(path) {
             return match self.sum(path).await? {
                 Some(_) => Err(exists()),
                 None => self.inner.put_new(path, body).await,

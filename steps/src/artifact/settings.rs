@@ -62,7 +62,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field::optional(
         "encrypt_to",
         Shape::List(&Shape::Text),
-        "The age recipients (`age1…`) that artifacts are encrypted to before they are stored. `size` and `sha256` of an artifact remain those of what was put; what lies there has both of its own, written down beside it. Reading and listing know both kinds, so that it may be set later. Where no identity is at hand, `artifact.verify` and `point.seal` hash what lies there and compare it with what was written down: that proves that it is what was stored, not that the identity's keeper can read it.",
+        "The age recipients (`age1…`) that artifacts are encrypted to before they are stored. `size` and `sha256` of an artifact remain those of what was put; what lies there has both of its own, written down beside it. Reading and listing know both kinds, so that it may be set later. Manifests, records and marks stay plain, so that who only backs up can read which point to build on. Where no identity is at hand, `artifact.verify` and `point.seal` hash what lies there and compare it with what was written down: that proves that it is what was stored, not that the identity's keeper can read it.",
     ),
     Field::optional(
         "decrypt_with",

@@ -25,6 +25,7 @@ pub(super) async fn proved_by_server(
         ctx.log(format!("the server reads the {}", backup.label()));
         let said = Said {
             backup,
+            media: backup.media.clone(),
             checksums: given.has_checksums,
             encryptor_thumbprint: &given.encryptor_thumbprint,
             by: "the backup step",
@@ -43,8 +44,12 @@ pub(super) async fn proved_again(
     name: &str,
     stored: &StoredBackup,
 ) -> Result<Option<Unproved>, StepError> {
+    // What lies in the store is looked for where this server sees it: the one that wrote it may be gone, with its paths.
+    let in_store: Vec<String> = stored.artifacts.iter().map(|one| one.path.clone()).collect();
+    let whole = in_store.len() >= stored.backup.media.len();
     let said = Said {
         backup: &stored.backup,
+        media: if whole { in_store } else { stored.backup.media.clone() },
         checksums: stored.checksums,
         encryptor_thumbprint: &stored.encryptor_thumbprint,
         by: "the manifest",
@@ -58,7 +63,7 @@ async fn read_by_server(
     said: &Said<'_>,
 ) -> Result<Option<Unproved>, StepError> {
     let backup = said.backup;
-    let wrong = match server.prove_readable(&backup.media, backup.position).await {
+    let wrong = match server.prove_readable(&said.media, backup.position).await {
         Ok(header) => differs(said, header),
         Err(error) if error.transient || error.unknown => return Err(error),
         Err(error) => Some(format!("the server cannot read it: {}", error.message)),
@@ -72,6 +77,8 @@ async fn read_by_server(
 /// What is said of a backup.
 struct Said<'a> {
     backup: &'a Backup,
+    /// Where the server reads it: its own paths, or paths in the store.
+    media: Vec<String>,
     checksums: bool,
     encryptor_thumbprint: &'a Option<String>,
     /// Who says it.

@@ -161,6 +161,11 @@ const OUTPUTS: Shape = Shape::Record(&[
         Shape::Number,
         "The greatest skew of collections and clusters, in seconds; `price` has that of each.",
     ),
+    Field::required(
+        "server_objects",
+        Shape::Map(&ARTIFACT),
+        "Scripts of what servers have beside their databases, as `sqlserver.restore_objects` takes them.",
+    ),
     Field::required("rows", Shape::Map(&Shape::Band), "Row counts around the mark, by table."),
     Field::required("migrations", Shape::List(&Shape::Text), "The migrations that were applied."),
     Field::required("versions", Shape::Map(&Shape::Text), "Versions of servers and application."),

@@ -185,6 +185,7 @@ impl<'c> Choice<'c> {
             at: record.at(),
             sqlserver,
             vector_base: base.filter(|point| point.has_vectors()).map(|point| point.id.clone()),
+            server_objects: before.map(|point| point.server_objects.clone()).unwrap_or_default(),
             rows: record.rows().clone(),
             migrations: before.map(|point| point.migrations.clone()).unwrap_or_default(),
             versions: before.map(|point| point.versions.clone()).unwrap_or_default(),

@@ -8,7 +8,9 @@ use crate::Time;
 use crate::catalogue::clusters::ClusterChoice;
 use crate::guid::Guid;
 use crate::lsn::Lsn;
-use crate::manifest::{Band, CollectionPart, MarkName, PointId, QdrantPart, ServerPart, StoredBackup};
+use crate::manifest::{
+    Artifact, Band, CollectionPart, MarkName, PointId, QdrantPart, ServerPart, StoredBackup,
+};
 
 /// The chain of one database, as `sqlserver.restore` takes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -86,6 +88,8 @@ pub struct Selection {
     pub postgres: IndexMap<String, ClusterChoice>,
     /// The point whose snapshots these are.
     pub vector_base: Option<PointId>,
+    /// Scripts of what servers have beside their databases, of the point at or before it, by the names that the plan gives them.
+    pub server_objects: IndexMap<String, Artifact>,
     /// Bands of row counts by table.
     pub rows: IndexMap<String, Band>,
     /// EF Core migrations that were applied at the point, or at the point before the log point.
