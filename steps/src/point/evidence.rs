@@ -98,6 +98,7 @@ pub(super) fn gathered(
         postgres,
         stretches,
         pause,
+        locks: None,
         server_objects: scripts.collect(),
         rehashed: read.files(),
         migrations: given.mark.migrations.values().flatten().cloned().collect(),

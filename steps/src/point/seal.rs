@@ -5,7 +5,8 @@ use bytes::Bytes;
 use drydock_recovery::Time;
 use drydock_recovery::catalogue::Catalogue;
 use drydock_recovery::manifest::{
-    Evidence, LogPointKind, Marked, Opened, PointId, SealRefusal, SealTerms, Unproved, seal, seal_log_point,
+    Evidence, LockEvidence, LockFound, LogPointKind, Marked, Opened, PointId, SealRefusal, SealTerms,
+    Unproved, seal, seal_log_point,
 };
 use drydock_step::{
     Access, Action, ActionKind, ArtifactStore, Connection, Ctx, Effect, Ended, Facts, Field, In, KindShape,
@@ -207,6 +208,21 @@ async fn vector_base(connection: &dyn Connection, at: Time) -> Result<Option<Poi
     Ok(before.next().map(|point| point.id.clone()))
 }
 
+/// What the store says of the locks that it was asked for.
+async fn locks(store: &dyn ArtifactStore, read: &ReadBack) -> Result<Option<LockEvidence>, StepError> {
+    let Some(asked) = store.lock_asked() else { return Ok(None) };
+    let mut found = IndexMap::new();
+    for file in read.files() {
+        let lock = store.locked(&file.path).await?;
+        let lock = lock.and_then(|lock| {
+            let until = Time::from_timestamp_millis(lock.until_ms)?;
+            Some(LockFound { mode: lock.mode.word().to_owned(), until })
+        });
+        found.insert(file.path, lock);
+    }
+    Ok(Some(LockEvidence { mode: asked.mode.word().to_owned(), found }))
+}
+
 /// Asks store and servers, and seals.
 async fn sealed(
     ctx: &Ctx,
@@ -228,7 +244,8 @@ async fn sealed(
     let mut versions = inputs.versions()?;
     let mut unproved = asked(ctx, inputs, &given, &mut versions).await?;
     let read = ReadBack::of(ctx, store, &given.paths()).await?;
-    let evidence = gathered(&given, &read, versions, moment::now(ctx)?, &mut unproved);
+    let mut evidence = gathered(&given, &read, versions, moment::now(ctx)?, &mut unproved);
+    evidence.locks = locks(store, &read).await?;
     // The skew is asked of the manifest once it is written: that it is missed is no reason not to seal.
     let mut accept_missing = inputs.accept_missing.known()?.clone();
     // Agents are deleted on any day, and the others' vectors are good: the point lacks this one by its name.

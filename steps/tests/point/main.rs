@@ -6,6 +6,7 @@ mod world;
 mod opening;
 mod sealing;
 mod clusters;
+mod locking;
 mod past;
 mod selecting;
 mod verifying;

@@ -44,6 +44,8 @@ pub enum Claim {
     WalArchived,
     /// Every artifact, read back, is what was stored.
     ArtifactsRehashed,
+    /// Every file is locked in the store, as was asked of it.
+    ArtifactsLocked,
     /// Nobody wrote from before the first derived store was fixed until after the mark.
     Paused,
 }
@@ -69,6 +71,7 @@ impl Claim {
         Claim::SameCluster,
         Claim::WalArchived,
         Claim::ArtifactsRehashed,
+        Claim::ArtifactsLocked,
         Claim::Paused,
     ];
 }

@@ -79,6 +79,24 @@ pub struct QdrantEvidence {
     pub listed_after: Vec<String>,
 }
 
+/// A lock that keeps a file from being removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockFound {
+    /// How firmly, in the store's word.
+    pub mode: String,
+    /// Until when.
+    pub until: Time,
+}
+
+/// What the store said about the locks that were asked of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockEvidence {
+    /// The mode that was asked for.
+    pub mode: String,
+    /// What it said of each file, by path.
+    pub found: IndexMap<String, Option<LockFound>>,
+}
+
 /// Everything that was found out for one point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -97,6 +115,9 @@ pub struct Evidence {
     pub stretches: IndexMap<String, StretchEvidence>,
     /// What was read back from the store after all was written.
     pub rehashed: Vec<Artifact>,
+    /// What the store said about locks, where it was asked for some.
+    #[serde(default)]
+    pub locks: Option<LockEvidence>,
     /// What was said about a pause, where the plan has one.
     #[serde(default)]
     pub pause: Option<PauseEvidence>,

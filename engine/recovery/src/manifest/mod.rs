@@ -28,7 +28,7 @@ pub use artifact::Artifact;
 pub use band::Band;
 pub use claim::{Claim, ProvedClaim, Unproved};
 pub use draft::{Marked, Opened, Origin, PlanRef};
-pub use evidence::{CollectionEvidence, DatabaseEvidence, Evidence, QdrantEvidence};
+pub use evidence::{CollectionEvidence, DatabaseEvidence, Evidence, LockEvidence, LockFound, QdrantEvidence};
 pub use format::FormatError;
 pub use id::{IdError, MarkName, PointId};
 pub use judge::{rejudged, rejudged_log};

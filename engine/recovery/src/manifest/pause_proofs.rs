@@ -1,13 +1,18 @@
-//! The claims about a point as a whole: that it was made in a pause, and that the scripts of its servers are there.
+//! The claims about a point as a whole: that it was made in a pause, that the scripts of its servers are there, that its files are locked.
 
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use crate::Time;
+use crate::backup::clock;
 use crate::manifest::artifact::Artifact;
 use crate::manifest::claim::Claim;
-use crate::manifest::evidence::Evidence;
+use crate::manifest::evidence::{Evidence, LockEvidence};
 use crate::manifest::pause::{PauseEvidence, PausePart};
 use crate::manifest::proofs::Proofs;
+
+/// What the store is in a claim.
+const STORE: &str = "store";
 
 /// Who the application is in a claim.
 const APPLICATION: &str = "pause";
@@ -20,6 +25,11 @@ impl Proofs<'_> {
         PausePart { expires_at }
     }
 
+    /// Proves that nobody can remove a file before its time: the store says so of each.
+    pub(crate) fn locks(&mut self, locks: &LockEvidence, now: Time) {
+        self.record(Claim::ArtifactsLocked, STORE, locked(locks, now));
+    }
+
     /// Proves that each script was read back.
     pub(crate) fn server_objects(&mut self, scripts: &IndexMap<String, Artifact>) {
         for (name, script) in scripts {
@@ -27,6 +37,24 @@ impl Proofs<'_> {
             self.record(Claim::ArtifactsRehashed, name, rehashed);
         }
     }
+}
+
+fn locked(locks: &LockEvidence, now: Time) -> Result<String, String> {
+    for (path, found) in &locks.found {
+        match found {
+            None => return Err(format!("{path} is not locked")),
+            Some(lock) if lock.until <= now => {
+                return Err(format!("{path} was locked until {}", clock(lock.until)));
+            }
+            Some(lock) if lock.mode != locks.mode => {
+                return Err(format!("{path} is locked by {}, and {} was asked for", lock.mode, locks.mode));
+            }
+            Some(_) => {}
+        }
+    }
+    let first = locks.found.values().flatten().map(|lock| lock.until).min();
+    let until = first.map_or_else(String::new, |until| format!(", the first until {}", clock(until)));
+    Ok(format!("{} files are locked ({}){until}", locks.found.len(), locks.mode))
 }
 
 fn paused(pause: &PauseEvidence, evidence: &Evidence) -> Result<String, String> {

@@ -77,6 +77,7 @@ pub fn seal(marked: Marked, evidence: Evidence, terms: &SealTerms) -> Result<Sea
     }
     evidence.postgres.iter().for_each(|(name, one)| proofs.cluster(name, one, &marked));
     proofs.server_objects(&evidence.server_objects);
+    evidence.locks.iter().for_each(|locks| proofs.locks(locks, evidence.sealed_at));
     let pause = evidence.pause.as_ref().map(|pause| proofs.pause(pause, &evidence));
     let incomplete = accepted(&proofs.unproved, terms)?;
     let postgres = evidence.postgres.iter().map(|(name, one)| {
@@ -140,6 +141,7 @@ pub fn seal_log_point(
     };
     let sqlserver = databases(&marked, &evidence.sqlserver, &mut proofs, own_backups);
     evidence.stretches.iter().for_each(|(name, one)| proofs.stretch(name, one, &marked));
+    evidence.locks.iter().for_each(|locks| proofs.locks(locks, evidence.sealed_at));
     let incomplete = accepted(&proofs.unproved, terms)?;
     let postgres = evidence.stretches.iter().map(|(name, one)| {
         let skew_s = (marked.answered_at - one.restore_point.started_at).as_seconds_f64();

@@ -143,6 +143,7 @@ impl Past {
             postgres: Default::default(),
             stretches: Default::default(),
             pause: None,
+            locks: None,
             server_objects: Default::default(),
             rehashed,
             migrations: Vec::new(),

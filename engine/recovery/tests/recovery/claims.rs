@@ -4,8 +4,8 @@
 use chrono::TimeDelta;
 use drydock_recovery::guid::Guid;
 use drydock_recovery::manifest::{
-    Claim, ClusterEvidence, CollectionEvidence, DatabaseEvidence, Evidence, Manifest, Marked, PauseEvidence,
-    SealTerms, rejudged, rejudged_log, seal,
+    Claim, ClusterEvidence, CollectionEvidence, DatabaseEvidence, Evidence, LockEvidence, Manifest, Marked,
+    PauseEvidence, SealTerms, rejudged, rejudged_log, seal,
 };
 
 use crate::clusters;
@@ -75,13 +75,22 @@ fn breaks(claim: Claim) -> Breaks {
             let (watermarks_before, watermarks_after) = Default::default();
             found.pause = Some(PauseEvidence { before, after, watermarks_before, watermarks_after });
         }),
+        Claim::ArtifactsLocked => Night(|_, found| {
+            let unlocked = [("sql/full-1.bak".to_owned(), None)].into_iter().collect();
+            found.locks = Some(LockEvidence { mode: "compliance".into(), found: unlocked });
+        }),
         Claim::ArtifactsRehashed => Night(|_, found| found.rehashed[0].size += 1),
     }
 }
 
 /// What only the moment of sealing knew, and no manifest tells.
-const OF_THE_MOMENT: &[Claim] =
-    &[Claim::Paused, Claim::NoTransfers, Claim::CollectionsUnchanged, Claim::ArtifactsRehashed];
+const OF_THE_MOMENT: &[Claim] = &[
+    Claim::Paused,
+    Claim::NoTransfers,
+    Claim::CollectionsUnchanged,
+    Claim::ArtifactsRehashed,
+    Claim::ArtifactsLocked,
+];
 
 fn night(claim: Claim) -> (Marked, Evidence, Marked, Evidence) {
     let (good, breaks) = match breaks(claim) {

@@ -1,10 +1,11 @@
 //! A point that is made in a pause, and what else is proved of a point as a whole.
 
 use crate::world::{World, artifact};
+use chrono::TimeDelta;
 use drydock_recovery::catalogue::{Catalogue, To, select};
 use drydock_recovery::manifest::{
-    Band, Claim, CollectionEvidence, DatabaseEvidence, Evidence, Marked, PauseEvidence, RowCount, SealTerms,
-    seal,
+    Band, Claim, CollectionEvidence, DatabaseEvidence, Evidence, LockEvidence, LockFound, Marked,
+    PauseEvidence, RowCount, SealTerms, seal,
 };
 use serde_json::json;
 
@@ -88,4 +89,34 @@ fn scripts_of_servers_are_read_back_as_well() {
     evidence.rehashed.push(script.clone());
     let manifest = seal(marked, evidence, &SealTerms::default()).expect("a good night").manifest;
     assert!(manifest.artifacts().any(|(of, artifact)| of == "sql" && *artifact == script));
+}
+
+#[test]
+fn a_lock_is_believed_when_the_store_says_so_of_every_file() {
+    let night = |lock: &dyn Fn(&Evidence) -> Option<LockFound>| {
+        let (marked, mut evidence) = World::new().night();
+        let lock = lock(&evidence);
+        let found = evidence.rehashed.iter().map(|one| (one.path.clone(), lock.clone())).collect();
+        evidence.locks = Some(LockEvidence { mode: "compliance".into(), found });
+        seal(marked, evidence, &SealTerms::default())
+    };
+    let until = |mode: &str, evidence: &Evidence, days: i64| {
+        Some(LockFound { mode: mode.into(), until: evidence.sealed_at + TimeDelta::days(days) })
+    };
+    let sealed = night(&|found| until("compliance", found, 30)).expect("locked as asked").manifest;
+    let claim = sealed.claims.iter().find(|claim| claim.name == "artifacts_locked").expect("it is proved");
+    assert!(
+        claim.proof.starts_with("6 files are locked (compliance), the first until 2026-07-31T"),
+        "{}",
+        claim.proof
+    );
+    let refused = |lock: &dyn Fn(&Evidence) -> Option<LockFound>, words: &str| {
+        let refusal = night(lock).expect_err("not locked as asked");
+        let unproved: Vec<_> = refusal.unproved.iter().map(|one| (one.claim, one.of.as_str())).collect();
+        assert_eq!(unproved, [(Claim::ArtifactsLocked, "store")], "{refusal}");
+        assert!(refusal.unproved[0].why.contains(words), "{refusal}");
+    };
+    refused(&|_| None, "is not locked");
+    refused(&|found| until("governance", found, 30), "is locked by governance, and compliance was asked for");
+    refused(&|found| until("compliance", found, -1), "was locked until 2026-06-30T");
 }

@@ -185,6 +185,7 @@ impl World {
             postgres: Default::default(),
             stretches: Default::default(),
             pause: None,
+            locks: None,
             server_objects: Default::default(),
             migrations: vec!["20250101000000_Initial".into(), "20260301000000_Episodes".into()],
             neighbours: vec![Neighbours {
