@@ -189,3 +189,65 @@ fn a_failover_waits_for_approval_and_leads_the_name_there_last() {
     let pruned = elsewhere.shipped("prune", "-p last=1");
     assert_eq!(pruned["removed"], 0);
 }
+
+/// A log point is made between the full backup and the mark, as it is every quarter of an hour beside a backup of an hour.
+const MEANWHILE: &str = "drydock: v1
+name: meanwhile
+targets: { sql: sqlserver, backups: artifacts }
+steps:
+  full: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+  between: { uses: plan.run, needs: [full], with: { plan: LOG } }
+  open: { uses: point.open, target: backups, needs: [between] }
+  mark:
+    uses: sqlserver.mark
+    target: sql
+    needs: [open]
+    with: { mark: \"{{ steps.open.outputs.mark }}\", databases: { octopus: OctopusDB } }
+  after: { uses: plan.run, needs: [mark], with: { plan: LOG } }
+  log: { uses: sqlserver.backup, target: sql, needs: [after], with: { database: OctopusDB, type: log } }
+  seal:
+    uses: point.seal
+    target: backups
+    needs: [full, open, mark, log]
+    with:
+      point: \"{{ steps.open.outputs }}\"
+      mark: \"{{ steps.mark.outputs }}\"
+      sqlserver: { octopus: [\"{{ steps.full.outputs }}\", \"{{ steps.log.outputs }}\"] }
+      truth: sql
+outputs: { point: \"{{ steps.seal.outputs.id }}\" }
+";
+
+const BACK: &str = "drydock: v1
+name: back
+targets: { sql: sqlserver, backups: artifacts }
+steps:
+  point: { uses: point.select, target: backups, with: { to: POINT } }
+  restore:
+    uses: sqlserver.restore
+    target: sql
+    needs: [point]
+    with: { database: OctopusDB, chain: \"{{ steps.point.outputs.sqlserver.octopus }}\", replace: true }
+";
+
+#[test]
+fn logs_that_other_runs_took_meanwhile_belong_to_the_chain() {
+    let mut story = Story::new();
+    let _practice = Practice::start(&story.world, "{}");
+    let log = format!("{}/../plans/octopus/log.yaml", env!("CARGO_MANIFEST_DIR"));
+    std::fs::write(story.world.path("meanwhile.yaml"), MEANWHILE.replace("LOG", &log)).unwrap();
+    let point = story.run("meanwhile.yaml", "")["point"].as_str().unwrap().to_owned();
+    let shown =
+        story.world.drydock(&format!("points show {point} -e env.yaml --format json")).with_exit(0).stdout;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let backups = shown["sqlserver"]["octopus"]["backups"].as_array().unwrap();
+    let told: Vec<(&str, bool)> = backups
+        .iter()
+        .map(|one| (one["backup"]["type"].as_str().unwrap(), one["adopted"].as_bool().unwrap()))
+        .collect();
+    // The second of the other runs' logs holds the mark, so that our own, which begins behind it, leads nowhere.
+    assert_eq!(told, [("full", false), ("log", true), ("log", true)]);
+    std::fs::write(story.world.path("back.yaml"), BACK.replace("POINT", &point)).unwrap();
+    story.add("later");
+    story.run("back.yaml", "");
+    assert_eq!(story.agents(), Vec::<String>::new());
+}

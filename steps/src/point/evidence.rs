@@ -155,7 +155,7 @@ fn stored(name: &str, given: &BackupGiven, read: &ReadBack, unproved: &mut Vec<U
         proof: if all { BackupProof::Hashed } else { BackupProof::Server },
         checksums: given.has_checksums,
         encryptor_thumbprint: given.encryptor_thumbprint.clone(),
-        adopted: false,
+        adopted: given.adopted,
     }
 }
 

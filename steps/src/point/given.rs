@@ -56,6 +56,9 @@ pub struct BackupGiven {
     pub(super) recovery_model: String,
     pub(super) family_guid: Guid,
     pub(super) recovery_fork: Guid,
+    /// Whether another run took it.
+    #[serde(skip)]
+    pub(super) adopted: bool,
 }
 
 /// What the plan says of a pause.

@@ -9,6 +9,7 @@ pub mod open;
 pub mod catalogue;
 mod given;
 mod read_back;
+mod adopted;
 mod asked;
 mod evidence;
 mod sealed;

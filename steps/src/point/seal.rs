@@ -16,6 +16,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::adopted::with_adopted;
 use super::asked::proved_by_server;
 use super::catalogue::{catalogue_of, manifest_text};
 use super::evidence::{Given, gathered};
@@ -38,7 +39,7 @@ inputs! {
         mark: MarkGiven = known(Shape::Map(&Shape::Any)),
         /// Seals a log point between two points instead: what a `log` or `differential` run took, without bases and without Qdrant. The newest good point is its vector base.
         log_point: Option<LogPointKind> = maybe(Shape::OneOf(&["log", "differential"])),
-        /// For each database, by the name that the mark step gave it, the outputs of the `sqlserver.backup` steps: what leads from a base to the mark.
+        /// For each database, by the name that the mark step gave it, the outputs of the `sqlserver.backup` steps: what leads from a base to the mark. Logs that another run took meanwhile are found in the catalogue, and proved like the others.
         sqlserver: IndexMap<String, Vec<BackupGiven>> = known(Shape::Map(&Shape::List(&Shape::Map(&Shape::Any)))),
         /// The outputs of the `sqlserver.certificate` steps that saved what encrypts these backups.
         certificates: Vec<CertificateGiven> = maybe(Shape::List(&Shape::Map(&Shape::Any))).or("[]"),
@@ -231,15 +232,17 @@ async fn sealed(
 ) -> Result<SealedRecord, StepError> {
     let store = store_of(connection)?;
     let opened = opened(ctx, store, inputs).await?;
+    let (mark, between) = (inputs.mark.known()?, inputs.between()?);
+    let sqlserver = with_adopted(ctx, connection, inputs.sqlserver.known()?, mark, between).await?;
     let given = Given {
-        mark: inputs.mark.known()?,
-        sqlserver: inputs.sqlserver.known()?,
+        mark,
+        sqlserver: &sqlserver,
         certificates: inputs.certificates.known()?,
         qdrant: inputs.qdrant.known()?.as_ref(),
         postgres: inputs.postgres.known()?,
         pause: inputs.pause.known()?.as_ref().filter(|pause| pause.is_given()),
         server_objects: inputs.server_objects.known()?,
-        between: inputs.between()?,
+        between,
     };
     let mut versions = inputs.versions()?;
     let mut unproved = asked(ctx, inputs, &given, &mut versions).await?;

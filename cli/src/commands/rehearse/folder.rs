@@ -11,6 +11,7 @@ pub(super) const SHIPPED: &[(&str, &str)] = &[
     ("backup.yaml", include_str!("../../../../plans/octopus/backup.yaml")),
     ("restore.yaml", include_str!("../../../../plans/octopus/restore.yaml")),
     ("conversation.yaml", include_str!("../../../../plans/octopus/conversation.yaml")),
+    ("erasures.txt", include_str!("../../../../plans/octopus/erasures.txt")),
     ("migrations.sql", include_str!("../../../../plans/octopus/migrations.sql")),
 ];
 

@@ -1,0 +1,114 @@
+//! Backups that another run took and a point's chain needs: [`with_adopted`] finds them in the catalogue. A log point that is made between a
+//! full backup and the mark holds a part of the log that leads there.
+
+use drydock_recovery::catalogue::{Catalogue, Record};
+use drydock_recovery::chain::{Chain, ChainRequest, Goal, choose};
+use drydock_recovery::history::History;
+use drydock_recovery::manifest::{DatabasePart, StoredBackup};
+use drydock_step::{Connection, Ctx, StepError};
+use indexmap::IndexMap;
+
+use super::catalogue::catalogue_of;
+use super::given::{BackupGiven, MarkGiven, MarkedDatabase};
+
+/// By the plan's names for the databases.
+type Backups = IndexMap<String, Vec<BackupGiven>>;
+
+/// The backups that were given, and for each database that they do not lead to its mark, those of the catalogue that they lack. Where
+/// nothing leads there, nothing is added: then the seal says what is missing.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn with_adopted(
+    ctx: &Ctx,
+    connection: &dyn Connection,
+    given: &Backups,
+    mark: &MarkGiven,
+    between: bool,
+) -> Result<Backups, StepError> {
+    let leads = |backups: &[BackupGiven], place: &MarkedDatabase| {
+        if between { holds(backups, place) } else { chain(backups, place).is_some() }
+    };
+    let lacking = |(name, backups): (&String, &Vec<BackupGiven>)| {
+        let place = mark.databases.get(name)?;
+        (!leads(backups, place)).then(|| (name.clone(), place))
+    };
+    let lacking: Vec<(String, &MarkedDatabase)> = given.iter().filter_map(lacking).collect();
+    let mut all = given.clone();
+    if lacking.is_empty() {
+        return Ok(all);
+    }
+    let catalogue = catalogue_of(connection).await?.catalogue();
+    for (name, place) in lacking {
+        let Some(own) = all.get_mut(&name) else { continue };
+        let mut every = own.clone();
+        every.extend(of_others(&catalogue, &name, own));
+        let needed: Vec<BackupGiven> = match (between, chain(&every, place)) {
+            (true, _) => every.into_iter().filter(|one| holds(std::slice::from_ref(one), place)).collect(),
+            (false, Some(chain)) => every.into_iter().filter(|one| is_in(one, &chain)).collect(),
+            (false, None) => continue,
+        };
+        for one in needed.into_iter().filter(|one| one.adopted) {
+            ctx.log(format!("{name}: the {} of another run is adopted", one.backup.label()));
+            own.push(one);
+        }
+    }
+    Ok(all)
+}
+
+/// Whether one of them is a log that holds the mark.
+fn holds(backups: &[BackupGiven], place: &MarkedDatabase) -> bool {
+    let log = |one: &&BackupGiven| one.backup.kind.as_str() == "log";
+    backups.iter().filter(log).any(|one| one.backup.range().holds(place.lsn))
+        || backups.iter().any(|one| one.backup.kind.as_str() == "differential")
+}
+
+/// The chain that leads to the mark, where there is one.
+fn chain(backups: &[BackupGiven], place: &MarkedDatabase) -> Option<Chain> {
+    let own = backups.iter().filter(|one| !one.adopted).max_by_key(|one| one.backup.finished_at)?;
+    let history = History::from(backups.iter().map(|one| one.backup.clone()).collect::<Vec<_>>());
+    let request = ChainRequest {
+        database: Some(own.backup.database.clone()),
+        goal: Goal::Mark { lsn: place.lsn, at: place.at },
+        fork: Some(own.recovery_fork.clone()),
+        ..ChainRequest::default()
+    };
+    choose(&history, &request).ok()
+}
+
+fn is_in(one: &BackupGiven, chain: &Chain) -> bool {
+    chain.backups.iter().any(|set| set.backup_set_guid == one.backup.backup_set_guid)
+}
+
+/// What other runs have sealed of the same database.
+fn of_others(catalogue: &Catalogue, name: &str, own: &[BackupGiven]) -> Vec<BackupGiven> {
+    let family = own.first().map(|one| &one.family_guid);
+    let mut found: Vec<BackupGiven> = Vec::new();
+    let good = |record: &Record<'_>| catalogue.barred(record.id()).is_none();
+    for record in catalogue.records().into_iter().filter(good) {
+        let part = record.databases().get(name).filter(|part| Some(&part.family_guid) == family);
+        for (part, stored) in
+            part.into_iter().flat_map(|part| part.backups.iter().map(move |one| (part, one)))
+        {
+            let same = |one: &BackupGiven| one.backup.backup_set_guid == stored.backup.backup_set_guid;
+            if !own.iter().any(same) && !found.iter().any(same) {
+                found.push(adopted(part, stored));
+            }
+        }
+    }
+    found
+}
+
+fn adopted(part: &DatabasePart, stored: &StoredBackup) -> BackupGiven {
+    BackupGiven {
+        backup: stored.backup.clone(),
+        artifacts: stored.artifacts.iter().map(|one| one.path.clone()).collect(),
+        has_checksums: stored.checksums,
+        encryptor_thumbprint: stored.encryptor_thumbprint.clone(),
+        server: part.server.clone(),
+        recovery_model: part.recovery_model.clone(),
+        family_guid: part.family_guid.clone(),
+        recovery_fork: part.recovery_fork.clone(),
+        adopted: true,
+    }
+}
