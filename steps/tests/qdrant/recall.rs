@@ -66,7 +66,7 @@ async fn a_restored_collection_answers_as_it_did() {
     world.done("DELETE /collections/n1_restored", None).await;
     run(&Recover, &host, &backup).await.unwrap();
     let found = run(&Recall, &host, &recalling("n1_restored", &sample)).await.unwrap();
-    let whole = json!({ "recall": 1.0, "recall_then": 1.0, "agreement": 1.0, "queries": 20, "worst": [] });
+    let whole = json!({ "recall": 1.0, "recall_then": 1.0, "agreement": 1.0, "queries": 20, "passed_over": 0, "worst": [] });
     assert_eq!(found, whole);
     world.done("DELETE /collections/n1_restored", None).await;
 }
@@ -153,8 +153,12 @@ async fn an_index_that_finds_less_is_told_from_other_data() {
     // Where it was as poor at the backup, that is stored, and told.
     let sample = run(&Sample, &poor, &sampling("n12")).await.unwrap();
     assert_eq!(sample["recall"], 0.6);
+    let found = run(&Recall, &poor, &recalling("n12", &sample)).await.unwrap();
+    assert_eq!((&found["recall"], &found["recall_then"]), (&json!(0.6), &json!(0.6)), "no worse than then");
+    let mut with = recalling("n12", &sample);
+    with["min_recall"] = json!(0.95);
     let error = refused(
-        run(&Recall, &poor, &recalling("n12", &sample)).await,
+        run(&Recall, &poor, &with).await,
         "qdrant.recall",
         "a search finds 0.6 (then 0.6), and 1 are there",
     );
@@ -178,6 +182,14 @@ async fn what_is_missing_is_counted_and_the_bound_decides() {
         "{error}"
     );
     assert!(error.help.unwrap().starts_with("what is there is as it was, and some points are not there"));
+    // A sample that is younger than the snapshot knows points that are not in it: their searches say nothing.
+    with["absent"] = json!("pass_over");
+    let found = run(&Recall, &host, &with).await.unwrap();
+    assert_eq!(
+        (&found["queries"], &found["passed_over"], &found["recall"]),
+        (&json!(0), &json!(20), &json!(1.0))
+    );
+    with["absent"] = json!("fail");
     with["min_recall"] = json!(0.75);
     let found = run(&Recall, &host, &with).await.unwrap();
     let recall = found["recall"].as_f64().unwrap();
@@ -310,7 +322,7 @@ async fn vectors_with_names_are_sampled_by_name() {
     run(&Recover, &host, &backup).await.unwrap();
     let with = json!({ "collection": "n7_restored", "from": "backups", "samples": samples });
     let found = run(&Recall, &host, &with).await.unwrap();
-    let whole = json!({ "recall": 1.0, "recall_then": 1.0, "agreement": 1.0, "queries": 41, "worst": [] });
+    let whole = json!({ "recall": 1.0, "recall_then": 1.0, "agreement": 1.0, "queries": 41, "passed_over": 0, "worst": [] });
     assert_eq!(found, whole);
 
     // Where sparse vectors have other names, the server would know when the old data are gone; nothing is sent to it.
