@@ -19,6 +19,7 @@ mod rehearsing;
 mod points;
 mod sql_plans;
 mod log_points;
+mod clocks;
 mod warning;
 mod pgvector;
 mod chains;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::Time;
 use crate::manifest::band::Band;
 use crate::manifest::claim::{Claim, Unproved};
+use crate::manifest::clocks::clocks;
 use crate::manifest::draft::Marked;
 use crate::manifest::evidence::{CollectionEvidence, DatabaseEvidence, Evidence, QdrantEvidence};
 use crate::manifest::format::{LOG_POINT, POINT, head};
@@ -86,6 +87,8 @@ pub fn seal(marked: Marked, evidence: Evidence, terms: &SealTerms) -> Result<Sea
     });
     let postgres = postgres.collect();
     let qdrant = evidence.qdrant.as_ref().map(|found| qdrant_part(found, &marked));
+    let points = evidence.postgres.iter().map(|(name, one)| (name, &one.restore_point));
+    let clocks = clocks(&marked, &sqlserver, evidence.qdrant.as_ref(), points);
     let claims = proofs.proved;
     let (format, version) = head(POINT);
     let opened = marked.opened;
@@ -112,6 +115,7 @@ pub fn seal(marked: Marked, evidence: Evidence, terms: &SealTerms) -> Result<Sea
         versions: evidence.versions,
         tools: evidence.tools,
         incomplete,
+        clocks,
         claims,
     };
     let skew_missed = skew_missed(&manifest, terms);
@@ -148,6 +152,8 @@ pub fn seal_log_point(
         (name.clone(), StretchPart { stretch: one.clone(), skew_s })
     });
     let postgres = postgres.collect();
+    let points = evidence.stretches.iter().map(|(name, one)| (name, &one.restore_point));
+    let clocks = clocks(&marked, &sqlserver, None, points);
     let claims = proofs.proved;
     let (format, version) = head(LOG_POINT);
     let opened = marked.opened;
@@ -167,6 +173,7 @@ pub fn seal_log_point(
         postgres,
         vector_base,
         incomplete,
+        clocks,
         claims,
     })
 }

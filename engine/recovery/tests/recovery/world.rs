@@ -120,6 +120,7 @@ impl World {
             artifact,
             started_at,
             answered_at: self.now,
+            created_at: None,
         }
     }
 
