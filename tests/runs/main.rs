@@ -20,6 +20,7 @@ mod points;
 mod sql_plans;
 mod log_points;
 mod clocks;
+mod slow_backups;
 mod warning;
 mod pgvector;
 mod chains;

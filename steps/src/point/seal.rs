@@ -275,6 +275,15 @@ async fn sealed(
     let sealed = match inputs.log_point.known()? {
         None => seal(marked, evidence, &terms).map(|one| SealedRecord::Point(Box::new(one.manifest))),
         Some(kind) => {
+            for (name, place) in marked.places.iter().filter(|_| *kind == LogPointKind::Log) {
+                let behind = |one: &BackupGiven| one.backup.first_lsn > place.lsn;
+                if sqlserver.get(name).is_some_and(|logs| logs.iter().all(behind)) {
+                    ctx.log(format!(
+                        "{name}: another run, which has not sealed it yet, backed up the log that holds the mark; the log behind it is \
+                         sealed, so that later chains lead through it"
+                    ));
+                }
+            }
             let base = vector_base(connection, marked.answered_at).await?;
             log_point(marked, *kind, evidence, base, &terms)
         }

@@ -123,7 +123,9 @@ pub fn seal(marked: Marked, evidence: Evidence, terms: &SealTerms) -> Result<Sea
 }
 
 /// Makes a log point's record of the backups that its run took. That a log holds the mark is proved here, that the
-/// chain leads there only by the catalogue, which knows the base.
+/// chain leads there only by the catalogue, which knows the base. Where another run backed the log up between the mark and
+/// this run's log, and has not sealed it yet, nobody can go back to this very mark; the log point is sealed incomplete all
+/// the same, because every later chain leads through its log.
 ///
 /// # Errors
 /// The claims that do not hold, all at once.
@@ -135,8 +137,14 @@ pub fn seal_log_point(
     terms: &SealTerms,
 ) -> Result<LogPoint, SealRefusal> {
     let mut proofs = Proofs::new(&evidence.rehashed);
+    let mut behind = Vec::new();
     let own_backups = |proofs: &mut Proofs<'_>, name: &str, found: &DatabaseEvidence, mark: MarkPlace| {
-        proofs.record(Claim::ChainComplete, name, holds_mark(kind, found, mark));
+        let is_behind = kind == LogPointKind::Log && begins_behind(found, mark);
+        if is_behind {
+            behind.push(name.to_owned());
+        } else {
+            proofs.record(Claim::ChainComplete, name, holds_mark(kind, found, mark));
+        }
         if kind == LogPointKind::Log {
             proofs.record(Claim::MarkLogNotBulk, name, mark_log_not_bulk(found, mark));
         }
@@ -146,7 +154,10 @@ pub fn seal_log_point(
     let sqlserver = databases(&marked, &evidence.sqlserver, &mut proofs, own_backups);
     evidence.stretches.iter().for_each(|(name, one)| proofs.stretch(name, one, &marked));
     evidence.locks.iter().for_each(|locks| proofs.locks(locks, evidence.sealed_at));
-    let incomplete = accepted(&proofs.unproved, terms)?;
+    let mut incomplete = accepted(&proofs.unproved, terms)?;
+    incomplete.extend(behind);
+    incomplete.sort();
+    incomplete.dedup();
     let postgres = evidence.stretches.iter().map(|(name, one)| {
         let skew_s = (marked.answered_at - one.restore_point.started_at).as_seconds_f64();
         (name.clone(), StretchPart { stretch: one.clone(), skew_s })
@@ -176,6 +187,11 @@ pub fn seal_log_point(
         clocks,
         claims,
     })
+}
+
+/// Whether all logs that are known begin behind the mark.
+fn begins_behind(found: &DatabaseEvidence, mark: MarkPlace) -> bool {
+    !found.backups.is_empty() && found.backups.iter().all(|stored| stored.backup.first_lsn > mark.lsn)
 }
 
 pub(super) fn holds_mark(

@@ -204,6 +204,22 @@ fn a_record_without_clocks_is_believed_as_far_as_its_mark_tells() {
 }
 
 #[test]
+fn a_log_behind_a_mark_that_another_run_backed_up_is_a_part_of_later_chains() {
+    let mut past = Past { world: World::new(), points: Vec::new(), logs: Vec::new(), marks: Vec::new() };
+    past.points.push(past.world.point());
+    let [overtaken, other] = past.world.overtaken();
+    assert_eq!((overtaken.incomplete.as_slice(), other.incomplete.len()), (&["octopus".to_owned()][..], 0));
+    let later = past.world.log_point(None);
+    past.logs = vec![overtaken.clone(), later.clone()];
+    // While the other run is still at its downloads, its log is not known.
+    let point = past.points[0].id.clone();
+    past.check("end", &point, &["full", "log"]);
+    past.logs.push(other);
+    past.check("end", &later.id, &["full", "log", "log", "log", "log"]);
+    past.refuses(overtaken.id.as_str(), "it is incomplete (octopus); `accept_missing` takes it without");
+}
+
+#[test]
 fn a_log_point_is_priced_by_its_vector_base() {
     let past = Past::new();
     let selection = past.check("end", &past.logs[5].id, &["full", "log", "log", "log", "log"]);
