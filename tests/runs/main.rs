@@ -22,6 +22,7 @@ mod log_points;
 mod clocks;
 mod slow_backups;
 mod warning;
+mod two_databases;
 mod pgvector;
 mod chains;
 mod grants;
