@@ -24,6 +24,7 @@ mod slow_backups;
 mod warning;
 mod two_databases;
 mod pgvector;
+mod pgvector_warning;
 mod chains;
 mod grants;
 mod inner_plans;
