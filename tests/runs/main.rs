@@ -21,6 +21,7 @@ mod sql_plans;
 mod log_points;
 mod clocks;
 mod slow_backups;
+mod flipped;
 mod warning;
 mod two_databases;
 mod pgvector;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::flipped::{each_is_noticed, files_of};
 use crate::pgvector::{Recovered, STOP, Service, environment, shipped};
 use crate::postgres_server::{Major, Options, PASSWORD, Postgres, os_user};
 use crate::sql_plans::Practice;
@@ -268,6 +269,19 @@ fn vectors_in_postgresql_are_torn_from_an_older_truth_named_and_mended_and_whole
 
     let (told, _) = port.restore(&paused, "from_pause");
     assert_eq!(counts(&told), [0; 4], "{told}");
+
+    // A byte flipped in a base backup, or in WAL, is noticed as one of any other file is.
+    let paused = paused.as_str().unwrap();
+    let files = files_of(&port.world, "production.yaml", paused);
+    let (segments, bases): (Vec<&String>, Vec<&String>) =
+        files.iter().filter(|file| file.starts_with("postgres/")).partition(|file| file.contains("/wal/"));
+    assert!(bases.len() == 2 && !segments.is_empty(), "{files:?}");
+    each_is_noticed(
+        &port.world,
+        "production.yaml",
+        paused,
+        bases.into_iter().chain(segments.into_iter().take(1)),
+    );
 
     port.world.drydock("run stop.yaml -e production.yaml --run-id stop").with_exit(0);
     assert_eq!(service.0.wait().unwrap().code(), Some(0), "{}", port.world.text("wal.log"));
