@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::log_points::Story;
 use crate::sql_plans::Practice;
 
-/// How fast the servers' clocks go: six seconds are forty minutes.
-const PACE: &str = "400";
-const SLOW_MS: u64 = 6_000;
+/// How fast the servers' clocks go: eight seconds are forty minutes.
+const PACE: &str = "300";
+const SLOW_MS: u64 = 8_000;
 
 fn time(value: &Value) -> DateTime<Utc> {
     value.as_str().unwrap_or_else(|| panic!("{value} is no time")).parse().unwrap()
@@ -90,6 +90,7 @@ fn log_points_go_on_beside_a_backup_of_forty_minutes() {
         .map(|id| (id.clone(), time(&point(&story, id)["sqlserver"]["octopus"]["mark"]["at"])))
         .collect();
     let during = |from, until| marks.iter().filter(|(_, at)| from < *at && *at < until).count();
+    // A machine under load makes a log point in four seconds at the latest.
     assert!(during(began, ended) >= 2 && during(mark, last) >= 2, "{marks:?}");
     let adopted = backups.iter().filter(|one| one["adopted"] == json!(true)).count();
     assert!(adopted >= during(began, ended), "{backups:?}");

@@ -46,8 +46,8 @@ async fn every_disagreement_is_found() {
     let expected = json!({
         "agents": 3, "collections": 3, "documents": 4, "points": 1207,
         "orphans": [
-            {"collection": "agent_a", "agent": "a", "whole": false, "points": 1200, "artifacts": []},
-            {"collection": "agent_c", "agent": "c", "whole": true, "points": 2, "artifacts": []},
+            {"collection": "agent_a", "agent": "a", "whole": false, "points": 1200, "ids": ["gone"], "artifacts": []},
+            {"collection": "agent_c", "agent": "c", "whole": true, "points": 2, "ids": [], "artifacts": []},
         ],
         "missing": [
             {"collection": "agent_d", "agent": "d", "whole": true, "documents": 1, "ids": ["4"]},

@@ -2,7 +2,7 @@
 
 use crate::world::{World, artifact};
 use chrono::TimeDelta;
-use drydock_recovery::catalogue::{Catalogue, Selection, To, select};
+use drydock_recovery::catalogue::{Catalogue, ClusterStop, Selection, To, select};
 use drydock_recovery::manifest::{
     AgainstPart, Artifact, Band, BasePart, Claim, ClusterEvidence, Evidence, LogPoint, LogPointKind,
     Manifest, Marked, RestorePointPart, SealTerms, StretchEvidence, TableSamplePart, WalPart, seal,
@@ -288,6 +288,26 @@ fn a_moment_is_reached_by_the_wal_that_goes_over_it() {
         "over it, to the next restore point"
     );
     assert_eq!(chosen["price"]["reindex"], json!([]), "the vectors are of the same moment");
+}
+
+#[test]
+fn a_moment_is_cut_where_the_clusters_own_clock_stood_then() {
+    for (ahead, words) in [
+        (TimeDelta::hours(1), "the clock of vectors went 3599 s ahead of the runner's"),
+        (-TimeDelta::minutes(10), "the clock of vectors went 600 s behind the runner's"),
+    ] {
+        let mut past = Past::new();
+        past.point.postgres["vectors"].cluster.restore_point.at += ahead;
+        past.logs.iter_mut().for_each(|log| log.postgres["vectors"].stretch.restore_point.at += ahead);
+        let at = past.logs[0].marked_at + TimeDelta::minutes(2);
+        let chosen = past.select(&at.to_rfc3339()).expect("a moment");
+        let cluster = &chosen.postgres["vectors"];
+        let ClusterStop::Time(cut) = cluster.to else { panic!("{:?}", cluster.to) };
+        assert!(cut - at <= ahead && cut - at >= ahead - TimeDelta::milliseconds(40), "{cut}");
+        assert_eq!(cluster.part.cluster.wal.segments.len(), 6, "over it, to the next restore point");
+        assert!(cluster.clock.as_ref().is_some_and(|told| told.starts_with(words)), "{:?}", cluster.clock);
+        assert_eq!(chosen.price.reindex, [], "the vectors are of the same moment");
+    }
 }
 
 #[test]
