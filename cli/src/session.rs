@@ -230,6 +230,8 @@ impl Session {
             run: head.run.clone(),
             folder: at.folder.clone(),
             run_started_ms: head.started_at.0,
+            sitting: machine.next_sitting(),
+            by: self.outside.by().into(),
             plan_folder: Arc::new(folder_of(&at.plan)),
             environment_folder: at.environment.as_deref().map_or_else(|| folder_of(&at.plan), folder_of),
         };

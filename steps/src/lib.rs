@@ -88,6 +88,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(point::select::Select);
     registry.kind(point::reconcile::Reconcile);
     registry.kind(point::verify::Verify);
+    registry.kind(point::restored::RestoredKind);
     registry.kind(point::prune::Prune);
     registry.kind(qdrant::snapshot::Snapshot);
     registry.kind(qdrant::fetch::Fetch);

@@ -123,9 +123,46 @@ fn the_last_log_point_comes_back_from_the_store_alone_on_another_server() {
 
     // And to the very moment between two log points.
     let at = chrono::DateTime::parse_from_rfc3339(&moment).unwrap() + chrono::TimeDelta::milliseconds(10);
-    elsewhere
-        .shipped("restore", &format!("-p to={}", at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
+    let to = format!("-p to={} -p new_point=true", at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
+    elsewhere.shipped("restore", &to);
     assert_eq!(elsewhere.agents(), ["before", "first", "moment", "second", "third"]);
+    the_line_goes_on_from_there(&mut elsewhere, last.as_str().unwrap());
+}
+
+/// A restore begins a line of its own, with a full backup and a point: what it left behind is never chosen unasked again.
+fn the_line_goes_on_from_there(story: &mut Story, abandoned: &str) {
+    let listed = story.world.drydock("points list -e env.yaml --format json").with_exit(0).stdout;
+    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    let told: Vec<(&str, bool)> =
+        listed.iter().map(|one| (one["kind"].as_str().unwrap(), one["current"].as_bool().unwrap())).collect();
+    // From the oldest: the point, the two log points before the moment, the one that lies after it, and the point that the restore made.
+    assert_eq!(
+        told,
+        [("point", true), ("log", false), ("differential", true), ("log", true), ("point", true)]
+    );
+    assert_eq!(listed[1]["id"], abandoned);
+    let newest = listed[0]["id"].as_str().unwrap().to_owned();
+    let shown =
+        story.world.drydock(&format!("points show {newest} -e env.yaml --format json")).with_exit(0).stdout;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert!(shown["by"].as_str().unwrap().contains('@'), "{}", shown["by"]);
+    assert_eq!(shown["versions"]["embedding_models"], "octopus-embed", "{}", shown["versions"]);
+
+    story.add("after");
+    for (to, agents) in [("end", 5), ("point:latest", 5)] {
+        let restored = story.shipped("restore", &format!("-p to={to}"));
+        assert_eq!((&restored["point"], story.agents().len()), (&json!(newest), agents), "{to}");
+    }
+    // It was left, and whoever names it still gets it.
+    let restored = story.shipped("restore", &format!("-p to={abandoned}"));
+    assert_eq!((restored["point"].as_str(), story.agents().len()), (Some(abandoned), 6));
+    // Two more restores are behind us, and the next is told what they took.
+    let plan = format!("{}/../plans/octopus/restore.yaml", env!("CARGO_MANIFEST_DIR"));
+    let id = format!("r{}", story.runs - 1);
+    let _ = plan;
+    let price = story.shown(&id)["steps"]["point"]["outputs"]["price"].clone();
+    assert_eq!(price["expected"]["restores"], 4, "{price}");
+    assert_eq!(price["expected"]["environment"], "practice");
 }
 
 /// Answers 200 to everything that comes, and keeps what was asked.

@@ -5,6 +5,7 @@ use drydock_plan::model::{OnFailure, Purpose, StepIx};
 use crate::event::{Failure, RunStatus, Status};
 use crate::exit::Exit;
 use crate::machine::Machine;
+use crate::moment::Moment;
 
 impl Machine {
     /// Whether a step failed, or instances of it did: those that only were cancelled in part have not.
@@ -84,6 +85,14 @@ impl Machine {
         text
     }
 
+    /// When the system was back: with the end of the step that the plan names for it; now, where it names none or that has not ended.
+    fn restored_at(&self) -> Moment {
+        let named = self.plan.objectives.restored_by.map(|ix| &self.steps[ix.ix()]);
+        let back = named.filter(|step| step.status == Some(Status::Succeeded));
+        let attempts = back.into_iter().flat_map(|step| &step.instances).flat_map(|one| &one.attempts);
+        attempts.filter_map(|attempt| attempt.ended_at).max().unwrap_or(self.now)
+    }
+
     /// What went wrong without failing the run.
     pub(crate) fn warning_texts(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -97,7 +106,7 @@ impl Machine {
         if let (Purpose::Restore, Some(rto), Some(head)) =
             (self.plan.purpose, self.plan.objectives.rto, &self.head)
         {
-            let took = self.now.since(head.started_at);
+            let took = self.restored_at().since(head.started_at);
             if took > rto {
                 warnings.push(format!("it took {took}, longer than the recovery time objective of {rto}"));
             }

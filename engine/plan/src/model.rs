@@ -101,6 +101,8 @@ pub struct Objectives {
     pub rpo: Option<Millis>,
     /// How long a recovery may take.
     pub rto: Option<Millis>,
+    /// The step with whose end the system is back: to there a recovery is timed. To the end of the run where nothing is said.
+    pub restored_by: Option<StepIx>,
 }
 
 /// What `run` does about a run of the same plan and environment that died in the middle.

@@ -240,7 +240,7 @@ impl Work<'_> {
         self.note_destroyed(shown, kind, call, &with);
         self.note_grants(&shown.id, call, &with);
         if let Some(runs) = kind.shape().runs_plan {
-            self.inner_plan(shown, runs, &with).await;
+            self.inner_plan(shown, step, runs, &with).await;
         }
         let may = kind.shape().answers_in_dry_run && !self.options.offline && self.may_ask(call);
         let plain = shown.unknown.is_empty() && with.values().all(|value| value.secrets().is_empty());
@@ -301,19 +301,27 @@ impl Work<'_> {
                 (Facts::Null, vec![PreflightFinding { code, fatal: true, message, help }], false)
             }
         };
-        // A server that does not answer may be one that a program of the plan starts.
-        let changes = self.may_change(step, |before| {
-            let elsewhere = before.target.is_none() && !asked;
-            elsewhere || (before.target.is_some() && before.target == call.target)
-        });
-        self.findings.extend(findings.into_iter().map(|mut finding| {
-            if finding.fatal && changes {
-                finding.fatal = false;
-                finding.message.push_str("; unless a step before it changes that");
-            }
-            DryFinding { step: shown.id.clone(), finding }
-        }));
+        let found =
+            |finding| DryFinding { step: shown.id.clone(), target: call.target.clone(), asked, finding };
+        self.find(step, findings.into_iter().map(found).collect());
         facts
+    }
+
+    /// Keeps what was found about a step, or about the plan that it runs. It speaks against the run only where no step before changes that.
+    fn find(&mut self, step: &Step, findings: Vec<DryFinding>) {
+        for mut found in findings {
+            // A server that does not answer may be one that a program of the plan starts.
+            let changes = found.finding.fatal
+                && self.may_change(step, |before| {
+                    let elsewhere = before.target.is_none() && !found.asked;
+                    elsewhere || (before.target.is_some() && before.target == found.target)
+                });
+            if changes {
+                found.finding.fatal = false;
+                found.finding.message.push_str("; unless a step before it changes that");
+            }
+            self.findings.push(found);
+        }
     }
 
     /// Whether the target of a step may be asked: where that takes a secret, only a probe asks its source.
@@ -347,7 +355,13 @@ impl Work<'_> {
     }
 
     /// What the plan would do that a step runs: it is a part of this run, and what it destroys this run destroys.
-    async fn inner_plan(&mut self, shown: &mut DryStep, runs: RunsPlan, with: &IndexMap<String, Rendered>) {
+    async fn inner_plan(
+        &mut self,
+        shown: &mut DryStep,
+        step: &Step,
+        runs: RunsPlan,
+        with: &IndexMap<String, Rendered>,
+    ) {
         let path = with.get(runs.plan).and_then(Rendered::plain);
         let Some(path) = path.as_ref().and_then(Value::as_str) else {
             self.unseen.push(Unseen { step: shown.id.clone() });
@@ -374,7 +388,7 @@ impl Work<'_> {
                 let grants = inner.grants.into_iter();
                 self.grants.extend(grants.map(|one| Needed { step: name(&one.step), ..one }));
                 let findings = inner.findings.into_iter();
-                self.findings.extend(findings.map(|one| DryFinding { step: name(&one.step), ..one }));
+                self.find(step, findings.map(|one| DryFinding { step: name(&one.step), ..one }).collect());
             }
             Err(error) => self.refuse(&id, &error.code, error.message, error.help),
         }
@@ -511,7 +525,7 @@ impl Work<'_> {
 
     fn refuse(&mut self, step: &str, code: &str, message: String, help: Option<String>) {
         let finding = PreflightFinding { code: code.to_owned(), fatal: true, message, help };
-        self.findings.push(DryFinding { step: step.to_owned(), finding });
+        self.findings.push(DryFinding { step: step.to_owned(), target: None, asked: true, finding });
     }
 
     fn ctx(&self, step: &str, call: &Call) -> Ctx {
@@ -527,6 +541,8 @@ impl Work<'_> {
             target: call.target.as_ref().map(|target| target.as_str().into()),
             folder: site.plan_folder.clone(),
             run_started_ms: site.run_started_ms,
+            sitting: site.sitting,
+            by: site.by.clone(),
             notes: Arc::new(Vec::new()),
             host: Arc::new(DryHost { services: self.services.clone(), attempt }),
         }

@@ -78,6 +78,11 @@ pub struct Needed {
 pub struct DryFinding {
     /// The step.
     pub step: String,
+    /// The target that it was asked of, by the plan's name.
+    pub target: Option<Name>,
+    /// Whether that target answered.
+    #[serde(skip)]
+    pub asked: bool,
     /// What.
     #[serde(flatten)]
     pub finding: PreflightFinding,

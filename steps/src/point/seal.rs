@@ -129,13 +129,14 @@ const OUTPUTS: Shape = Shape::Record(&[
 pub struct Seal;
 
 impl SealInputs {
-    /// The versions that the plan says, as texts.
+    /// The versions that the plan says, as texts; one that is empty is not known.
     fn versions(&self) -> Result<IndexMap<String, String>, StepError> {
         let text = |value: &Value| match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        Ok(self.versions.known()?.iter().map(|(name, value)| (name.clone(), text(value))).collect())
+        let said = self.versions.known()?.iter().map(|(name, value)| (name.clone(), text(value)));
+        Ok(said.filter(|(_, version)| !version.is_empty()).collect())
     }
 
     /// Whether it is a log point.

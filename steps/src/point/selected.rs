@@ -1,5 +1,7 @@
 //! A point chosen from a store, all of whose files are there: [`selected`].
 
+use std::collections::BTreeMap;
+
 use drydock_recovery::Time;
 use drydock_recovery::backup::clock;
 use drydock_recovery::catalogue::{SelectError, Selection, To, select};
@@ -50,6 +52,16 @@ fn with_passed(error: SelectError, mut passed: Vec<String>) -> SelectError {
         passed.extend(passed_over);
     }
     SelectError::AllUnusable { passed_over: passed }
+}
+
+/// The files that a restore of a selection reads, by path.
+pub(super) fn files_to_restore(selection: &Selection) -> BTreeMap<&str, &Artifact> {
+    let backups = selection.sqlserver.values().flat_map(|part| &part.backups);
+    let snapshots = selection.qdrant.collections.iter().flat_map(|one| &one.snapshots);
+    let clusters = selection.postgres.values().flat_map(|part| part.part.cluster.artifacts());
+    let files = backups.flat_map(|stored| &stored.artifacts);
+    let files = files.chain(snapshots.map(|one| &one.artifact)).chain(clusters);
+    files.map(|artifact| (artifact.path.as_str(), artifact)).collect()
 }
 
 /// Why a selection cannot be used, as far as the store's files tell.

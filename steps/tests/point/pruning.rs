@@ -148,7 +148,7 @@ async fn a_manifest_that_nobody_can_read_stops_it() {
 
 fn opened(n: usize, points: &[Manifest], days: i64) -> (String, String) {
     let plan = PlanRef { name: "b".into(), digest: "d".into() };
-    let origin = Origin { plan, environment: "e".into(), run: "r".into() };
+    let origin = Origin { plan, environment: "e".into(), run: "r".into(), restored: None };
     let opened = Opened::new(id(n), origin, now(points) - TimeDelta::days(days));
     (format!("points/{}", id(n)), text_of(&opened.file(), None).unwrap())
 }
@@ -273,7 +273,7 @@ async fn the_kind_says_all_beforehand_and_does_it() {
     let allowed = with(json!({ "max_share": 60, "min_verified": 1 }));
     let error = world.error(&Prune, allowed.clone()).await;
     assert!(error.message.contains("0 verified points would be left, fewer than 1"), "{error}");
-    let said = PointMarkKind::Verified { how: "hashes".into(), run: "r".into() };
+    let said = PointMarkKind::Verified { how: "hashes".into(), run: "r".into(), restored: None };
     say(&*world.store, &PointMark::new(id(5), points[4].marked_at, "on-call", said)).await.unwrap();
     let facts =
         Kind::preflight(&Prune, &world.ctx(), drydock_step::test_host::given(allowed.clone())).await.unwrap();

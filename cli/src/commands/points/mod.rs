@@ -88,6 +88,8 @@ impl Store {
             run: "points".into(),
             folder: session.state.root().to_owned(),
             run_started_ms: (session.outside.clock)(),
+            sitting: 1,
+            by: session.outside.by().into(),
             plan_folder: Arc::new(folder.clone()),
             environment_folder: folder,
         };

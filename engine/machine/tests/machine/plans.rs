@@ -240,6 +240,11 @@ impl PlanBuilder {
         self
     }
 
+    pub(crate) fn restored_by(mut self, id: &str) -> Self {
+        self.0.objectives.restored_by = self.0.indices().find(|ix| self.0.step(*ix).id == name(id));
+        self
+    }
+
     pub(crate) fn output(mut self, id: &str, value: &str) -> Self {
         self.0.outputs.insert(name(id), template(json!(value)));
         self
