@@ -14,18 +14,18 @@ pub(crate) struct Practice(Child);
 impl Practice {
     /// Servers for a world, whose environment file is `env.yaml`; the SQL Server is of this kind.
     pub(crate) fn start(world: &World, kind: &str) -> Self {
-        Self::with(world, kind, &["--fill"])
+        Self::with(world, kind, &["--seed", "7", "--fill"])
     }
 
-    /// The same, with nothing in them.
+    /// The same, with nothing in them. Another server draws other ids.
     pub(crate) fn empty(world: &World, kind: &str) -> Self {
-        Self::with(world, kind, &[])
+        Self::with(world, kind, &["--seed", "8"])
     }
 
     fn with(world: &World, kind: &str, more: &[&str]) -> Self {
         std::fs::write(world.path("kind.json"), kind).unwrap();
         let mut command = Command::new(program());
-        command.args(["practice", "--seed", "7", "--until-eof"]).args(more).stdin(Stdio::piped());
+        command.args(["practice", "--until-eof"]).args(more).stdin(Stdio::piped());
         for (flag, file) in [
             ("--dir", "servers"),
             ("--artifacts", "artifacts"),
