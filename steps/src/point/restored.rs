@@ -27,12 +27,6 @@ inputs! {
 
 const OUTPUTS: Shape = Shape::Record(&[
     Field::required("id", Shape::Text, "The point's id."),
-    Field::required("took_s", Shape::Number, "Seconds from the run's start to here."),
-    Field::required(
-        "sittings",
-        Shape::Integer,
-        "How many sittings the run has had; its time is only kept as typical where it is one.",
-    ),
     Field::required("bytes", Shape::Integer, "Bytes of the artifacts that it came from."),
     Field::required("artifacts", Shape::Text, "Digest over the paths and digests of those artifacts."),
     Field::required("mark", Shape::Text, "Where it lies in the store."),
@@ -77,8 +71,6 @@ fn outputs(mark: &PointMark) -> Value {
     let PointMarkKind::Verified { restored: Some(restored), .. } = &mark.said else { return Value::Null };
     json!({
         "id": mark.point,
-        "took_s": restored.took_ms as f64 / 1_000.0,
-        "sittings": restored.sittings,
         "bytes": restored.bytes,
         "artifacts": restored.artifacts,
     })

@@ -165,7 +165,7 @@ impl World {
             plan,
             environment: "production".into(),
             run: "20260701-000000-backup".into(),
-            by: "ops@runner".into(),
+            by: String::new(),
         };
         Opened::new(self.id(), origin, self.now)
     }
