@@ -115,6 +115,10 @@ pub(crate) struct Binding {
     /// A YAML file of parameters' values
     #[arg(long, value_name = "FILE")]
     pub(crate) params: Option<PathBuf>,
+    /// As a drill: what the restore makes is taken away afterwards, no server of a protected environment beside the environment file is
+    /// written to, and a missed recovery time objective ends with 22
+    #[arg(long)]
+    pub(crate) drill: bool,
 }
 
 /// What to do.

@@ -46,6 +46,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(sqlserver::backup::Backup);
     registry.kind(sqlserver::restore::Restore);
     registry.kind(sqlserver::open::Open);
+    registry.kind(sqlserver::drop::Drop);
     registry.kind(sqlserver::verify::Verify);
     registry.kind(sqlserver::certificate::Certificate);
     registry.kind(sqlserver::history_listing::History);
@@ -93,6 +94,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(qdrant::snapshot::Snapshot);
     registry.kind(qdrant::fetch::Fetch);
     registry.kind(qdrant::recover::Recover);
+    registry.kind(qdrant::drop::Drop);
     registry.kind(qdrant::count::Count);
     registry.kind(qdrant::query::Query);
     registry.kind(qdrant::sample::Sample);

@@ -12,6 +12,7 @@ mod exits;
 mod judged;
 mod shapes;
 mod disk;
+mod drills;
 mod secrets;
 mod signals;
 mod shipped;

@@ -43,6 +43,8 @@ impl Machine {
     /// The exit code for a final status.
     pub(crate) fn final_exit(&self, status: RunStatus) -> Exit {
         match status {
+            // A restore that took too long is a good restore; a drill that did has found out what it was for.
+            RunStatus::Succeeded if self.plan.drill && self.too_long().is_some() => Exit::ObjectiveMissed,
             RunStatus::Succeeded | RunStatus::Abandoned => Exit::Done,
             RunStatus::Interrupted => Exit::Interrupted,
             RunStatus::Waiting => Exit::Waits,
@@ -103,14 +105,14 @@ impl Machine {
                 warnings.push(format!("{} failed and was ignored: {why}", step.id));
             }
         }
-        if let (Purpose::Restore, Some(rto), Some(head)) =
-            (self.plan.purpose, self.plan.objectives.rto, &self.head)
-        {
-            let took = self.restored_at().since(head.started_at);
-            if took > rto {
-                warnings.push(format!("it took {took}, longer than the recovery time objective of {rto}"));
-            }
-        }
+        warnings.extend(self.too_long());
         warnings
+    }
+
+    /// That a restore took longer than its objective allows, in words.
+    fn too_long(&self) -> Option<String> {
+        let rto = self.plan.objectives.rto.filter(|_| self.plan.purpose == Purpose::Restore)?;
+        let took = self.restored_at().since(self.head.as_ref()?.started_at);
+        (took > rto).then(|| format!("it took {took}, longer than the recovery time objective of {rto}"))
     }
 }

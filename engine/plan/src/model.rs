@@ -57,6 +57,8 @@ pub struct Plan {
     pub environment: Option<EnvironmentName>,
     /// The content of every file that an input names, by the path that it is named by.
     pub files: IndexMap<String, Digest>,
+    /// Whether it is run as a drill: with steps that clean up after it, and to its objectives.
+    pub drill: bool,
     /// Over the bytes of plan, environment and every file that an input names.
     pub digest: Digest,
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::dry_host::DryHost;
 use crate::services::Services;
-pub use crate::shown::{Destroys, DryFinding, DryRun, DryStep, Needed, Runs, Unseen, VERSION};
+pub use crate::shown::{DryFinding, DryRun, DryStep, Needed, Runs, Touched, Unseen, VERSION};
 
 /// What stands for the run itself among the names of steps that something is known after.
 const THE_RUN: &str = "run";
@@ -48,6 +48,7 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         seen: HashMap::new(),
         entries: HashMap::new(),
         destroys: Vec::new(),
+        writes: Vec::new(),
         unseen: Vec::new(),
         grants: Vec::new(),
         findings: Vec::new(),
@@ -63,6 +64,7 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         digest: services.plan.digest.clone(),
         steps,
         destroys: work.destroys,
+        writes: work.writes,
         unseen: work.unseen,
         grants: work.grants,
         findings: work.findings,
@@ -110,7 +112,8 @@ struct Work<'a> {
     params: Datum,
     seen: HashMap<Name, (Datum, Option<Datum>)>,
     entries: HashMap<StepIx, Vec<DryStep>>,
-    destroys: Vec<Destroys>,
+    destroys: Vec<Touched>,
+    writes: Vec<Touched>,
     unseen: Vec<Unseen>,
     grants: Vec<Needed>,
     findings: Vec<DryFinding>,
@@ -237,7 +240,7 @@ impl Work<'_> {
             Ok(actions) => shown.actions = actions,
             Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
         }
-        self.note_destroyed(shown, kind, call, &with);
+        self.note_touched(shown, kind, call, &with);
         self.note_grants(&shown.id, call, &with);
         if let Some(runs) = kind.shape().runs_plan {
             self.inner_plan(shown, step, runs, &with).await;
@@ -382,8 +385,9 @@ impl Work<'_> {
                     step.actions.iter().map(said).collect::<Vec<_>>()
                 });
                 shown.actions.extend(actions);
-                let destroys = inner.destroys.into_iter();
-                self.destroys.extend(destroys.map(|one| Destroys { step: name(&one.step), ..one }));
+                let named = |one: Touched| Touched { step: name(&one.step), ..one };
+                self.destroys.extend(inner.destroys.into_iter().map(named));
+                self.writes.extend(inner.writes.into_iter().map(named));
                 self.unseen.extend(inner.unseen.into_iter().map(|one| Unseen { step: name(&one.step) }));
                 let grants = inner.grants.into_iter();
                 self.grants.extend(grants.map(|one| Needed { step: name(&one.step), ..one }));
@@ -394,7 +398,7 @@ impl Work<'_> {
         }
     }
 
-    fn note_destroyed(
+    fn note_touched(
         &mut self,
         shown: &DryStep,
         kind: &dyn Kind,
@@ -403,10 +407,13 @@ impl Work<'_> {
     ) {
         let target = call.target.as_ref().map(Name::as_str);
         let touches = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
-        for Touch { target, resource, .. } in
-            touches.into_iter().filter(|touch| touch.access == Access::Destroys)
-        {
-            self.destroys.push(Destroys { step: shown.id.clone(), target, resource });
+        for Touch { target, resource, access } in touches {
+            let touched = Touched { step: shown.id.clone(), target, resource };
+            match access {
+                Access::Destroys => self.destroys.push(touched),
+                Access::Writes => self.writes.push(touched),
+                Access::Reads => {}
+            }
         }
     }
 

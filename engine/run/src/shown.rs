@@ -33,9 +33,9 @@ pub struct DryStep {
     pub unknown: Vec<Name>,
 }
 
-/// A thing that a run would destroy.
+/// A thing that a run would write to, or destroy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Destroys {
+pub struct Touched {
     /// By which step; through inner plans with theirs, `outer/inner`.
     pub step: String,
     /// On which target.
@@ -44,7 +44,7 @@ pub struct Destroys {
     pub resource: String,
 }
 
-impl Destroys {
+impl Touched {
     /// What, in words: a resource may not be known before the run.
     pub fn words(&self) -> &str {
         if self.resource == "?" { "something that is known during the run" } else { &self.resource }
@@ -103,7 +103,9 @@ pub struct DryRun {
     /// The steps in written order.
     pub steps: Vec<DryStep>,
     /// Everything that would be destroyed.
-    pub destroys: Vec<Destroys>,
+    pub destroys: Vec<Touched>,
+    /// Everything that would be written to beside that.
+    pub writes: Vec<Touched>,
     /// Steps that run a plan which only the run knows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Unseen>,

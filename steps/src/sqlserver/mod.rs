@@ -82,3 +82,4 @@ mod restore_run;
 mod restore_group;
 pub mod restore;
 pub mod open;
+pub mod drop;

@@ -227,6 +227,13 @@ fn a_restore_that_took_too_long_ends_well_with_a_warning() {
 }
 
 #[test]
+fn a_drill_that_took_too_long_has_missed_its_objective() {
+    let took = |ms: u64| World::new(plan([step("a")]).rto(3_600_000).drill()).takes("a", ms).run();
+    took(3_600_001).expect("a succeeded -> 22");
+    took(3_600_000).expect("a succeeded -> 0");
+}
+
+#[test]
 fn a_restore_is_timed_to_the_step_that_has_the_system_back() {
     let timed = |before: u64| {
         let steps = [step("a"), step("b").needs(&["a"])];

@@ -111,6 +111,7 @@ pub(super) fn lower(
                 protected: environment.protected,
             }),
             files: IndexMap::new(),
+            drill: false,
             digest: Digest(String::new()),
         }),
         _ => None,
