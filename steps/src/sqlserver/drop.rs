@@ -169,14 +169,24 @@ impl StepKind for Drop {
         if !running(server, &ctx.attempt, Work::Any).await?.is_empty() {
             return Ok(Reconciled::Busy(500));
         }
-        let dropped = found_there(ctx);
+        let found = found_there(ctx);
+        let (mut left, mut begun) = (Vec::new(), false);
         for database in inputs.named()? {
-            if AccessFacts::ask(server.session(), &database).await?.is_some() {
-                return Ok(Reconciled::NotDone);
+            match AccessFacts::ask(server.session(), &database).await? {
+                // Whoever was in it has left for this.
+                Some(access) => {
+                    begun |= found.contains(&database) && access.user_access == "SINGLE_USER";
+                    left.push(database.as_str().to_owned());
+                }
+                None => begun |= found.contains(&database),
             }
         }
-        // One that was never seen there may have been gone before, and whoever asks is told so by doing it again.
-        Ok(if dropped.is_empty() { Reconciled::NotDone } else { Reconciled::Done(outputs(&dropped)) })
+        Ok(match (left.is_empty(), begun) {
+            (true, true) => Reconciled::Done(outputs(&found)),
+            (false, true) => Reconciled::Partly(json!({ "left": left })),
+            // What was never seen there may have been gone before: doing it again tells.
+            (_, false) => Reconciled::NotDone,
+        })
     }
 
     async fn cancel(&self, ctx: &Ctx, _inputs: &DropInputs) -> Result<(), StepError> {

@@ -124,3 +124,78 @@ fn steps_read(node: &Node, read: &mut BTreeSet<String>) {
         Value::Null | Value::Boolean(_) | Value::Number(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Effect, KindShape};
+    use crate::finding::Findings;
+    use crate::shape::Shape;
+    use crate::source::SourceFile;
+    use crate::syntax::yaml;
+
+    fn kind(name: &'static str, target: TargetNeed, clean_up: Option<CleanUp>) -> KindShape {
+        KindShape {
+            name,
+            docs: "A kind for tests.",
+            target,
+            inputs: &[],
+            target_inputs: &[],
+            outputs: Shape::Record(&[]),
+            effect: Effect::Writes,
+            answers_in_dry_run: false,
+            runs_plan: None,
+            clean_up,
+            reconciles: true,
+            permissions: &[],
+            example: "",
+        }
+    }
+
+    /// The `finally` of a plan, once it is a drill.
+    #[track_caller]
+    fn check(plan: &str, finally: &str) {
+        let drop = CleanUp {
+            kind: "drop",
+            inputs: &[("name", From::First(&["into", "name"])), ("all", From::True)],
+        };
+        let kinds = [
+            kind("make", TargetNeed::Any, Some(drop)),
+            kind("drop", TargetNeed::Any, None),
+            kind("look", TargetNeed::Any, None),
+        ];
+        let catalog = Catalog::new(kinds, []);
+        let source = SourceFile::new("plan.yaml", plan);
+        let node = yaml::read(&source, 0, &mut Findings::new()).unwrap();
+        let drill = with_clean_up(&node, &catalog).json();
+        let expected: serde_json::Value = serde_json::from_str(finally).unwrap();
+        assert_eq!(drill["finally"], expected);
+    }
+
+    #[test]
+    fn what_a_step_makes_is_taken_away_after_it() {
+        check(
+            "steps:\n  a: { uses: make, target: t, with: { name: x, into: y, other: z } }\n  b: { uses: look, target: t }\n",
+            r#"{ "clean_up_a": { "uses": "drop", "target": "t",
+                "when": "run.status != 'interrupted' and steps.a.status in ['succeeded', 'failed', 'partial', 'cancelled']",
+                "undoes": ["a"], "with": { "name": "y", "all": true } } }"#,
+        );
+    }
+
+    #[test]
+    fn lists_and_conditions_are_those_of_the_step_once_they_are_known() {
+        check(
+            "steps:\n  a: { uses: make, target: t, foreach: steps.p.outputs.all, key: item.id, when: item.id != 'x', with: { name: \"{{ steps.q.outputs.n }}\" } }\nfinally:\n  clean_up_a: { uses: look, target: t }\n",
+            r#"{ "clean_up_a": { "uses": "look", "target": "t" },
+                "clean_up_a_": { "uses": "drop", "target": "t", "foreach": "steps.p.outputs.all", "key": "item.id",
+                "when": "run.status != 'interrupted' and steps.a.status in ['succeeded', 'failed', 'partial', 'cancelled'] and steps.p.status == 'succeeded' and steps.q.status == 'succeeded' and (item.id != 'x')",
+                "undoes": ["a"], "with": { "name": "{{ steps.q.outputs.n }}", "all": true } } }"#,
+        );
+    }
+
+    #[test]
+    fn a_plan_that_makes_nothing_stays_as_it_is() {
+        check("steps: { b: { uses: look } }\n", "null");
+        check("steps: []\nfinally: 3\n", "3");
+    }
+}
