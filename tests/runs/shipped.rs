@@ -27,6 +27,8 @@ fn shipped_plans_are_right_in_every_environment() {
         "log",
         "restore-agent",
         "failover",
+        "pgvector-restore-agent",
+        "pgvector-failover",
         "prune",
         "differential",
     ] {
