@@ -63,6 +63,7 @@ pages![
     "artifact.io",
     "artifact.large",
     "artifact.path",
+    "artifact.unseen",
     "backup.base",
     "backup.closed",
     "backup.exists",

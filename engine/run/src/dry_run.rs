@@ -301,9 +301,12 @@ impl Work<'_> {
                 (Facts::Null, vec![PreflightFinding { code, fatal: true, message, help }], false)
             }
         };
-        // A server that does not answer may be one that a program of the plan starts.
+        let target = call.target.as_ref().map(Name::as_str);
+        let touched = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
+        let is_at_home = touched.iter().any(|touch| touch.target.is_none());
+        // A server that does not answer may be one that a program of the plan starts; a folder of the runner one that it makes.
         let changes = self.may_change(step, |before| {
-            let elsewhere = before.target.is_none() && !asked;
+            let elsewhere = before.target.is_none() && (!asked || is_at_home);
             elsewhere || (before.target.is_some() && before.target == call.target)
         });
         self.findings.extend(findings.into_iter().map(|mut finding| {

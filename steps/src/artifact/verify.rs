@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, ArtifactStore, Ctx, Ended, Facts, Field, In, KindShape, Reconciled, Shape,
-    StepError, StepKind, TargetNeed, Touch, inputs, maybe,
+    Access, Action, ActionKind, ArtifactStore, Ctx, Ended, Facts, Field, In, KindShape, Preflight,
+    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, maybe,
 };
 use serde_json::{Value, json};
 
+use super::ahead::Ahead;
 use super::expected::{EXPECTED, Expected};
 use super::sample::Share;
 use super::transfer::listable;
@@ -58,6 +59,10 @@ impl VerifyInputs {
         }
     }
 
+    fn all_known(&self) -> bool {
+        self.path.value().is_some() && self.paths.value().is_some() && self.prefix.value().is_some()
+    }
+
     /// What is read, a line each; `?` where that is not known yet.
     fn shown(&self) -> Vec<String> {
         let mut shown = Vec::new();
@@ -105,6 +110,24 @@ impl StepKind for Verify {
     fn actions(&self, target: Option<&str>, inputs: &VerifyInputs, _facts: &Facts) -> Vec<Action> {
         let read = |path| Action::reads(ActionKind::Artifact, target, format!("read {path} and hash it"));
         inputs.shown().into_iter().map(read).collect()
+    }
+
+    /// Whether the store answers, and what is to be read is there.
+    async fn preflight(&self, ctx: &Ctx, inputs: &VerifyInputs) -> Result<Preflight, StepError> {
+        let connection = ctx.connection().await?;
+        let mut ahead = Ahead::default();
+        let Some(store) = connection.store().filter(|_| inputs.all_known()) else { return Ok(ahead.told()) };
+        if ahead.reaches(&*connection).await? {
+            match inputs.chosen()? {
+                Chosen::These(all) => drop(ahead.sources(store, &all).await?),
+                Chosen::Below(prefix) => {
+                    if let Err(error) = below(store, &prefix).await {
+                        ahead.meets(error)?;
+                    }
+                }
+            }
+        }
+        Ok(ahead.told())
     }
 
     async fn execute(
