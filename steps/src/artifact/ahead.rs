@@ -88,8 +88,10 @@ impl Ahead {
         for (one, size) in all.iter().zip(&sizes) {
             let path = &one.path;
             wrong.extend(match (size, one.size) {
-                (None, _) => Some(StepError::new("artifact.absent", format!("there is no artifact {path}"))),
-                (Some(found), Some(expected)) if *found != expected => {
+                (Some(None), _) => {
+                    Some(StepError::new("artifact.absent", format!("there is no artifact {path}")))
+                }
+                (Some(Some(found)), Some(expected)) if *found != expected => {
                     let message = format!("{path} has {found} bytes, expected {expected}");
                     Some(StepError::new("artifact.damaged", message))
                 }
@@ -97,7 +99,7 @@ impl Ahead {
             });
         }
         self.found(&wrong);
-        Ok(sizes)
+        Ok(sizes.into_iter().map(Option::flatten).collect())
     }
 
     /// Whether something else stands where artifacts of these lengths go. Gives how many bytes are still to be brought.
@@ -114,8 +116,8 @@ impl Ahead {
         let (mut wrong, mut bytes) = (Vec::new(), 0);
         for ((one, size), there) in going.iter().zip(sizes).zip(&there) {
             match (size, there) {
-                (Some(size), None) => bytes += size,
-                (Some(size), Some(there)) if size != there => {
+                (Some(size), Some(None)) => bytes += size,
+                (Some(size), Some(Some(there))) if size != there => {
                     let message = format!("another {} is there: it has {there} bytes, not {size}", one.to);
                     wrong.push(StepError::new("artifact.exists", message).help(
                         "nothing is written over: choose another place, or remove what is there by hand",
@@ -128,12 +130,12 @@ impl Ahead {
         Ok(bytes)
     }
 
-    /// How long artifacts are, where they are there. A path that is none is a finding, and counts as one that is not there.
+    /// How long artifacts are, where they are there. Nothing is told of a path that cannot be looked at, which is a finding.
     async fn sizes(
         &mut self,
         store: &dyn ArtifactStore,
         paths: Vec<String>,
-    ) -> Result<Vec<Option<u64>>, StepError> {
+    ) -> Result<Vec<Option<Option<u64>>>, StepError> {
         let looks = paths.into_iter().map(|path| async move {
             match store.size(&path).await {
                 Err(error) if error.transient || error.code == "internal" => Err(error),
@@ -144,7 +146,7 @@ impl Ahead {
             stream::iter(looks.collect::<Vec<_>>()).buffered(SIDE_BY_SIDE).try_collect().await?;
         let mut wrong = Vec::new();
         let mut size = |told: Result<Option<u64>, StepError>| match told {
-            Ok(size) => size,
+            Ok(size) => Some(size),
             Err(error) => {
                 wrong.push(error);
                 None

@@ -209,8 +209,17 @@ fn collect(folder: &Path, path: &str, depth: usize, found: &mut Vec<Listed>) -> 
             continue;
         };
         let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-        // Links are followed: the folder that a server writes its backups to is often one.
-        match std::fs::metadata(entry.path()) {
+        // The entry itself says what it is. Only links are asked for what they lead to: the folder that a server writes its backups to is
+        // often one.
+        let facts = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => {
+                collect(&entry.path(), &path, depth + 1, found)?;
+                continue;
+            }
+            Ok(kind) if kind.is_file() => entry.metadata(),
+            _ => std::fs::metadata(entry.path()),
+        };
+        match facts {
             Ok(facts) if facts.is_dir() => collect(&entry.path(), &path, depth + 1, found)?,
             Ok(facts) if facts.is_file() => found.push(Listed { path, size: facts.len() }),
             Ok(_) => {}

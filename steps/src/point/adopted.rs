@@ -38,7 +38,7 @@ pub(super) async fn with_adopted(
     if lacking.is_empty() {
         return Ok(all);
     }
-    let catalogue = catalogue_of(connection).await?.catalogue();
+    let catalogue = catalogue_of(connection).await?.taken_catalogue();
     for (name, place) in lacking {
         let Some(own) = all.get_mut(&name) else { continue };
         let mut every = own.clone();

@@ -70,6 +70,13 @@ impl Found {
         catalogue.with_untrusted(self.untrusted.clone())
     }
 
+    /// The same without a copy of it, which leaves the rest: there may be ten thousand points.
+    pub fn taken_catalogue(&mut self) -> Catalogue {
+        let (points, log_points) = (std::mem::take(&mut self.points), std::mem::take(&mut self.log_points));
+        let catalogue = Catalogue::new(points, log_points, std::mem::take(&mut self.marks));
+        catalogue.with_untrusted(std::mem::take(&mut self.untrusted))
+    }
+
     fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Point(point, untrusted) => {

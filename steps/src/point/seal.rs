@@ -203,7 +203,7 @@ async fn opened(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Re
 
 /// The newest point whose vectors stand for those of a log point.
 async fn vector_base(connection: &dyn Connection, at: Time) -> Result<Option<PointId>, StepError> {
-    let catalogue: Catalogue = catalogue_of(connection).await?.catalogue();
+    let catalogue: Catalogue = catalogue_of(connection).await?.taken_catalogue();
     let good = catalogue.points().iter().filter(|point| catalogue.barred(&point.id).is_none());
     let mut before = good.filter(|point| point.marked_at <= at && point.has_vectors());
     Ok(before.next().map(|point| point.id.clone()))

@@ -99,6 +99,14 @@ impl Catalogue {
         Catalogue { untrusted, ..self }
     }
 
+    /// The same without a point or log point.
+    #[must_use]
+    pub fn without(mut self, id: &PointId) -> Catalogue {
+        self.points.retain(|point| point.id != *id);
+        self.log_points.retain(|log| log.id != *id);
+        self
+    }
+
     /// Why a manifest or record is not believed, where it is not.
     pub fn untrusted(&self, id: &PointId) -> Option<&Untrusted> {
         self.untrusted.get(id)
