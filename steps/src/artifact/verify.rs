@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, ArtifactStore, Ctx, Ended, Facts, Field, In, KindShape, Preflight,
-    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, maybe,
+    Access, Action, ActionKind, ArtifactStore, Ctx, Ended, Facts, Field, In, KindShape, LockAsked, LockMode,
+    Locked, Preflight, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, maybe,
 };
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ impl StepKind for Verify {
             example: "intact:\n  uses: artifact.verify\n  target: backups\n  with: { paths: \"{{ steps.full.outputs.artifacts }}\" }\n",
             ..described(
                 "artifact.verify",
-                "Reads artifacts back to their end and hashes them. One that is not what it should be fails the step, once all were read.",
+                "Reads artifacts back to their end and hashes them. One that is not what it should be, or in a store with `lock` is not locked, fails the step, once all were read.",
             )
         }
     }
@@ -165,7 +165,7 @@ async fn verified(
     };
     listable(all.len(), "verify a narrower `prefix` at a time, or a `sample`")?;
     let total = all.iter().map(|one| one.size).sum::<Option<u64>>();
-    let (mut artifacts, mut damaged, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut artifacts, mut damaged, mut unlocked, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for expected in &all {
         let found = rehashed(store, &expected.path, |more| {
             bytes += more;
@@ -173,9 +173,18 @@ async fn verified(
         });
         let found = found.await?;
         damaged.extend(expected.compared(&found));
+        if let Some(asked) = store.lock_asked() {
+            unlocked.extend(unlike(&expected.path, asked, store.locked(&expected.path).await?));
+        }
         artifacts.push(found);
     }
     match damaged.as_slice() {
+        [] if !unlocked.is_empty() => {
+            let message =
+                format!("{} of {} artifacts: {}", unlocked.len(), artifacts.len(), unlocked.join("; "));
+            let help = "whoever stored it asked for no `lock`, or the bucket gave none: copy it again with `artifact.copy`, into a bucket with object lock";
+            Err(StepError::new("artifact.unlocked", message).help(help))
+        }
         [] => {
             let outputs =
                 json!({ "checked": artifacts.len(), "of": of, "bytes": bytes, "artifacts": artifacts });
@@ -186,6 +195,17 @@ async fn verified(
             let message = format!("{} of {} artifacts are damaged: {first}", damaged.len(), artifacts.len());
             Err(StepError::new("artifact.damaged", message).help(damaged.join("; ")))
         }
+    }
+}
+
+/// What is wrong with the lock of an artifact in a store that asks for one. One that is over is no fault of the artifact: it had it.
+fn unlike(path: &str, asked: LockAsked, lock: Option<Locked>) -> Option<String> {
+    match lock {
+        None => Some(format!("{path} is not locked")),
+        Some(lock) if asked.mode == LockMode::Compliance && lock.mode == LockMode::Governance => {
+            Some(format!("{path} is locked by governance, and compliance is asked for"))
+        }
+        Some(_) => None,
     }
 }
 
