@@ -202,6 +202,10 @@ impl ArtifactStore for BucketStore {
         }
     }
 
+    async fn written_ms(&self, path: &str) -> Result<Option<i64>, StepError> {
+        Ok(self.facts(path).await?.map(|(meta, _)| meta.last_modified.timestamp_millis()))
+    }
+
     fn lock_asked(&self) -> Option<LockAsked> {
         self.lock
     }

@@ -16,5 +16,6 @@ mod past;
 mod selecting;
 mod verifying;
 mod pruning;
+mod doubted;
 mod reconciling;
 mod undeletable;

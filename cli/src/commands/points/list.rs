@@ -165,6 +165,7 @@ fn state(entry: &Listing) -> Vec<String> {
     }
     words.extend(entry.bad.as_ref().map(|why| format!("bad: {why}")));
     words.extend(entry.untrusted.clone());
+    words.extend(entry.doubted.iter().cloned());
     if !entry.current {
         words.push("abandoned history".to_owned());
     }
