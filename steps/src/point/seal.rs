@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::adopted::with_adopted;
+use super::adopted::{awaited, with_adopted};
 use super::asked::proved_by_server;
 use super::catalogue::{catalogue_of, manifest_text};
 use super::evidence::{Given, gathered};
@@ -268,8 +268,19 @@ async fn sealed(
         }
     };
     agreed(sealed, unproved, &terms).map_err(|refusal| {
-        StepError::new("point.unproved", refusal.to_string())
-            .help("mend what is named and run the plan again; `accept_missing` seals the point without it")
+        let awaited = if between { awaited(&sqlserver, mark) } else { Vec::new() };
+        if awaited.is_empty() {
+            return StepError::new("point.unproved", refusal.to_string()).help(
+                "mend what is named and run the plan again; `accept_missing` seals the point without it",
+            );
+        }
+        let of = awaited.join(", ");
+        let message = format!(
+            "{refusal}; another run has taken the log of {of} that holds the mark, and not sealed it yet"
+        );
+        StepError::transient("point.unproved", message).help(
+            "give the step a `retry`; if no run of Drydock took it, stop whatever else backs that log up",
+        )
     })
 }
 

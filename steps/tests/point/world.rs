@@ -94,7 +94,14 @@ impl World {
         String::from_utf8(drydock_step::artifact::bytes_of(bytes, 1 << 20).await.unwrap()).unwrap()
     }
 
-    async fn backup(&self, name: &str, kind: &str, first_lsn: &str, last_lsn: &str, ended: i64) -> Value {
+    pub(crate) async fn backup(
+        &self,
+        name: &str,
+        kind: &str,
+        first_lsn: &str,
+        last_lsn: &str,
+        ended: i64,
+    ) -> Value {
         let media = format!(r"D:\Backups\{name}");
         let path = format!("sql/{name}");
         self.put(&path, &format!("the bytes of {name}")).await;
