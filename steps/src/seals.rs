@@ -170,6 +170,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_signed_in_version_2_is_written_and_believed_as_ever() {
+        let [plain, golden] = [
+            include_str!("../../tests/formats/manifest-v2.json"),
+            include_str!("../../tests/formats/manifest-v2-signed.json"),
+        ];
+        let manifest = drydock_recovery::manifest::Manifest::parse(golden).unwrap();
+        assert_eq!(drydock_recovery::manifest::Manifest::parse(plain), Ok(manifest.clone()));
+        let seals = KeySeals::read(Some(SEED), &[]).unwrap();
+        assert_eq!(text_of(&manifest, seals.signer()).unwrap(), golden);
+        assert_eq!(
+            (keys(&[PUBLIC]).judge(golden), keys(&[PUBLIC]).judge(plain)),
+            (None, Some(Untrusted::Unsigned))
+        );
+    }
+
+    #[test]
     fn every_changed_byte_of_key_and_signature_is_noticed() {
         let text = signed();
         let from = text.find("\"signed_by\"").unwrap();
