@@ -115,7 +115,7 @@ fn an_opening_is_written_as_ever_and_read_in_both_versions() {
     let text = assert_as_ever("opened-v2", &opened.file());
     assert_eq!(Opened::parse(&text), Ok(opened.clone()));
     let first = golden("opened-v1");
-    assert!(!first.contains("sha256"), "version 1 bore no digest of its own");
+    assert!(!first.contains("\"sha256\""), "version 1 bore no digest of its own");
     assert_eq!(Opened::parse(&first), Ok(opened));
 }
 
