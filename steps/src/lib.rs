@@ -7,6 +7,7 @@ pub mod said_effect;
 pub mod size;
 pub mod bytes;
 pub mod rehash;
+pub mod room;
 pub mod own_name;
 pub mod artifact_shape;
 pub mod piped;

@@ -251,6 +251,32 @@ steps:
 outputs: { point: \"{{ steps.seal.outputs.id }}\" }
 ";
 
+/// Another run takes the log between a log point's mark and its own log backup.
+const WINDOW: &str = "drydock: v1
+name: window
+targets: { sql: sqlserver, backups: artifacts }
+steps:
+  open: { uses: point.open, target: backups }
+  mark:
+    uses: sqlserver.mark
+    target: sql
+    needs: [open]
+    with: { mark: \"{{ steps.open.outputs.mark }}\", databases: { octopus: OctopusDB } }
+  other: { uses: plan.run, needs: [mark], with: { plan: LOG } }
+  log: { uses: sqlserver.backup, target: sql, needs: [other], with: { database: OctopusDB, type: log } }
+  seal:
+    uses: point.seal
+    target: backups
+    needs: [open, mark, log]
+    with:
+      point: \"{{ steps.open.outputs }}\"
+      mark: \"{{ steps.mark.outputs }}\"
+      log_point: log
+      sqlserver: { octopus: [\"{{ steps.log.outputs }}\"] }
+      truth: sql
+outputs: { point: \"{{ steps.seal.outputs.id }}\" }
+";
+
 const BACK: &str = "drydock: v1
 name: back
 targets: { sql: sqlserver, backups: artifacts }
@@ -280,8 +306,18 @@ fn logs_that_other_runs_took_meanwhile_belong_to_the_chain() {
         .collect();
     // The second of the other runs' logs holds the mark, so that our own, which begins behind it, leads nowhere.
     assert_eq!(told, [("full", false), ("log", true), ("log", true)]);
-    std::fs::write(story.world.path("back.yaml"), BACK.replace("POINT", &point)).unwrap();
     story.add("later");
-    story.run("back.yaml", "");
-    assert_eq!(story.agents(), Vec::<String>::new());
+
+    // A log point's mark is held by the log of whoever came between it and its own log backup.
+    story.shipped("backup", "");
+    story.add("marked");
+    std::fs::write(story.world.path("window.yaml"), WINDOW.replace("LOG", &log)).unwrap();
+    let log_point = story.run("window.yaml", "")["point"].as_str().unwrap().to_owned();
+    story.add("after");
+
+    for (to, agents) in [(point, vec![]), (log_point, vec!["later", "marked"])] {
+        std::fs::write(story.world.path("back.yaml"), BACK.replace("POINT", &to)).unwrap();
+        story.run("back.yaml", "");
+        assert_eq!(story.agents(), agents, "{to}");
+    }
 }

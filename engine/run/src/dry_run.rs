@@ -304,6 +304,9 @@ impl Work<'_> {
                 (Facts::Null, vec![PreflightFinding { code, fatal: true, message, help }], false)
             }
         };
+        let target = call.target.as_ref().map(Name::as_str);
+        let touched = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
+        let asked = asked && touched.iter().all(|touch| touch.target.is_some());
         let found =
             |finding| DryFinding { step: shown.id.clone(), target: call.target.clone(), asked, finding };
         self.find(step, findings.into_iter().map(found).collect());
@@ -313,7 +316,7 @@ impl Work<'_> {
     /// Keeps what was found about a step, or about the plan that it runs. It speaks against the run only where no step before changes that.
     fn find(&mut self, step: &Step, findings: Vec<DryFinding>) {
         for mut found in findings {
-            // A server that does not answer may be one that a program of the plan starts.
+            // A server that does not answer may be one that a program of the plan starts; a folder of the runner one that it makes.
             let changes = found.finding.fatal
                 && self.may_change(step, |before| {
                     let elsewhere = before.target.is_none() && !found.asked;

@@ -80,7 +80,7 @@ pub struct DryFinding {
     pub step: String,
     /// The target that it was asked of, by the plan's name.
     pub target: Option<Name>,
-    /// Whether that target answered.
+    /// Whether that target answered, and nothing but what it said counts.
     #[serde(skip)]
     pub asked: bool,
     /// What.

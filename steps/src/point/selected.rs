@@ -21,9 +21,9 @@ pub(super) async fn selected(
     accept_missing: &[String],
     now: Time,
 ) -> Result<Selection, StepError> {
-    let mut passed = Vec::new();
+    let (mut passed, mut catalogue) = (Vec::new(), found.taken_catalogue());
     loop {
-        let chosen = match select(&found.catalogue(), to, accept_missing, now) {
+        let chosen = match select(&catalogue, to, accept_missing, now) {
             Ok(chosen) => chosen,
             Err(error) => return Err(in_words(&with_passed(error, passed), &found)),
         };
@@ -38,8 +38,7 @@ pub(super) async fn selected(
             return Err(in_words(&SelectError::Unusable { id: id.to_string(), why }, &found));
         }
         passed.push(format!("{id} of {}: {why}", clock(chosen.at)));
-        found.points.retain(|point| point.id != id);
-        found.log_points.retain(|log| log.id != id);
+        catalogue = catalogue.without(&id);
     }
 }
 

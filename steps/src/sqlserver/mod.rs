@@ -18,6 +18,7 @@ mod locks;
 mod media;
 mod finding;
 mod files;
+mod brought;
 mod set_details;
 mod history;
 mod database;

@@ -23,7 +23,7 @@ pub(super) fn list(session: &Session, store: &Store, args: &ListArgs) -> Result<
     let objective = args.rpo.as_deref().map(|text| span("rpo", text)).transpose()?;
     let (mut found, now) = (store.found()?, now(session));
     let rpo = objective.map(|objective| Rpo::of(store, &found, objective, now)).transpose()?;
-    let catalogue = taken(&mut found);
+    let catalogue = found.taken_catalogue();
     let gone = if args.rebuild { gone(store, &catalogue)? } else { HashMap::new() };
     let listed = catalogue.list(now);
     if session.common.format == Format::Json {
@@ -43,13 +43,6 @@ pub(super) fn list(session: &Session, store: &Store, args: &ListArgs) -> Result<
         _ if args.rebuild && (!gone.is_empty() || !found.unreadable.is_empty()) => Exit::ValidationFailed,
         _ => Exit::Done,
     })
-}
-
-/// The catalogue of what was found, without a copy of it: there may be ten thousand points.
-fn taken(found: &mut Found) -> Catalogue {
-    let (points, log_points) = (std::mem::take(&mut found.points), std::mem::take(&mut found.log_points));
-    let catalogue = Catalogue::new(points, log_points, std::mem::take(&mut found.marks));
-    catalogue.with_untrusted(std::mem::take(&mut found.untrusted))
 }
 
 /// Whether the newest point that needs no server is young enough.
@@ -172,6 +165,7 @@ fn state(entry: &Listing) -> Vec<String> {
     }
     words.extend(entry.bad.as_ref().map(|why| format!("bad: {why}")));
     words.extend(entry.untrusted.clone());
+    words.extend(entry.doubted.iter().cloned());
     if !entry.current {
         words.push("abandoned history".to_owned());
     }

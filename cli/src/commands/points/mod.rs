@@ -118,6 +118,9 @@ impl Store {
         for file in &found.unreadable {
             eprintln!("warning: {file}");
         }
+        for one in found.doubted.values().flatten() {
+            eprintln!("warning: {}: {one}", one.path);
+        }
         Ok(found)
     }
 }

@@ -30,9 +30,14 @@ pub(super) fn show(session: &Session, found: &Found, id: &PointId) -> Result<Exi
             Record::Log(log) => json!(log),
         };
         value["marks"] = json!(marks);
+        let doubted: Vec<String> = catalogue.doubted(id).iter().map(ToString::to_string).collect();
+        if !doubted.is_empty() {
+            value["doubted"] = json!(doubted);
+        }
         print(&format!("{value:#}\n"));
     } else {
-        print(&page(record, marks));
+        let doubted: String = catalogue.doubted(id).iter().map(|one| format!("  {one}\n")).collect();
+        print(&(page(record, marks) + &doubted));
     }
     Ok(Exit::Done)
 }
