@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Command as Line, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use drydock_practice::clock::Offset;
 
 use crate::formats::{Format, chosen, with_formats};
 use crate::points_args::PointsCommand;
@@ -226,7 +227,7 @@ pub(crate) enum Command {
     Chain(ChainArgs),
     /// Practice servers in the foreground; prints the environment file to use
     #[command(
-        after_help = "Example:\n  drydock practice --seed 7 --ports ports.json --ledger ledger.jsonl > practice.yaml"
+        after_help = "Examples:\n  drydock practice --seed 7 --ports ports.json --ledger ledger.jsonl > practice.yaml\n  drydock practice --clock qdrant=+1h --clock sqlserver=-90s --pace 60 > practice.yaml"
     )]
     Practice(PracticeArgs),
     /// Rehearse: the whole Octopus story on practice servers, backup -> disaster -> restore -> proof
@@ -335,6 +336,12 @@ pub(crate) struct PracticeArgs {
     /// How many nodes Qdrant has
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub(crate) qdrant_nodes: u8,
+    /// How far the clock of one server is off: sqlserver, qdrant or api, such as qdrant=+1h or sqlserver=-90s; may be given for each
+    #[arg(long, value_name = "SERVER=OFFSET")]
+    pub(crate) clock: Vec<Offset>,
+    /// How many times as fast the servers' clocks go: with 60, a minute is an hour
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) pace: u32,
     /// Fill them with an Octopus
     #[arg(long)]
     pub(crate) fill: bool,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Host, Offsets};
 use crate::faults::{Faults, FaultsError};
 use crate::ledger::Ledger;
 use crate::octopus::api::{Api, ApiOptions};
@@ -24,8 +24,10 @@ pub struct Options {
     pub seed: u64,
     /// Where the servers keep their files; created when absent.
     pub dir: PathBuf,
-    /// Their time.
+    /// Their time, and that of the ledger.
     pub clock: Clock,
+    /// How far the clock of each server is off it.
+    pub offsets: Offsets,
     /// The file that every request is recorded in; without it nothing is kept.
     pub ledger: Option<PathBuf>,
     /// Rules of what goes wrong, as [`Faults::parse`] reads them.
@@ -124,7 +126,8 @@ pub async fn start(options: Options) -> Result<Practice, StartError> {
 /// # Errors
 /// [`StartError`].
 pub async fn start_as(options: Options, installation: Installation) -> Result<Practice, StartError> {
-    let Options { seed, dir, clock, ledger, faults, qdrant_nodes } = options;
+    let Options { seed, dir, clock, offsets, ledger, faults, qdrant_nodes } = options;
+    let clock_of = |host| offsets.clock_of(host, &clock);
     let seed = Seed(seed);
     let faults = faults.as_deref().map_or(Ok(Faults::default()), Faults::parse)?;
     let Ground { dir, identity, ca, password, key } = Ground::lay(&dir, seed)?;
@@ -142,7 +145,7 @@ pub async fn start_as(options: Options, installation: Installation) -> Result<Pr
         password: password.clone(),
         server_name: SERVER_NAME.into(),
         tls: identity,
-        clock: clock.clone(),
+        clock: clock_of(Host::SqlServer),
         ledger: ledger.clone(),
         faults: faults.clone(),
         attention: Attention::Separate,
@@ -155,7 +158,7 @@ pub async fn start_as(options: Options, installation: Installation) -> Result<Pr
         api_key: Some(key.clone()),
         read_only_key: None,
         seed,
-        clock: clock.clone(),
+        clock: clock_of(Host::Qdrant),
         ledger: ledger.clone(),
         faults: faults.clone(),
     };
@@ -165,6 +168,7 @@ pub async fn start_as(options: Options, installation: Installation) -> Result<Pr
         sqlserver: SqlServerAddress { host, port, user: LOGIN.into(), password, ca },
         qdrant: QdrantAddress { nodes: qdrant.urls(), api_key: key },
     };
+    let clock = clock_of(Host::Api);
     let api = ApiOptions { addresses: addresses.clone(), seed, clock, ledger: ledger.clone(), faults };
     let api = Api::start(api).await.map_err(failed("starting the Octopus API in", &dir))?;
     let Addresses { sqlserver: sql, qdrant: vectors } = addresses;

@@ -35,40 +35,40 @@ outputs: { agents: \"{{ steps.agents.outputs.rows }}\" }
 ";
 
 /// A user, plans, and how many were run.
-struct Story {
-    world: World,
-    runs: u32,
+pub(crate) struct Story {
+    pub(crate) world: World,
+    pub(crate) runs: u32,
 }
 
 impl Story {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { world: World::plan("").write("add.yaml", ADD).write("there.yaml", THERE), runs: 0 }
     }
 
     /// A plan run to its end; what it gives.
-    fn run(&mut self, plan: &str, more: &str) -> Value {
+    pub(crate) fn run(&mut self, plan: &str, more: &str) -> Value {
         self.runs += 1;
         let id = format!("r{}", self.runs);
         self.world.drydock(&format!("run {plan} -e env.yaml --run-id {id} {more}")).with_exit(0);
         self.shown(&id)["outputs"].clone()
     }
 
-    fn shown(&self, id: &str) -> Value {
+    pub(crate) fn shown(&self, id: &str) -> Value {
         let shown = self.world.drydock(&format!("runs show {id} --format json")).with_exit(0).stdout;
         serde_json::from_str(&shown).unwrap()
     }
 
-    fn shipped(&mut self, plan: &str, more: &str) -> Value {
+    pub(crate) fn shipped(&mut self, plan: &str, more: &str) -> Value {
         let plan = format!("{}/../plans/octopus/{plan}.yaml", env!("CARGO_MANIFEST_DIR"));
         self.run(&plan, more)
     }
 
     /// When it was there, by the server's clock.
-    fn add(&mut self, name: &str) -> String {
+    pub(crate) fn add(&mut self, name: &str) -> String {
         self.run("add.yaml", &format!("-p name={name}"))["now"].as_str().unwrap().to_owned()
     }
 
-    fn agents(&mut self) -> Vec<String> {
+    pub(crate) fn agents(&mut self) -> Vec<String> {
         let rows = self.run("there.yaml", "")["agents"].clone();
         let name = |row: &Value| row["Name"].as_str().unwrap().trim_start_matches("zz-").to_owned();
         rows.as_array().unwrap().iter().map(name).collect()

@@ -22,7 +22,8 @@ impl Practice {
         Self::with(world, kind, &["--seed", "8"])
     }
 
-    fn with(world: &World, kind: &str, more: &[&str]) -> Self {
+    /// The same with more options of `drydock practice`.
+    pub(crate) fn with(world: &World, kind: &str, more: &[&str]) -> Self {
         std::fs::write(world.path("kind.json"), kind).unwrap();
         let mut command = Command::new(program());
         command.args(["practice", "--until-eof"]).args(more).stdin(Stdio::piped());

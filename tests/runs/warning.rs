@@ -10,24 +10,26 @@ use serde_json::{Map, Value, json};
 use crate::sql_plans::Practice;
 use crate::world::World;
 
-const DIMENSIONS: usize = 128;
+pub(crate) const DIMENSIONS: usize = 128;
 
 /// Ids of documents that are written past the application.
 const EARLY: &str = "00000000-0000-4000-8000-00000000000e";
 
 /// Servers with an Octopus, and what is asked of them past Drydock.
-struct Port {
-    world: World,
+pub(crate) struct Port {
+    pub(crate) world: World,
     _practice: Practice,
-    api: String,
-    qdrant: String,
+    pub(crate) api: String,
+    pub(crate) qdrant: String,
     key: String,
 }
 
 impl Port {
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let world = World::plan("");
-        let practice = Practice::start(&world, "{}");
+        // Beside the servers' own requests stands what a test shows of their order.
+        let ledger = world.path("ledger.jsonl");
+        let practice = Practice::with(&world, "{}", &["--fill", "--ledger", ledger.to_str().unwrap()]);
         let ports: Value = serde_json::from_str(&world.text("ports.json")).unwrap();
         let text = |pointer: &str| ports.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
         let (api, qdrant, key) = (text("/api/url"), text("/qdrant/nodes/0"), text("/qdrant/api_key"));
@@ -41,7 +43,7 @@ impl Port {
     }
 
     /// What a server answers: the status and the body.
-    fn ask(&self, method: &str, url: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn ask(&self, method: &str, url: &str, body: &Value) -> (u16, Value) {
         let (host, path) = url.trim_start_matches("http://").split_once('/').unwrap();
         let mut stream = TcpStream::connect(host).unwrap();
         let body = body.to_string();
@@ -62,13 +64,13 @@ impl Port {
         (status, serde_json::from_str(json).unwrap())
     }
 
-    fn agent(&self, name: &str) -> String {
+    pub(crate) fn agent(&self, name: &str) -> String {
         let (status, answer) = self.ask("POST", &format!("{}/agents", self.api), &json!({ "name": name }));
         assert_eq!(status, 201, "{answer}");
         answer["id"].as_str().unwrap().to_owned()
     }
 
-    fn document(&self, agent: &str, text: &str) -> String {
+    pub(crate) fn document(&self, agent: &str, text: &str) -> String {
         let body = json!({ "title": text, "text": text });
         let (status, answer) = self.ask("POST", &format!("{}/agents/{agent}/documents", self.api), &body);
         assert_eq!(status, 201, "{answer}");
@@ -76,7 +78,7 @@ impl Port {
     }
 
     /// The documents that a collection has points of; nothing where it is gone.
-    fn documents_in(&self, agent: &str) -> Option<Vec<String>> {
+    pub(crate) fn documents_in(&self, agent: &str) -> Option<Vec<String>> {
         let url = format!("{}/collections/agent_{agent}/points/scroll", self.qdrant);
         let (status, answer) = self.ask("POST", &url, &json!({ "limit": 100, "with_payload": true }));
         let points = answer["result"]["points"].as_array();
@@ -88,7 +90,7 @@ impl Port {
     }
 
     /// A plan run to its end; its steps.
-    fn run(&self, plan: &str, id: &str, more: &str) -> Value {
+    pub(crate) fn run(&self, plan: &str, id: &str, more: &str) -> Value {
         self.world.drydock(&format!("run {plan} -e env.yaml --run-id {id} {more}")).with_exit(0);
         let shown = self.world.drydock(&format!("runs show {id} --format json")).with_exit(0).stdout;
         serde_json::from_str::<Value>(&shown).unwrap()["steps"].clone()
@@ -101,10 +103,10 @@ impl Port {
 
 /// Steps one after the other.
 #[derive(Default)]
-struct Steps(Map<String, Value>);
+pub(crate) struct Steps(Map<String, Value>);
 
 impl Steps {
-    fn then(mut self, name: &str, uses: &str, target: &str, with: Value) -> Self {
+    pub(crate) fn then(mut self, name: &str, uses: &str, target: &str, with: Value) -> Self {
         let before: Vec<&String> = self.0.keys().collect();
         let step =
             json!({ "uses": uses, "target": target, "needs": before, "with": with, "on_unknown": "redo" });
@@ -113,29 +115,29 @@ impl Steps {
     }
 
     fn sql(self, name: &str, sql: &str) -> Self {
-        self.then(
-            name,
-            "sqlserver.script",
-            "sql",
-            json!({ "database": "OctopusDB", "sql": sql, "idempotent": true }),
-        )
+        self.sql_in(name, "OctopusDB", sql)
     }
 
-    fn http(self, name: &str, target: &str, method: &str, path: &str, json: Value) -> Self {
+    pub(crate) fn sql_in(self, name: &str, database: &str, sql: &str) -> Self {
+        let with = json!({ "database": database, "sql": sql, "idempotent": true });
+        self.then(name, "sqlserver.script", "sql", with)
+    }
+
+    pub(crate) fn http(self, name: &str, target: &str, method: &str, path: &str, json: Value) -> Self {
         self.then(name, "http.request", target, json!({ "method": method, "path": path, "json": json }))
     }
 
-    fn plan(self, name: &str) -> String {
+    pub(crate) fn plan(self, name: &str) -> String {
         let targets = json!({ "sql": "sqlserver", "vectors": "qdrant", "backups": "artifacts", "api": "http", "q": "http" });
         json!({ "drydock": "v1", "name": name, "targets": targets, "steps": self.0 }).to_string()
     }
 }
 
-fn of_document(id: &str) -> Value {
+pub(crate) fn of_document(id: &str) -> Value {
     json!({ "must": [{ "key": "document_id", "match": { "value": id } }] })
 }
 
-fn insert(id: &str, agent: &str) -> String {
+pub(crate) fn insert(id: &str, agent: &str) -> String {
     format!(
         "INSERT INTO [Octopus_Documents] ([Id], [AgentId], [Title], [Version], [UpdatedAt]) \
          VALUES ('{id}', N'{agent}', N'past the application', 1, SYSUTCDATETIME())"

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use drydock_machine::Exit;
-use drydock_practice::clock::Clock;
+use drydock_practice::clock::{Clock, Offsets};
 use drydock_practice::server::{Options, Practice, SHARE, start_as};
 use drydock_practice::sqlserver::{Installation, NoInstallation, Platform};
 
@@ -34,12 +34,14 @@ pub(crate) fn practice(session: &Session, args: &PracticeArgs) -> Result<Exit, R
         }
     };
     let now = session.outside.clock.clone();
+    let source = Arc::new(move || chrono::DateTime::from_timestamp_millis(now()).unwrap_or_default());
+    let offsets =
+        Offsets::of(&args.clock).map_err(|error| Refusal::new(Exit::Usage, format!("--clock: {error}")))?;
     let options = Options {
         seed: args.seed,
         dir: dir.clone(),
-        clock: Clock::new(Arc::new(move || {
-            chrono::DateTime::from_timestamp_millis(now()).unwrap_or_default()
-        })),
+        clock: Clock::paced(source, args.pace),
+        offsets,
         ledger: args.ledger.clone(),
         faults: faults.transpose()?,
         qdrant_nodes: args.qdrant_nodes.into(),

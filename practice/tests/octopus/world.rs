@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::DateTime;
-use drydock_practice::clock::Clock;
+use drydock_practice::clock::{Clock, Offsets};
 use drydock_practice::octopus::{DATABASE, fill};
 use drydock_practice::seed::Seed;
 use drydock_practice::server::{Options, Practice, start};
@@ -36,7 +36,15 @@ pub(crate) fn options(dir: &tempfile::TempDir) -> (Options, Arc<AtomicI64>) {
     let clock =
         Clock::new(Arc::new(move || DateTime::from_timestamp(source.load(Ordering::Relaxed), 0).unwrap()));
     let dir = dir.path().join("practice");
-    let options = Options { seed: SEED, dir, clock, ledger: None, faults: None, qdrant_nodes: 1 };
+    let options = Options {
+        seed: SEED,
+        dir,
+        clock,
+        offsets: Offsets::default(),
+        ledger: None,
+        faults: None,
+        qdrant_nodes: 1,
+    };
     (options, seconds)
 }
 

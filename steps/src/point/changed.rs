@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use chrono::SecondsFormat;
+use chrono::{SecondsFormat, TimeDelta};
 use drydock_recovery::Time;
 use drydock_recovery::catalogue::Selection;
+use drydock_recovery::manifest::off_words;
 use drydock_step::{Ctx, StepError};
 use serde_json::Value;
 
@@ -21,6 +22,12 @@ pub(super) struct Changed<'a> {
 impl Changed<'_> {
     /// The documents that changed between the oldest vectors of a selection and its moment, or in words why nobody can say.
     pub(super) async fn asked(&self, ctx: &Ctx, selection: &Selection) -> Result<u64, String> {
+        if let Some((server, off_s)) = selection.clocks.iter().find(|(name, _)| selection.has_server(name)) {
+            return Err(format!(
+                "the clock of {server} went {}: what changed in between cannot be told by the times in its rows",
+                off_words(TimeDelta::seconds(*off_s as i64))
+            ));
+        }
         let Some(since) = selection.price.reindex.iter().map(|one| one.since).min() else { return Ok(0) };
         let sql = self.sql.replace("{since}", &literal(since)).replace("{until}", &literal(selection.at));
         match tokio::time::timeout(PATIENCE, self.counted(ctx, &sql)).await {

@@ -231,5 +231,6 @@ fn fetched(given: &CollectionGiven, file: &SnapshotFile, all: &QdrantGiven) -> R
         artifact: artifact.clone(),
         started_at: file.started_at,
         answered_at: file.answered_at,
+        created_at: file.created_at,
     })
 }

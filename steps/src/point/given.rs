@@ -165,6 +165,8 @@ pub(super) struct SnapshotFile {
     pub(super) started_at: Time,
     pub(super) answered_at: Time,
     #[serde(default)]
+    pub(super) created_at: Option<Time>,
+    #[serde(default)]
     pub(super) artifact: Option<Artifact>,
 }
 

@@ -59,6 +59,8 @@ inputs! {
         derived: Option<String> = maybe(Shape::Text),
         /// The longest time that a snapshot may have begun, or a restore point been asked for, before the mark. Where it is longer the point is sealed, and the step fails with exit code 22.
         skew: Option<Millis> = maybe(Shape::Duration),
+        /// How far the clock of a server may be off the runner's. Where one is farther the point is sealed, and the step fails with exit code 22: the order of a point never depends on servers' clocks, but whoever looks for a time in its rows does.
+        clocks: Option<Millis> = maybe(Shape::Duration),
         /// Databases, collections and clusters that the point may lack or that may be unproved. The point is then incomplete, and taken only on request.
         accept_missing: Vec<String> = maybe(Shape::List(&Shape::Text)).or("[]"),
     }
@@ -123,6 +125,11 @@ const OUTPUTS: Shape = Shape::Record(&[
     Field::required("marked_at", Shape::Datetime, "The moment that it stands for."),
     Field::required("bands", Shape::Map(&Shape::Band), "Row counts around the mark, by table."),
     Field::required("incomplete", Shape::List(&Shape::Text), "What it lacks, by name."),
+    Field::required(
+        "clocks",
+        Shape::Map(&Shape::Number),
+        "The servers whose clocks went otherwise than the runner's, and how many seconds ahead.",
+    ),
 ]);
 
 /// Seals a point.
@@ -137,6 +144,11 @@ impl SealInputs {
         };
         let said = self.versions.known()?.iter().map(|(name, value)| (name.clone(), text(value)));
         Ok(said.filter(|(_, version)| !version.is_empty()).collect())
+    }
+
+    /// What a record misses of what was wanted.
+    fn missed_by(&self, record: &SealedRecord) -> Result<Option<String>, StepError> {
+        Ok(record.missed(*self.skew.known()?, *self.clocks.known()?))
     }
 
     /// Whether it is a log point.
@@ -264,6 +276,15 @@ async fn sealed(
     let sealed = match inputs.log_point.known()? {
         None => seal(marked, evidence, &terms).map(|one| SealedRecord::Point(Box::new(one.manifest))),
         Some(kind) => {
+            for (name, place) in marked.places.iter().filter(|_| *kind == LogPointKind::Log) {
+                let behind = |one: &BackupGiven| one.backup.first_lsn > place.lsn;
+                if sqlserver.get(name).is_some_and(|logs| logs.iter().all(behind)) {
+                    ctx.log(format!(
+                        "{name}: another run, which has not sealed it yet, backed up the log that holds the mark; the log behind it is \
+                         sealed, so that later chains lead through it"
+                    ));
+                }
+            }
             let base = vector_base(connection, marked.answered_at).await?;
             log_point(marked, *kind, evidence, base, &terms)
         }
@@ -384,7 +405,8 @@ fn ended(record: &SealedRecord, missed: Option<String>) -> Result<Ended, StepErr
     let (id, path) = (record.id(), record.path());
     let message = format!("{missed}. Point {id} is sealed and good all the same: {path}");
     Err(StepError::new("objective.missed", message).help(
-        "pause ingestion before the snapshots, make them of fewer collections at once, or allow more with `skew`",
+        "for the skew, pause ingestion before the snapshots, make them of fewer collections at once, or allow more with `skew`; set a clock \
+         that is off, or allow more with `clocks`",
     ))
 }
 
@@ -464,14 +486,15 @@ impl StepKind for Seal {
                 sealed
             }
         };
-        ended(&record, record.skew_missed(*inputs.skew.known()?))
+        record.clocks_told().into_iter().for_each(|line| ctx.log(line));
+        ended(&record, inputs.missed_by(&record)?)
     }
 
     async fn reconcile(&self, ctx: &Ctx, inputs: &SealInputs) -> Result<Reconciled, StepError> {
         let connection = ctx.connection().await?;
         match own_record(ctx, store_of(&*connection)?, inputs).await {
             // A missed objective is an error of the attempt: the next one finds the record and says it again.
-            Ok(Some(record)) if record.skew_missed(*inputs.skew.known()?).is_none() => {
+            Ok(Some(record)) if inputs.missed_by(&record)?.is_none() => {
                 Ok(Reconciled::Done(record.outputs()))
             }
             Ok(_) => Ok(Reconciled::NotDone),

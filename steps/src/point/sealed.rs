@@ -1,7 +1,8 @@
 //! What a seal makes: [`SealedRecord`], a point's manifest or a log point's record, and how it is told.
 
 use drydock_recovery::Time;
-use drydock_recovery::manifest::{Band, FormatError, LogPoint, Manifest, PointId, ProvedClaim};
+use drydock_recovery::catalogue::Record;
+use drydock_recovery::manifest::{Band, FormatError, LogPoint, Manifest, PointId, ProvedClaim, off_words};
 use drydock_step::{Connection, Millis, StepError};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -101,6 +102,39 @@ impl SealedRecord {
         }
     }
 
+    /// As an entry of the catalogue.
+    fn record(&self) -> Record<'_> {
+        match self {
+            Self::Point(point) => Record::Point(point),
+            Self::Log(log) => Record::Log(log),
+        }
+    }
+
+    /// The servers whose clocks went otherwise than the runner's, a line each.
+    pub(super) fn clocks_told(&self) -> Vec<String> {
+        let clocks = self.record().clocks().iter();
+        let told = clocks.filter_map(|(name, one)| Some((name, one.differs()?)));
+        told.map(|(name, off)| format!("the clock of {name} went {}", off_words(off))).collect()
+    }
+
+    /// What was missed of these objectives, in words.
+    pub(super) fn missed(&self, skew: Option<Millis>, clocks: Option<Millis>) -> Option<String> {
+        let missed: Vec<String> =
+            self.skew_missed(skew).into_iter().chain(self.clocks_missed(clocks)).collect();
+        (!missed.is_empty()).then(|| missed.join("; "))
+    }
+
+    /// In words, which servers' clocks were off farther than wanted.
+    fn clocks_missed(&self, clocks: Option<Millis>) -> Option<String> {
+        let wanted = clocks?;
+        let most = i64::try_from(wanted.0).unwrap_or(i64::MAX);
+        let off = self.record().clocks().iter().map(|(name, one)| (name, one.off()));
+        let far = off.filter(|(_, off)| off.num_milliseconds().abs() > most);
+        let far: Vec<String> =
+            far.map(|(name, off)| format!("the clock of {name} went {}", off_words(off))).collect();
+        (!far.is_empty()).then(|| format!("{}, which is more than {wanted}", far.join(", ")))
+    }
+
     /// The outputs of `point.seal`.
     pub(super) fn outputs(&self) -> Value {
         let mut claims: Vec<&str> = Vec::new();
@@ -117,11 +151,12 @@ impl SealedRecord {
             "marked_at": self.marked_at(),
             "bands": self.rows(),
             "incomplete": self.lacks(),
+            "clocks": self.record().clocks_off(),
         })
     }
 
     /// In words, that vectors were fixed longer before the mark than wanted.
-    pub(super) fn skew_missed(&self, skew: Option<Millis>) -> Option<String> {
+    fn skew_missed(&self, skew: Option<Millis>) -> Option<String> {
         let skew = skew?;
         let objective_s = skew.0 as f64 / 1000.0;
         let skews = self.skews();

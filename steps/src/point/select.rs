@@ -20,7 +20,7 @@ use crate::described::described;
 inputs! {
     /// Inputs of `point.select`.
     pub struct SelectInputs {
-        /// What to go back to: a point's id or the beginning of it, `point:latest`, `end` (the last provable moment), or an RFC 3339 time.
+        /// What to go back to: a point's id or the beginning of it, `point:latest`, `end` (the last provable moment), or an RFC 3339 time. A time is by the clock of the runner that made the points, which `drydock points list` shows; a server whose clock went otherwise is stopped where its own clock stood then.
         to: String = known(Shape::Text),
         /// What an incomplete point may lack: its databases and collections by name.
         accept_missing: Vec<String> = maybe(Shape::List(&Shape::Text)).or("[]"),
@@ -107,6 +107,11 @@ const CLUSTER: Shape = Shape::Record(&[
         "What was sampled, as `postgres.recall` takes it.",
     ),
     Field::required("skew_s", Shape::Number, "Seconds from asking for the restore point to the mark."),
+    Field::optional(
+        "clock",
+        Shape::Text,
+        "What is worth knowing of its clock, where a time was asked for and it went otherwise than the runner's.",
+    ),
 ]);
 
 const CHAIN: Shape = Shape::Record(&[
@@ -119,7 +124,11 @@ const CHAIN: Shape = Shape::Record(&[
         Shape::Any,
         "The mark to stop at, `{name, lsn}`; null where the last backup is restored whole, or at a moment.",
     ),
-    Field::optional("stop_at", Shape::Datetime, "The moment to stop at, where a time was asked for."),
+    Field::optional(
+        "stop_at",
+        Shape::Datetime,
+        "The moment to stop at, by the server's own clock, where a time was asked for.",
+    ),
     Field::required("recovers_to", Shape::Datetime, "The moment that the database will be at."),
     Field::required(
         "backups",
@@ -171,6 +180,11 @@ const OUTPUTS: Shape = Shape::Record(&[
     Field::required("migrations", Shape::List(&Shape::Text), "The migrations that were applied."),
     Field::required("versions", Shape::Map(&Shape::Text), "Versions of servers and application."),
     Field::required("incomplete", Shape::List(&Shape::Text), "What it lacks, by name."),
+    Field::required(
+        "clocks",
+        Shape::Map(&Shape::Number),
+        "The servers whose clocks went otherwise than the runner's when it was made, and how many seconds ahead.",
+    ),
     Field::required(
         "price",
         Shape::Record(&[
@@ -302,6 +316,10 @@ impl StepKind for Select {
         for line in &selection.passed_over {
             ctx.log(format!("passed over: {line}"));
         }
+        let clocks = selection.postgres.values().filter_map(|one| one.clock.as_ref());
+        clocks
+            .chain(selection.sqlserver.values().flat_map(|part| &part.problems))
+            .for_each(|line| ctx.log(line.clone()));
         let mut outputs = outputs(&selection);
         let bytes = files_to_restore(&selection).values().map(|file| file.size).sum();
         match expected(&marks, &ctx.plan, ctx.environment.as_deref().unwrap_or_default(), bytes) {

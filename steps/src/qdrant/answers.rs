@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDateTime;
+use drydock_recovery::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -157,16 +159,17 @@ pub(super) struct Description {
     /// Absent for uploaded files, and on servers that keep snapshots in S3.
     #[serde(default)]
     pub(super) checksum: Option<String>,
-}
-
-/// The same with its age.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct DatedDescription {
-    #[serde(flatten)]
-    pub(super) description: Description,
     /// UTC without a zone, `2026-11-22T06:46:31`.
     #[serde(default)]
     pub(super) creation_time: Option<String>,
+}
+
+impl Description {
+    /// When it was made, by the server's clock.
+    pub(super) fn created_at(&self) -> Option<Time> {
+        let text = self.creation_time.as_deref()?;
+        NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok().map(|time| time.and_utc())
+    }
 }
 
 /// `POST …/points/count`.

@@ -37,6 +37,9 @@ pub struct SnapshotEntry {
     pub started_at: Time,
     /// When its answer was there, by the runner's clock.
     pub answered_at: Time,
+    /// When it was made, by the node's own clock, to the second; servers that keep snapshots in S3 do not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
     /// Where it lies in an artifact store, once it was fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
@@ -94,6 +97,7 @@ const SNAPSHOT: Shape = Shape::Record(&[
     Field::optional("sha256", Shape::Text, "Its SHA-256, as the server says."),
     Field::required("started_at", Shape::Datetime, "When its request was sent."),
     Field::required("answered_at", Shape::Datetime, "When its answer was there."),
+    Field::optional("created_at", Shape::Datetime, "When it was made, by the node's own clock."),
     Field::optional("artifact", ARTIFACT, "Where it lies in the artifact store, once it was fetched."),
     Field::optional("left_on_server", Shape::Text, "Why it could not be removed from the server."),
 ]);

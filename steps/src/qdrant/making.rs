@@ -401,6 +401,8 @@ async fn newest(part: &Part<'_>, begun: &Begun) -> Result<Option<Description>, S
 }
 
 fn entry(part: &Part<'_>, made: Description, started_at: Time, answered_at: Time) -> SnapshotEntry {
+    // What lies in S3 has that store's time, and no checksum.
+    let created_at = made.checksum.as_ref().and_then(|_| made.created_at());
     SnapshotEntry {
         node: part.member.node.url.clone(),
         peer_id: part.member.peer,
@@ -412,6 +414,7 @@ fn entry(part: &Part<'_>, made: Description, started_at: Time, answered_at: Time
         sha256: made.checksum,
         started_at,
         answered_at,
+        created_at,
         artifact: None,
         left_on_server: None,
     }

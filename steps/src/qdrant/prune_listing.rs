@@ -6,7 +6,7 @@ use drydock_step::StepError;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::answers::{DatedDescription, Placement};
+use super::answers::{Description, Placement};
 use super::members::Member;
 use super::requests::{self, Whose};
 
@@ -95,14 +95,12 @@ pub(super) fn is_leftover(collection: &str, name: &str) -> bool {
     name.starts_with("drydock-") && !name.starts_with(&format!("{collection}-"))
 }
 
-fn listed(found: DatedDescription) -> Listed {
-    let DatedDescription { description, creation_time } = found;
-    let told = creation_time.and_then(|text| time_of(&text, "%Y-%m-%dT%H:%M:%S%.f"));
+fn listed(found: Description) -> Listed {
     Listed {
-        created: told.or_else(|| named(&description.name)),
-        name: description.name,
-        size: description.size,
-        sha256: description.checksum,
+        created: found.created_at().or_else(|| named(&found.name)),
+        name: found.name,
+        size: found.size,
+        sha256: found.checksum,
     }
 }
 
@@ -110,11 +108,7 @@ fn listed(found: DatedDescription) -> Listed {
 fn named(name: &str) -> Option<Time> {
     let stem = name.strip_suffix(".snapshot")?;
     let stamp = stem.get(stem.len().checked_sub(19)?..)?;
-    time_of(stamp, "%Y-%m-%d-%H-%M-%S")
-}
-
-fn time_of(text: &str, format: &str) -> Option<Time> {
-    NaiveDateTime::parse_from_str(text, format).ok().map(|time| time.and_utc())
+    NaiveDateTime::parse_from_str(stamp, "%Y-%m-%d-%H-%M-%S").ok().map(|time| time.and_utc())
 }
 
 #[cfg(test)]

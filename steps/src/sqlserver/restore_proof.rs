@@ -38,9 +38,11 @@ pub(super) async fn proved(
         (_, true) => Err(wrong("the mark's own row is in it, and it shall stop before that".into())),
         (0, false) => Err(wrong("the mark's own row is not in drydock.marks".into())),
         (_, false) => {
+            // A run that opened its point later may have marked before this one, and a clock may have been set back since: later is what is
+            // later by both.
+            let mark = quoted(mark);
             let sql = format!(
-                "SELECT [mark] FROM {table} WHERE [at] > (SELECT MAX([at]) FROM {table} WHERE [mark] = {}) ORDER BY [at]",
-                quoted(mark)
+                "SELECT [mark] FROM {table} WHERE [mark] > {mark} AND [at] > (SELECT MAX([at]) FROM {table} WHERE [mark] = {mark}) ORDER BY [at]",
             );
             let later = session.ask(&doing, &sql).await?;
             let named: Vec<&str> =

@@ -5,7 +5,7 @@ use drydock_recovery::backup::clock;
 use drydock_recovery::catalogue::Record;
 use drydock_recovery::manifest::{
     Artifact, ClusterPart, CollectionPart, DatabasePart, PointId, PointMark, PointMarkKind, ProvedClaim,
-    TableSamplePart,
+    TableSamplePart, off_words,
 };
 use drydock_step::Millis;
 use drydock_steps::point::catalogue::Found;
@@ -72,6 +72,10 @@ fn page(record: Record<'_>, marks: &[PointMark]) -> String {
     }
     for (name, part) in clusters() {
         text.push_str(&cluster_page(name, part, claims));
+    }
+    for (name, one) in record.clocks() {
+        let (told, off) = (clock(one.told), off_words(one.differs().unwrap_or_default()));
+        text.push_str(&format!("  clock of {name}: {told}, {off}\n"));
     }
     // What was proved of all together.
     let is_part = |of: &str| {

@@ -8,8 +8,11 @@ use serde::Serialize;
 
 use crate::Time;
 use crate::backup::clock;
+use crate::catalogue::clocks::by_clock_of;
 use crate::catalogue::record::Record;
-use crate::manifest::{Artifact, Band, ClusterEvidence, ClusterPart, LogPoint, RestorePointPart, WalPart};
+use crate::manifest::{
+    Artifact, Band, ClockPart, ClusterEvidence, ClusterPart, LogPoint, RestorePointPart, WalPart,
+};
 use crate::wal::missing_between;
 
 /// Where a recovery stops, as `postgres.recover` takes it.
@@ -30,20 +33,24 @@ pub struct ClusterChoice {
     pub part: ClusterPart,
     /// Where to stop: the `to` of `postgres.recover`.
     pub to: ClusterStop,
+    /// What is worth knowing of the cluster's clock, where it was another than the runner's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
+    /// The moment that its vectors are of, by the runner's clock.
+    #[serde(skip)]
+    pub(crate) vectors_of: Time,
 }
 
 impl ClusterChoice {
-    /// The moment that its vectors are of.
-    pub(crate) fn vectors_of(&self) -> Time {
-        match &self.to {
-            ClusterStop::Name(_) => self.part.cluster.restore_point.started_at,
-            ClusterStop::Time(at) => *at,
-        }
+    /// To a restore point that lies in this part's WAL.
+    fn to_restore_point(part: ClusterPart) -> ClusterChoice {
+        let RestorePointPart { name, started_at, .. } = &part.cluster.restore_point;
+        ClusterChoice { to: ClusterStop::Name(name.clone()), clock: None, vectors_of: *started_at, part }
     }
 
     /// A cluster of a point, to the point's own restore point.
     pub(crate) fn of_point(part: &ClusterPart) -> ClusterChoice {
-        ClusterChoice { to: ClusterStop::Name(part.cluster.restore_point.name.clone()), part: part.clone() }
+        ClusterChoice::to_restore_point(part.clone())
     }
 }
 
@@ -56,21 +63,28 @@ pub(crate) fn to_log_point(good: &[Record<'_>], log: &LogPoint, name: &str) -> R
     let stretch = &part.stretch;
     let way = Way { good, name, goal: &stretch.restore_point, wal: &stretch.wal };
     let part = way.with_base(stretch.restore_point.at, &stretch.tables, part.skew_s)?;
-    Ok(ClusterChoice { to: ClusterStop::Name(stretch.restore_point.name.clone()), part })
+    Ok(ClusterChoice::to_restore_point(part))
 }
 
-/// What of the good records leads to a moment in a cluster: WAL that reaches over it.
+/// What of the good records leads to a moment in a cluster: WAL that reaches over it, by the cluster's own clock.
 ///
 /// # Errors
 /// In words, what is missing.
 pub(crate) fn to_moment(good: &[Record<'_>], name: &str, at: Time) -> Result<ClusterChoice, String> {
-    let reaching = good.iter().rev().filter_map(|record| record.wal(name)).find(|(point, _)| point.at >= at);
+    let look = |record: Record<'_>| {
+        let (point, _) = record.wal(name)?;
+        let (asked_at, answered_at) = (point.started_at, point.answered_at);
+        Some(ClockPart { told: point.at, asked_at, answered_at })
+    };
+    let shown = by_clock_of(name, good, look, at)?;
+    let reaching =
+        good.iter().rev().filter_map(|record| record.wal(name)).find(|(point, _)| point.at >= shown.at);
     let Some((goal, wal)) = reaching else {
-        return Err(format!("{name}: no WAL in the store reaches to {}", clock(at)));
+        return Err(format!("{name}: no WAL in the store reaches to {}", clock(shown.at)));
     };
     let way = Way { good, name, goal, wal };
-    let part = way.with_base(at, &IndexMap::new(), 0.0)?;
-    Ok(ClusterChoice { to: ClusterStop::Time(at), part })
+    let part = way.with_base(shown.at, &IndexMap::new(), 0.0)?;
+    Ok(ClusterChoice { to: ClusterStop::Time(shown.at), clock: shown.told, vectors_of: at, part })
 }
 
 /// From a base backup to a restore point of one cluster.

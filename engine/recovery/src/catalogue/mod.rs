@@ -5,6 +5,7 @@
 pub mod record;
 pub mod store;
 pub mod to;
+mod clocks;
 pub mod clusters;
 pub mod selection;
 pub mod select;

@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 
 use crate::Time;
 use crate::manifest::{
-    Artifact, Band, DatabasePart, LogPoint, LogPointKind, Manifest, MarkName, PointId, RestorePointPart,
-    WalPart,
+    Artifact, Band, ClockPart, DatabasePart, LogPoint, LogPointKind, Manifest, MarkName, PointId,
+    RestorePointPart, WalPart,
 };
 
 /// One entry of a catalogue.
@@ -71,6 +71,20 @@ impl<'c> Record<'c> {
                 log.postgres.get(cluster).map(|part| (&part.stretch.restore_point, &part.stretch.wal))
             }
         }
+    }
+
+    /// What the servers' clocks told when it was made, by their names.
+    pub fn clocks(self) -> &'c IndexMap<String, ClockPart> {
+        match self {
+            Record::Point(point) => &point.clocks,
+            Record::Log(log) => &log.clocks,
+        }
+    }
+
+    /// The servers whose clocks went otherwise than the runner's, and how many seconds ahead; behind where it is less than nothing.
+    pub fn clocks_off(self) -> IndexMap<String, f64> {
+        let off = |(name, one): (&String, &ClockPart)| Some((name.clone(), one.differs()?.as_seconds_f64()));
+        self.clocks().iter().filter_map(off).collect()
     }
 
     /// Its bands of row counts.

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 
 use crate::Time;
 use crate::backup::clock;
+use crate::catalogue::clocks::by_clock_of;
 use crate::catalogue::clusters::{ClusterChoice, to_log_point, to_moment};
 use crate::catalogue::record::Record;
 use crate::catalogue::selection::{ChainPart, Price, Selection, StopAtMark};
@@ -11,10 +12,7 @@ use crate::catalogue::store::Catalogue;
 use crate::catalogue::to::To;
 use crate::chain::Chain;
 use crate::guid::Guid;
-use crate::manifest::{Band, DatabasePart, Manifest, StoredBackup};
-
-/// How far two clocks may tell one moment apart: a mark takes as long as its transaction.
-const CLOCKS_AGREE_S: f64 = 5.0;
+use crate::manifest::{Band, ClockPart, DatabasePart, Manifest, StoredBackup};
 
 /// Why nothing was chosen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -122,17 +120,13 @@ fn by_id<'c>(records: &[Record<'c>], id: &str) -> Result<Record<'c>, SelectError
     }
 }
 
-/// What is worth knowing where the server's clock and the runner's told other times of one mark: the moment is by the server's.
-fn clocks_differ(part: &DatabasePart, marked_at: Time) -> Option<String> {
-    let ahead = (part.mark.at - marked_at).as_seconds_f64();
-    (ahead.abs() > CLOCKS_AGREE_S).then(|| {
-        let word = if ahead > 0.0 { "ahead of" } else { "behind" };
-        format!(
-            "the clock of {} was {:.0} s {word} the runner's at the mark; the moment is taken by the server's",
-            part.server.name,
-            ahead.abs()
-        )
-    })
+/// What the clock of a database's server told when a record was made. A record that says nothing of clocks tells it by its mark alone.
+fn look(record: Record<'_>, name: &str, server: &str) -> Option<ClockPart> {
+    let by_mark = || {
+        let part = record.databases().get(name).filter(|part| part.server.name == server)?;
+        Some(ClockPart::ended(part.mark.at, record.at()))
+    };
+    record.clocks().get(server).copied().or_else(by_mark)
 }
 
 fn good<'c>(catalogue: &Catalogue, records: &[Record<'c>]) -> Vec<Record<'c>> {
@@ -190,6 +184,7 @@ impl<'c> Choice<'c> {
             migrations: before.map(|point| point.migrations.clone()).unwrap_or_default(),
             versions: before.map(|point| point.versions.clone()).unwrap_or_default(),
             incomplete: record.incomplete().to_vec(),
+            clocks: record.clocks_off(),
             price: Price::of(record.at(), self.now, &qdrant.collections, &postgres, paused),
             qdrant,
             postgres,
@@ -224,9 +219,7 @@ impl<'c> Choice<'c> {
     ) -> Selection {
         let mut databases = record.databases().iter();
         let exact = match (databases.next(), databases.next()) {
-            (Some((name, part)), None) if part.mark.at < at && record.at() < at => {
-                self.exactly(record, (name, part), at, &before)
-            }
+            (Some((name, part)), None) if record.at() < at => self.exactly(record, (name, part), at, &before),
             // Several databases have no common moment but their marks.
             _ => return Selection { passed_over, ..before },
         };
@@ -247,10 +240,15 @@ impl<'c> Choice<'c> {
         at: Time,
         before: &Selection,
     ) -> Result<Selection, String> {
-        let chain = self.catalogue.chain_to(record, name, &self.good, at);
+        let server = &part.server.name;
+        let shown = by_clock_of(server, &self.good, |one| look(one, name, server), at)?;
+        if shown.at <= part.mark.at {
+            return Err(format!("by the clock of {server} it is not after the mark"));
+        }
+        let chain = self.catalogue.chain_to(record, name, &self.good, shown.at);
         let chain = chain.map_err(|refusal| format!("{name}: {refusal}"))?;
         let mut chain = self.chain_part(record, name, part, chain)?;
-        chain.problems.extend(clocks_differ(part, record.at()));
+        chain.problems.extend(shown.told);
         let base = self.good.iter().find_map(|one| match one {
             Record::Point(point) if point.is_fixed_before(at) => Some(*point),
             _ => None,

@@ -98,6 +98,8 @@ pub struct Selection {
     pub versions: IndexMap<String, String>,
     /// What it lacks, by name; all of it was accepted.
     pub incomplete: Vec<String>,
+    /// The servers whose clocks went otherwise than the runner's when it was made, and how many seconds ahead.
+    pub clocks: IndexMap<String, f64>,
     /// What it costs.
     pub price: Price,
     /// What is newer and could not be used, and why.
@@ -105,6 +107,11 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Whether one of its databases was on the server of this name.
+    pub fn has_server(&self, name: &str) -> bool {
+        self.sqlserver.values().any(|part| part.server.name == name)
+    }
+
     /// The outputs of `point.select`: an object with the fields above. `sqlserver.<name>` is the `chain` that
     /// `sqlserver.restore` takes; an item of `qdrant.collections` is the `snapshot` that `qdrant.recover` takes, with
     /// `collection` as its key and `points` as its band.
@@ -124,7 +131,7 @@ impl Price {
     ) -> Price {
         let first = |part: &CollectionPart| part.snapshots.iter().map(|snapshot| snapshot.started_at).min();
         let of_collections = collections.iter().filter_map(|part| Some((&part.collection, first(part)?)));
-        let of_clusters = clusters.iter().map(|(name, part)| (name, part.vectors_of()));
+        let of_clusters = clusters.iter().map(|(name, part)| (name, part.vectors_of));
         let reindex = |(name, since): (&String, Time)| {
             let seconds = (at - since).as_seconds_f64();
             (seconds > 0.0).then(|| Reindex { collection: name.clone(), since, until: at, seconds })

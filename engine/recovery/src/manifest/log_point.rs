@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::Time;
 use crate::manifest::band::Band;
 use crate::manifest::claim::ProvedClaim;
+use crate::manifest::clock_part::ClockPart;
 use crate::manifest::draft::PlanRef;
 use crate::manifest::format::{FormatError, LOG_POINT, read};
 use crate::manifest::id::{MarkName, PointId};
@@ -64,6 +65,9 @@ pub struct LogPoint {
     /// Databases that are missing or unproved.
     #[serde(default)]
     pub incomplete: Vec<String>,
+    /// What the servers' clocks told, as in a point.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub clocks: IndexMap<String, ClockPart>,
     /// What was proved.
     #[serde(default)]
     pub claims: Vec<ProvedClaim>,

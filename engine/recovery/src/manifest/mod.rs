@@ -5,6 +5,7 @@
 //! [`PointMark`] says later that a point was verified, is held or is bad. All are written once.
 
 pub mod band;
+pub mod clock_part;
 pub mod id;
 pub mod artifact;
 pub mod format;
@@ -18,6 +19,7 @@ pub mod point;
 pub mod log_point;
 pub mod point_mark;
 pub mod evidence;
+mod clocks;
 mod proofs;
 mod cluster_proofs;
 mod pause_proofs;
@@ -27,6 +29,8 @@ pub mod judge;
 pub use artifact::Artifact;
 pub use band::Band;
 pub use claim::{Claim, ProvedClaim, Unproved};
+pub(crate) use clock_part::agree;
+pub use clock_part::{ClockPart, off_words};
 pub use draft::{Marked, Opened, Origin, PlanRef};
 pub use evidence::{CollectionEvidence, DatabaseEvidence, Evidence, LockEvidence, LockFound, QdrantEvidence};
 pub use format::FormatError;

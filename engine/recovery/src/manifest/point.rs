@@ -8,6 +8,7 @@ use crate::Time;
 use crate::manifest::artifact::Artifact;
 use crate::manifest::band::Band;
 use crate::manifest::claim::ProvedClaim;
+use crate::manifest::clock_part::ClockPart;
 use crate::manifest::draft::PlanRef;
 use crate::manifest::format::{FormatError, POINT, read};
 use crate::manifest::id::{MarkName, PointId};
@@ -100,6 +101,10 @@ pub struct Manifest {
     /// Databases and collections that are missing or unproved; a point with any is taken only on request.
     #[serde(default)]
     pub incomplete: Vec<String>,
+    /// What the servers' clocks told between two looks at the runner's: of SQL Server at the mark by the server's name, of Qdrant by the node's,
+    /// of a PostgreSQL cluster by the plan's name for it.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub clocks: IndexMap<String, ClockPart>,
     /// What was proved.
     #[serde(default)]
     pub claims: Vec<ProvedClaim>,

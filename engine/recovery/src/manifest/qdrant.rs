@@ -30,6 +30,9 @@ pub struct SnapshotPart {
     pub started_at: Time,
     /// When the answer was there, by the runner's clock.
     pub answered_at: Time,
+    /// When it was made, by the node's own clock, to the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
 }
 
 /// Searches of a collection that were stored when the point was made, to ask the same after a restore.

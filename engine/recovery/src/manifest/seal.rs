@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::Time;
 use crate::manifest::band::Band;
 use crate::manifest::claim::{Claim, Unproved};
+use crate::manifest::clocks::clocks;
 use crate::manifest::draft::Marked;
 use crate::manifest::evidence::{CollectionEvidence, DatabaseEvidence, Evidence, QdrantEvidence};
 use crate::manifest::format::{LOG_POINT, POINT, head};
@@ -86,6 +87,8 @@ pub fn seal(marked: Marked, evidence: Evidence, terms: &SealTerms) -> Result<Sea
     });
     let postgres = postgres.collect();
     let qdrant = evidence.qdrant.as_ref().map(|found| qdrant_part(found, &marked));
+    let points = evidence.postgres.iter().map(|(name, one)| (name, &one.restore_point));
+    let clocks = clocks(&marked, &sqlserver, evidence.qdrant.as_ref(), points);
     let claims = proofs.proved;
     let (format, version) = head(POINT);
     let opened = marked.opened;
@@ -113,6 +116,7 @@ pub fn seal(marked: Marked, evidence: Evidence, terms: &SealTerms) -> Result<Sea
         versions: evidence.versions,
         tools: evidence.tools,
         incomplete,
+        clocks,
         claims,
     };
     let skew_missed = skew_missed(&manifest, terms);
@@ -120,7 +124,9 @@ pub fn seal(marked: Marked, evidence: Evidence, terms: &SealTerms) -> Result<Sea
 }
 
 /// Makes a log point's record of the backups that its run took. That a log holds the mark is proved here, that the
-/// chain leads there only by the catalogue, which knows the base.
+/// chain leads there only by the catalogue, which knows the base. Where another run backed the log up between the mark and
+/// this run's log, and has not sealed it yet, nobody can go back to this very mark; the log point is sealed incomplete all
+/// the same, because every later chain leads through its log.
 ///
 /// # Errors
 /// The claims that do not hold, all at once.
@@ -132,8 +138,14 @@ pub fn seal_log_point(
     terms: &SealTerms,
 ) -> Result<LogPoint, SealRefusal> {
     let mut proofs = Proofs::new(&evidence.rehashed);
+    let mut behind = Vec::new();
     let own_backups = |proofs: &mut Proofs<'_>, name: &str, found: &DatabaseEvidence, mark: MarkPlace| {
-        proofs.record(Claim::ChainComplete, name, holds_mark(kind, found, mark));
+        let is_behind = kind == LogPointKind::Log && begins_behind(found, mark);
+        if is_behind {
+            behind.push(name.to_owned());
+        } else {
+            proofs.record(Claim::ChainComplete, name, holds_mark(kind, found, mark));
+        }
         if kind == LogPointKind::Log {
             proofs.record(Claim::MarkLogNotBulk, name, mark_log_not_bulk(found, mark));
         }
@@ -143,12 +155,17 @@ pub fn seal_log_point(
     let sqlserver = databases(&marked, &evidence.sqlserver, &mut proofs, own_backups);
     evidence.stretches.iter().for_each(|(name, one)| proofs.stretch(name, one, &marked));
     evidence.locks.iter().for_each(|locks| proofs.locks(locks, evidence.sealed_at));
-    let incomplete = accepted(&proofs.unproved, terms)?;
+    let mut incomplete = accepted(&proofs.unproved, terms)?;
+    incomplete.extend(behind);
+    incomplete.sort();
+    incomplete.dedup();
     let postgres = evidence.stretches.iter().map(|(name, one)| {
         let skew_s = (marked.answered_at - one.restore_point.started_at).as_seconds_f64();
         (name.clone(), StretchPart { stretch: one.clone(), skew_s })
     });
     let postgres = postgres.collect();
+    let points = evidence.stretches.iter().map(|(name, one)| (name, &one.restore_point));
+    let clocks = clocks(&marked, &sqlserver, None, points);
     let claims = proofs.proved;
     let (format, version) = head(LOG_POINT);
     let opened = marked.opened;
@@ -169,8 +186,14 @@ pub fn seal_log_point(
         postgres,
         vector_base,
         incomplete,
+        clocks,
         claims,
     })
+}
+
+/// Whether all logs that are known begin behind the mark.
+fn begins_behind(found: &DatabaseEvidence, mark: MarkPlace) -> bool {
+    !found.backups.is_empty() && found.backups.iter().all(|stored| stored.backup.first_lsn > mark.lsn)
 }
 
 pub(super) fn holds_mark(

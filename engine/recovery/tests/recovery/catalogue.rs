@@ -1,8 +1,10 @@
 //! What is chosen of a catalogue, and what is said when nothing can be.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use drydock_recovery::catalogue::{Catalogue, Selection, To, select};
-use drydock_recovery::manifest::{Band, DatabasePart, LogPoint, Manifest, PointId, PointMark, PointMarkKind};
+use drydock_recovery::catalogue::{Catalogue, ChainPart, Selection, To, select};
+use drydock_recovery::manifest::{
+    Band, ClockPart, DatabasePart, LogPoint, Manifest, PointId, PointMark, PointMarkKind,
+};
 
 use crate::world::World;
 
@@ -120,15 +122,101 @@ fn two_databases_come_back_to_their_common_mark_alone() {
     assert_eq!((selection.kind, selection.passed_over.len()), ("log", 0));
 }
 
+impl Past {
+    /// With the server's clock, and all that it told, so far ahead of the runner's from a record on.
+    fn ahead(mut self, from: usize, ahead: TimeDelta) -> Past {
+        let set = |clocks: &mut indexmap::IndexMap<String, ClockPart>,
+                   sqlserver: &mut indexmap::IndexMap<String, DatabasePart>| {
+            clocks["SQL01"].told += ahead;
+            let part = &mut sqlserver["octopus"];
+            part.mark.at += ahead;
+            for one in &mut part.backups {
+                one.backup.started_at += ahead;
+                one.backup.finished_at += ahead;
+            }
+        };
+        if from == 0 {
+            self.points.iter_mut().for_each(|one| set(&mut one.clocks, &mut one.sqlserver));
+        }
+        self.logs.iter_mut().skip(from).for_each(|one| set(&mut one.clocks, &mut one.sqlserver));
+        self
+    }
+}
+
+/// A moment between two log points leads to the same logs, whatever the server's clock was, cut where that clock stood then.
+fn check_ahead(ahead: TimeDelta, words: &str) {
+    let right = Past::new();
+    let between = written(right.logs[1].marked_at + TimeDelta::minutes(1));
+    let expected = right.select(&between).expect("a selection");
+    let off = Past::new().ahead(0, ahead).select(&between).expect("a selection");
+    assert_eq!(
+        (off.kind, off.at, &off.id, &off.vector_base),
+        (expected.kind, expected.at, &expected.id, &expected.vector_base)
+    );
+    let (cut, cut_right) = (&off.sqlserver["octopus"], &expected.sqlserver["octopus"]);
+    let logs = |part: &ChainPart| part.backups.iter().map(|one| one.backup.last_lsn).collect::<Vec<_>>();
+    assert_eq!(logs(cut), logs(cut_right));
+    let later = cut.stop_at.expect("a time") - cut_right.stop_at.expect("a time");
+    // The mark was answered 40 ms after it was sent: what may lie that much later than asked for is left out.
+    assert!(later <= ahead && later >= ahead - TimeDelta::milliseconds(40), "{later}");
+    assert!(cut.problems.iter().any(|one| one.starts_with(words)), "{:?}", cut.problems);
+    assert_eq!(off.price.reindex, expected.price.reindex);
+}
+
 #[test]
-fn clocks_that_differ_are_told_with_a_moment() {
+fn a_moment_is_cut_where_the_servers_own_clock_stood_then() {
+    check_ahead(TimeDelta::hours(1), "the clock of SQL01 went 3599 s ahead of the runner's");
+    check_ahead(-TimeDelta::hours(1), "the clock of SQL01 went 3600 s behind the runner's");
+    // A server's clock that is still within the logs would else lead to other logs, in silence.
+    check_ahead(TimeDelta::minutes(10), "the clock of SQL01 went 599 s ahead of the runner's");
+    check_ahead(-TimeDelta::minutes(10), "the clock of SQL01 went 600 s behind the runner's");
+}
+
+#[test]
+fn a_clock_that_was_set_leads_to_no_moment_in_between() {
+    let past = Past::new().ahead(2, TimeDelta::minutes(10));
+    let between = written(past.logs[1].marked_at + TimeDelta::minutes(1));
+    let nearest = past.check(&between, &past.logs[1].id, &["full", "log", "log", "log"]);
+    assert_eq!((nearest.kind, &nearest.sqlserver["octopus"].stop_at), ("log", &None));
+    let why = &nearest.passed_over[0];
+    let words = "the clock of SQL01 was set: it went as the runner's at ";
+    assert!(why.starts_with("exactly 2026-07-0") && why.contains(words), "{why}");
+    assert!(why.contains("and 599 s ahead of the runner's at "), "{why}");
+}
+
+#[test]
+fn a_record_without_clocks_is_believed_as_far_as_its_mark_tells() {
     let mut past = Past::new();
-    let log = &mut past.logs[1];
-    let at = log.marked_at + TimeDelta::minutes(1);
-    log.marked_at -= TimeDelta::minutes(10);
-    let problems = past.select(&written(at)).expect("a selection").sqlserver["octopus"].problems.clone();
-    let words = "the clock of SQL01 was 600 s ahead of the runner's at the mark";
-    assert!(problems.iter().any(|one| one.starts_with(words)), "{problems:?}");
+    let at = written(past.logs[1].marked_at + TimeDelta::minutes(1));
+    past.points.iter_mut().for_each(|one| one.clocks.clear());
+    past.logs.iter_mut().for_each(|one| one.clocks.clear());
+    assert_eq!(past.select(&at).expect("a selection").kind, "time");
+    // Its mark was committed an hour before it was answered, as far as anybody knows: behind, or resumed.
+    past.points.iter_mut().for_each(|one| one.sqlserver["octopus"].mark.at -= TimeDelta::hours(1));
+    past.logs.iter_mut().for_each(|one| one.sqlserver["octopus"].mark.at -= TimeDelta::hours(1));
+    let nearest = past.select(&at).expect("a selection");
+    assert_eq!((nearest.kind, &nearest.id), ("log", &past.logs[1].id));
+    assert!(
+        nearest.passed_over[0].ends_with("no mark tells how the clock of SQL01 went"),
+        "{:?}",
+        nearest.passed_over
+    );
+}
+
+#[test]
+fn a_log_behind_a_mark_that_another_run_backed_up_is_a_part_of_later_chains() {
+    let mut past = Past { world: World::new(), points: Vec::new(), logs: Vec::new(), marks: Vec::new() };
+    past.points.push(past.world.point());
+    let [overtaken, other] = past.world.overtaken();
+    assert_eq!((overtaken.incomplete.as_slice(), other.incomplete.len()), (&["octopus".to_owned()][..], 0));
+    let later = past.world.log_point(None);
+    past.logs = vec![overtaken.clone(), later.clone()];
+    // While the other run is still at its downloads, its log is not known.
+    let point = past.points[0].id.clone();
+    past.check("end", &point, &["full", "log"]);
+    past.logs.push(other);
+    past.check("end", &later.id, &["full", "log", "log", "log", "log"]);
+    past.refuses(overtaken.id.as_str(), "it is incomplete (octopus); `accept_missing` takes it without");
 }
 
 #[test]

@@ -120,6 +120,7 @@ impl World {
             artifact,
             started_at,
             answered_at: self.now,
+            created_at: None,
         }
     }
 
@@ -238,6 +239,17 @@ impl World {
         let base = vector_base.cloned();
         seal_log_point(marked, LogPointKind::Log, evidence, base, &SealTerms::default())
             .expect("a good log is sealed")
+    }
+
+    /// Two runs between points: the second marks and backs the log up before the first has backed up what it marked.
+    pub(crate) fn overtaken(&mut self) -> [LogPoint; 2] {
+        let opened = self.opened();
+        let first = self.marked(opened);
+        let second = self.log_point(None);
+        let log = self.log_backup();
+        let evidence = self.evidence(self.database(vec![log]), None);
+        let first = seal_log_point(first, LogPointKind::Log, evidence, None, &SealTerms::default());
+        [first.expect("it is sealed incomplete"), second]
     }
 
     /// The database is restored to a mark and opened: a new fork, and its log goes on from there.

@@ -369,9 +369,10 @@ fn write(
         session.progress(f64::from(percent));
         told = tell_progress(options.stats, told, percent, command_of(options), out);
     }
+    let set = SetHeader { finished: session.instance.clock.now(), ..set };
     for (device, writer) in writers {
         writer
-            .finish()
+            .finish(&set)
             .map_err(|error| SqlError::new(3202, format!("Write on \"{}\" failed: {error}", device.name)))?;
     }
     Ok(set)

@@ -315,6 +315,8 @@ fn set_at(bytes: &[u8], mut at: usize) -> Option<(SetOnMedia, usize)> {
 pub struct SetWriter {
     file: File,
     flag_at: u64,
+    /// How long the header's text is, with room for the time at which the set is finished.
+    header_length: usize,
     data: Vec<u8>,
     written: usize,
 }
@@ -340,10 +342,11 @@ impl SetWriter {
         head.extend_from_slice(SET);
         let flag_at = start + head.len() as u64;
         head.push(0);
-        put_document(&mut head, &serde_json::to_vec(header)?);
+        let header_length = serde_json::to_vec(header)?.len() + ROOM;
+        put_document(&mut head, &text_of(header, header_length)?);
         head.extend((data.len() as u64).to_le_bytes());
         file.write_all(&head)?;
-        Ok(Self { file, flag_at, data, written: 0 })
+        Ok(Self { file, flag_at, header_length, data, written: 0 })
     }
 
     /// Writes the data up to `part` of `parts`.
@@ -357,19 +360,34 @@ impl SetWriter {
         Ok(())
     }
 
-    /// Writes what is missing, then says that the set is whole.
+    /// Writes what is missing and the header as it has become, then says that the set is whole.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(mut self, header: &SetHeader) -> io::Result<()> {
         self.write_part(1, 1)?;
         let sums: Vec<u8> =
             self.data.chunks(EXTENT).flat_map(|extent| digest(extent)[..8].to_vec()).collect();
         self.file.write_all(&sums)?;
+        let mut head = vec![1];
+        put_document(&mut head, &text_of(header, self.header_length)?);
         self.file.seek(SeekFrom::Start(self.flag_at))?;
-        self.file.write_all(&[1])?;
+        self.file.write_all(&head)?;
         self.file.sync_all()
     }
+}
+
+/// How much longer a header's text may become: a time has up to nine decimals.
+const ROOM: usize = 16;
+
+/// A header as text of this length; JSON may end with spaces.
+fn text_of(header: &SetHeader, length: usize) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(header)?;
+    if text.len() > length {
+        return Err(io::Error::other("the header of a set has outgrown its room"));
+    }
+    text.resize(length, b' ');
+    Ok(text)
 }
 
 fn put_document(out: &mut Vec<u8>, json: &[u8]) {
