@@ -342,6 +342,9 @@ pub(crate) struct PracticeArgs {
     /// How many times as fast the servers' clocks go: with 60, a minute is an hour
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) pace: u32,
+    /// The SQL Server's port; the API has the next, Qdrant's nodes those after it. Any free ones when left out, or 0
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) first_port: u16,
     /// Fill them with an Octopus
     #[arg(long)]
     pub(crate) fill: bool,
