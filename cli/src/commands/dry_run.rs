@@ -53,6 +53,9 @@ fn text(plan: &str, shown: &DryRun) -> String {
         }
     }
     text.push_str(". Nothing was changed.\n");
+    for headline in &shown.headlines {
+        text.push_str(&format!("  {}: {}\n", headline.step, headline.text));
+    }
     for destroyed in &shown.destroys {
         let target = destroyed.target.as_ref().map_or(String::new(), |target| format!(" on {target}"));
         text.push_str(&format!("  DESTROYS {}{target}, by {}\n", destroyed.words(), destroyed.step));

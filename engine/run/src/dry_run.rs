@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::dry_host::DryHost;
 use crate::services::Services;
-pub use crate::shown::{DryFinding, DryRun, DryStep, Needed, Runs, Touched, Unseen, VERSION};
+pub use crate::shown::{DryFinding, DryRun, DryStep, Headline, Needed, Runs, Touched, Unseen, VERSION};
 
 /// What stands for the run itself among the names of steps that something is known after.
 const THE_RUN: &str = "run";
@@ -47,6 +47,7 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         params: params(services, options),
         seen: HashMap::new(),
         entries: HashMap::new(),
+        headlines: Vec::new(),
         destroys: Vec::new(),
         writes: Vec::new(),
         unseen: Vec::new(),
@@ -63,6 +64,7 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         version: VERSION,
         digest: services.plan.digest.clone(),
         steps,
+        headlines: work.headlines,
         destroys: work.destroys,
         writes: work.writes,
         unseen: work.unseen,
@@ -112,6 +114,7 @@ struct Work<'a> {
     params: Datum,
     seen: HashMap<Name, (Datum, Option<Datum>)>,
     entries: HashMap<StepIx, Vec<DryStep>>,
+    headlines: Vec<Headline>,
     destroys: Vec<Touched>,
     writes: Vec<Touched>,
     unseen: Vec<Unseen>,
@@ -265,6 +268,8 @@ impl Work<'_> {
         let given = OwnedGiven { with: Arc::new(with), fill: None };
         match kind.execute(&ctx, given, None).await {
             Ok(Ended::Outputs(mut outputs)) => {
+                let told = kind.headlines(&outputs).into_iter();
+                self.headlines.extend(told.map(|text| Headline { step: shown.id.clone(), text }));
                 let own = Datum::from_json(&outputs);
                 for (name, template) in &step.outputs {
                     let steps = self.view(&template.steps_read());
@@ -389,6 +394,8 @@ impl Work<'_> {
                 });
                 shown.actions.extend(actions);
                 let named = |one: Touched| Touched { step: name(&one.step), ..one };
+                let headlines = inner.headlines.into_iter();
+                self.headlines.extend(headlines.map(|one| Headline { step: name(&one.step), ..one }));
                 self.destroys.extend(inner.destroys.into_iter().map(named));
                 self.writes.extend(inner.writes.into_iter().map(named));
                 self.unseen.extend(inner.unseen.into_iter().map(|one| Unseen { step: name(&one.step) }));

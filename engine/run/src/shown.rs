@@ -33,6 +33,15 @@ pub struct DryStep {
     pub unknown: Vec<Name>,
 }
 
+/// A line about what a step that was asked answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Headline {
+    /// The step; through inner plans with theirs, `outer/inner`.
+    pub step: String,
+    /// The line.
+    pub text: String,
+}
+
 /// A thing that a run would write to, or destroy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Touched {
@@ -100,6 +109,9 @@ pub struct DryRun {
     pub version: u32,
     /// Of what was shown.
     pub digest: Digest,
+    /// What to read first: what steps that were asked answered, and what that costs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headlines: Vec<Headline>,
     /// The steps in written order.
     pub steps: Vec<DryStep>,
     /// Everything that would be destroyed.

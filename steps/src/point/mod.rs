@@ -17,6 +17,7 @@ pub mod seal;
 mod selected;
 mod changed;
 mod expected;
+mod priced;
 pub mod select;
 pub mod resolved;
 pub mod verifying;

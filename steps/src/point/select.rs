@@ -12,6 +12,7 @@ use super::catalogue::catalogue_of;
 use super::changed::Changed;
 use super::expected::expected;
 use super::open::store_of;
+use super::priced::priced;
 use super::selected::{files_to_restore, selected};
 use super::{layout, moment};
 use crate::artifact_shape::ARTIFACT;
@@ -294,6 +295,10 @@ impl StepKind for Select {
             actions.push(Action::reads(ActionKind::Sql, Some(truth), inputs.changed.to_string()));
         }
         actions
+    }
+
+    fn headlines(&self, outputs: &Value) -> Vec<String> {
+        priced(outputs)
     }
 
     async fn execute(
