@@ -35,7 +35,7 @@ steps:
 outputs: { id: \"{{ steps.late.outputs.json.id }}\", document: \"{{ steps.document.outputs.json.id }}\" }
 ";
 
-const STOP: &str = "drydock: v1
+pub(crate) const STOP: &str = "drydock: v1
 name: stop
 targets: { backups: artifacts }
 steps:
@@ -46,9 +46,9 @@ steps:
 const VECTORS: &str = "drydock: v1\nname: vectors\ntargets: { pgvector: postgres }\nsteps:\n  ask: { uses: postgres.query, target: pgvector, with: { database: octopus, sql: \"SELECT count(*) AS n, max(id) AS last FROM vectors\" } }\noutputs: { row: \"{{ steps.ask.outputs.rows[0] }}\" }\n";
 
 /// The recovered server, which outlives its run; it ends when this is dropped.
-struct Recovered<'a> {
-    server: &'a Postgres,
-    folder: std::path::PathBuf,
+pub(crate) struct Recovered<'a> {
+    pub(crate) server: &'a Postgres,
+    pub(crate) folder: std::path::PathBuf,
 }
 
 impl Drop for Recovered<'_> {
@@ -62,7 +62,7 @@ impl Drop for Recovered<'_> {
 }
 
 /// A run in the background; it ends when this is dropped.
-struct Service(Child);
+pub(crate) struct Service(pub(crate) Child);
 
 impl Drop for Service {
     fn drop(&mut self) {
@@ -71,19 +71,19 @@ impl Drop for Service {
     }
 }
 
-fn shipped(plan: &str) -> String {
+pub(crate) fn shipped(plan: &str) -> String {
     format!("{}/../plans/octopus/{plan}.yaml", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// What a run gives.
-fn outputs(world: &World, plan: &str, environment: &str, id: &str, more: &str) -> Value {
+pub(crate) fn outputs(world: &World, plan: &str, environment: &str, id: &str, more: &str) -> Value {
     world.drydock(&format!("run {plan} -e {environment} --run-id {id} {more}")).with_exit(0);
     let shown = world.drydock(&format!("runs show {id} --format json")).with_exit(0).stdout;
     serde_json::from_str::<Value>(&shown).unwrap()["outputs"].clone()
 }
 
 /// Writes an environment: that of the practice servers, and the cluster of the vectors at this server with these parameters.
-fn environment(world: &World, name: &str, cluster: &Value, params: &Value) {
+pub(crate) fn environment(world: &World, name: &str, cluster: &Value, params: &Value) {
     let text = world.text("env.yaml");
     let of_practice = "\nparams: { sql_database: OctopusDB }\n";
     assert!(text.contains("targets:\n") && text.contains(of_practice), "{text}");

@@ -114,7 +114,14 @@ impl Steps {
         self
     }
 
-    fn sql(self, name: &str, sql: &str) -> Self {
+    /// A step of any shape, after those before it.
+    pub(crate) fn step(mut self, name: &str, mut step: Value) -> Self {
+        step["needs"] = self.0.keys().cloned().collect();
+        self.0.insert(name.to_owned(), step);
+        self
+    }
+
+    pub(crate) fn sql(self, name: &str, sql: &str) -> Self {
         self.sql_in(name, "OctopusDB", sql)
     }
 

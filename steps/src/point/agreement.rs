@@ -9,14 +9,11 @@ use serde_json::{Value, json};
 
 use super::erasures::Erasures;
 use super::mend::{Erased, Taken};
-use super::scan::{By, Scan};
+use super::scan::{By, NAMED, Scan};
 use super::truth::{Truth, folded};
 
 /// The most entries that a list of the outputs has; the counts are of all.
 const LISTED: usize = 200;
-
-/// The most documents that an entry names.
-const NAMED: usize = 20;
 
 /// The outputs of `point.reconcile`.
 pub(super) const OUTPUTS: Shape = Shape::Record(&[
@@ -35,6 +32,11 @@ pub(super) const OUTPUTS: Shape = Shape::Record(&[
                 "Whether there is no such agent, and all of it is orphaned.",
             ),
             Field::required("points", Shape::Integer, "How many points."),
+            Field::required(
+                "ids",
+                Shape::List(&Shape::Text),
+                "The first 20 documents that they say they are of; none where there is no such agent.",
+            ),
             Field::required(
                 "artifacts",
                 Shape::List(&Shape::Text),
@@ -106,6 +108,7 @@ struct OrphanEntry {
     agent: String,
     whole: bool,
     points: u64,
+    ids: Vec<String>,
     artifacts: Vec<String>,
     #[serde(skip)]
     taken: bool,
@@ -132,9 +135,9 @@ impl StaleEntry {
 }
 
 impl OrphanEntry {
-    fn new(collection: &str, agent: &str, whole: bool, points: u64) -> Self {
+    fn new(collection: &str, agent: &str, whole: bool, points: u64, ids: Vec<String>) -> Self {
         let (collection, agent) = (collection.to_owned(), agent.to_owned());
-        Self { collection, agent, whole, points, artifacts: Vec::new(), taken: false }
+        Self { collection, agent, whole, points, ids, artifacts: Vec::new(), taken: false }
     }
 }
 
@@ -258,15 +261,20 @@ impl Agreement {
     fn orphan_entries(&self, taken: &[Taken]) -> Vec<OrphanEntry> {
         let mut entries: BTreeMap<&str, OrphanEntry> = BTreeMap::new();
         for scan in self.scans.iter().filter(|scan| scan.has_orphans()) {
-            let entry = OrphanEntry::new(&scan.collection, &scan.agent, scan.whole, scan.orphan_points());
+            let (points, ids) = (scan.orphan_points(), scan.orphaned_named());
+            let entry = OrphanEntry::new(&scan.collection, &scan.agent, scan.whole, points, ids);
             entries.insert(&scan.collection, entry);
         }
         for taken in taken.iter().filter(|one| !one.stale) {
             let entry = entries.entry(&taken.collection).or_insert_with(|| {
-                OrphanEntry::new(&taken.collection, &taken.agent, taken.whole, taken.points)
+                let ids = taken.documents.clone();
+                OrphanEntry::new(&taken.collection, &taken.agent, taken.whole, taken.points, ids)
             });
             // A later attempt finds what an earlier one had left over.
             entry.points = entry.points.max(taken.points);
+            if entry.ids.len() < taken.documents.len() {
+                entry.ids.clone_from(&taken.documents);
+            }
             for kept in [&taken.artifact, &taken.snapshot].into_iter().flatten() {
                 if !entry.artifacts.contains(kept) {
                     entry.artifacts.push(kept.clone());

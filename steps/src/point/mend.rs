@@ -24,6 +24,9 @@ pub(super) struct Taken {
     /// Whether they were of another version than the truth; orphans where not.
     #[serde(default)]
     pub(super) stale: bool,
+    /// The first documents that orphans said they were of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) documents: Vec<String>,
     /// Where the points are kept.
     pub(super) artifact: Option<String>,
     /// Where the whole collection is kept, as what `qdrant.recover` takes for its `snapshot`.
@@ -171,6 +174,7 @@ impl Mend<'_> {
             whole,
             points: taking.points(),
             stale: taking.stale,
+            documents: if taking.stale { Vec::new() } else { scan.orphaned_named() },
             artifact,
             snapshot,
         };

@@ -42,6 +42,9 @@ impl By<'_> {
     }
 }
 
+/// The most documents that are named of one collection.
+pub(super) const NAMED: usize = 20;
+
 /// What was found in one collection.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Scan {
@@ -53,6 +56,8 @@ pub(super) struct Scan {
     pub(super) points: u64,
     /// Ids of the points whose document is not the agent's; empty where the whole collection is an orphan.
     pub(super) orphans: Vec<Value>,
+    /// The documents that those say they are of, as far as they say one.
+    pub(super) orphaned: BTreeSet<String>,
     /// Ids of the points whose document must not come back.
     pub(super) erased: Vec<Value>,
     /// Whether its agent must not come back.
@@ -127,9 +132,10 @@ impl Scan {
             self.erased.push(point.id.clone());
             return;
         }
-        let known = document.and_then(|id| documents.get_key_value(&id));
+        let known = document.as_ref().and_then(|id| documents.get_key_value(id));
         let Some((id, version)) = known else {
             self.orphans.push(point.id.clone());
+            self.orphaned.extend(document);
             return;
         };
         let vectors = point.payload.get(&by.fields.version).and_then(id_text);
@@ -140,6 +146,11 @@ impl Scan {
             self.stale.entry(id.clone()).or_insert_with(new).points.push(point.id.clone());
         }
         seen.insert(id.clone());
+    }
+
+    /// The first documents that its orphans say they are of.
+    pub(super) fn orphaned_named(&self) -> Vec<String> {
+        self.orphaned.iter().take(NAMED).cloned().collect()
     }
 
     /// How many of its points belong to nothing in the truth.
