@@ -33,3 +33,4 @@ mod inner_plans;
 mod keywords;
 mod formats;
 mod answers;
+mod ahead;

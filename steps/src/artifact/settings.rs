@@ -84,7 +84,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field::optional(
         "lock",
         Shape::Record(LOCK),
-        "Of S3: object lock that each put asks for; the bucket must have been made with it. Other services are not supported: there, make a rule of the bucket.",
+        "Of S3: object lock that each put asks for; the bucket must have been made with it. What is locked is not removed before its time, and a put of the same name leaves it as an older version. `point.seal` and `artifact.verify` name what lacks the lock. Other services are not supported: there, make a rule of the bucket.",
     ),
 ];
 

@@ -16,7 +16,7 @@ use crate::world::{World, artifact};
 
 fn golden(name: &str) -> String {
     let path = format!("{}/../../tests/formats/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    std::fs::read_to_string(path).expect("a golden file")
 }
 
 /// Complains where what is written is another text than ever.
