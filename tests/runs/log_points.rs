@@ -163,7 +163,7 @@ fn the_line_goes_on_from_there(story: &mut Story, abandoned: &str) {
 }
 
 /// Answers 200 to everything that comes, and keeps what was asked.
-fn obliging() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+pub(crate) fn obliging() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
     use std::io::{BufRead, BufReader, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
