@@ -414,12 +414,33 @@ fn fetching() {
     report("peak memory of that download", format!("{peak:.1} MiB"), "< 64");
 }
 
-/// So many copies of the golden point, a minute apart, in a folder of a store.
-fn points_of(dir: &Path, points: usize) {
+/// Makes what a point says of its backups its own: their ids, and where they stand in the log. Without that, ten thousand points would be of one
+/// backup, and its chain of one link.
+fn as_its_own(value: &mut Value, n: u64) {
+    let Some(fields) = value.as_object_mut() else {
+        return value.as_array_mut().into_iter().flatten().for_each(|one| as_its_own(one, n));
+    };
+    for (key, value) in fields {
+        match value {
+            Value::String(text) if key.ends_with("lsn") => {
+                let number: u64 = text.parse().expect("a number");
+                *text = (number + n * 10_000_000_000).to_string();
+            }
+            Value::String(text) if key == "backup_set_guid" => text.push_str(&format!("-{n}")),
+            _ => as_its_own(value, n),
+        }
+    }
+}
+
+/// So many points like the golden one, a minute apart, each with backups of its own, in a folder of a store.
+fn points_of(dir: &Path, points: u64) {
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/formats/manifest-v2.json");
     let golden = Manifest::parse(&std::fs::read_to_string(golden).expect("a manifest")).expect("it is read");
+    let value = serde_json::to_value(&golden).expect("JSON");
     for n in 1..=points {
-        let mut point = golden.clone();
+        let mut value = value.clone();
+        as_its_own(&mut value, n);
+        let mut point: Manifest = serde_json::from_value(value).expect("a manifest");
         point.id = PointId::parse(&format!("01K1{n:022}")).expect("a ULID");
         point.mark = point.id.mark();
         point.marked_at += chrono::TimeDelta::minutes(i64::try_from(n).expect("few"));

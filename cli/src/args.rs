@@ -116,6 +116,10 @@ pub(crate) struct Binding {
     /// A YAML file of parameters' values
     #[arg(long, value_name = "FILE")]
     pub(crate) params: Option<PathBuf>,
+    /// As a drill: what the restore makes is taken away afterwards, no server of a protected environment beside the environment file is
+    /// written to, and a missed recovery time objective ends with 22
+    #[arg(long)]
+    pub(crate) drill: bool,
 }
 
 /// What to do.
@@ -338,6 +342,9 @@ pub(crate) struct PracticeArgs {
     /// How many times as fast the servers' clocks go: with 60, a minute is an hour
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) pace: u32,
+    /// The SQL Server's port; the API has the next, Qdrant's nodes those after it. Any free ones when left out, or 0
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) first_port: u16,
     /// Fill them with an Octopus
     #[arg(long)]
     pub(crate) fill: bool,

@@ -76,7 +76,8 @@ pub(crate) fn given(binding: &Binding, outside: &Outside) -> Result<Given, Unrea
         }
         None => None,
     };
-    Ok(Given { flags: binding.param.clone(), file, variables: variables(outside, VARIABLE_PREFIX) })
+    let variables = variables(outside, VARIABLE_PREFIX);
+    Ok(Given { flags: binding.param.clone(), file, variables, drill: binding.drill })
 }
 
 /// The variables of the environment with this prefix.
@@ -101,6 +102,7 @@ fn check_texts(
         flags: given.flags.clone(),
         file: given.file.as_ref().map(|(name, text)| SourceFile::new(name.as_str(), text.as_str())),
         variables: given.variables.clone(),
+        drill: given.drill,
     };
     check(&CheckInput {
         file: &texts.file,

@@ -49,6 +49,28 @@ impl Outside {
         ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| self.set(name))
     }
 
+    /// Who works here, and where: `user@host`. A CI job names itself in `DRYDOCK_BY`.
+    pub(crate) fn by(&self) -> String {
+        #[cfg(not(unix))]
+        let unknown = || "unknown".to_owned();
+        let host = || {
+            #[cfg(unix)]
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            #[cfg(not(unix))]
+            let host = self.set("COMPUTERNAME").unwrap_or_else(unknown);
+            host
+        };
+        let user = || {
+            #[cfg(unix)]
+            let user = format!("uid-{}", rustix::process::getuid().as_raw());
+            #[cfg(not(unix))]
+            let user = unknown();
+            user
+        };
+        let here = || format!("{}@{}", self.user().unwrap_or_else(user), host());
+        self.set("DRYDOCK_BY").unwrap_or_else(here)
+    }
+
     /// Where to abort, for tests.
     pub(crate) fn crash(&self) -> Result<Option<CrashAt>, String> {
         self.set("DRYDOCK_CRASH_AT").map(|text| CrashAt::parse(&text)).transpose()

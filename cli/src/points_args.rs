@@ -121,7 +121,7 @@ pub(crate) struct PruneArgs {
     /// So many verified points are left
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) min_verified: usize,
-    /// Files too that no sealed point has: of points that were never sealed, and WAL that leads nowhere any more
+    /// Files too that no sealed point has: of points that were never sealed, WAL that leads nowhere any more, and what puts that were cut left
     #[arg(long)]
     pub(crate) orphans: bool,
     /// How much older than the newest point one must be that was opened and never sealed, to count as an orphan

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod confirm;
+mod drill;
 mod inner;
 
 use std::collections::BTreeSet;
@@ -37,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) state: StateDir,
     /// The servers that a destructive run in a protected environment was confirmed for, by their own names.
     pub(crate) confirmed: Vec<String>,
+    /// Whether what is run is a drill.
+    pub(crate) drill: bool,
 }
 
 /// Why a run could not be worked on: an exit, and words for it.
@@ -105,12 +108,17 @@ pub(crate) fn registry() -> Registry {
 impl Session {
     pub(crate) fn new(common: Common, outside: Outside) -> Self {
         let state = StateDir::at(outside.folder().join(&common.state_dir));
-        Self { common, outside, state, confirmed: Vec::new() }
+        Self { common, outside, state, confirmed: Vec::new(), drill: false }
     }
 
     /// The same, confirmed for these servers.
     pub(crate) fn confirmed<'n>(&self, names: impl IntoIterator<Item = &'n String>) -> Self {
         Self { confirmed: names.into_iter().cloned().collect(), ..self.clone() }
+    }
+
+    /// The same, for a drill or none.
+    pub(crate) fn drilling(&self, drill: bool) -> Self {
+        Self { drill, ..self.clone() }
     }
 
     /// The run that was named, or the newest.
@@ -230,6 +238,8 @@ impl Session {
             run: head.run.clone(),
             folder: at.folder.clone(),
             run_started_ms: head.started_at.0,
+            sitting: machine.next_sitting(),
+            by: self.outside.by().into(),
             plan_folder: Arc::new(folder_of(&at.plan)),
             environment_folder: at.environment.as_deref().map_or_else(|| folder_of(&at.plan), folder_of),
         };

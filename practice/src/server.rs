@@ -34,6 +34,8 @@ pub struct Options {
     pub faults: Option<String>,
     /// How many nodes Qdrant has; one is no cluster.
     pub qdrant_nodes: usize,
+    /// The SQL Server's port; the API's is the next, those of Qdrant's nodes follow it. Any free ones where it is 0.
+    pub first_port: u16,
 }
 
 /// Why the servers could not be started.
@@ -126,7 +128,9 @@ pub async fn start(options: Options) -> Result<Practice, StartError> {
 /// # Errors
 /// [`StartError`].
 pub async fn start_as(options: Options, installation: Installation) -> Result<Practice, StartError> {
-    let Options { seed, dir, clock, offsets, ledger, faults, qdrant_nodes } = options;
+    let Options { seed, dir, clock, offsets, ledger, faults, qdrant_nodes, first_port } = options;
+    // None is chosen where none was asked for.
+    let port = |after: u16| if first_port == 0 { 0 } else { first_port.saturating_add(after) };
     let clock_of = |host| offsets.clock_of(host, &clock);
     let seed = Seed(seed);
     let faults = faults.as_deref().map_or(Ok(Faults::default()), Faults::parse)?;
@@ -139,7 +143,7 @@ pub async fn start_as(options: Options, installation: Installation) -> Result<Pr
     let sql = sqlserver::Options {
         dir: dir.join("sqlserver"),
         bind: loopback,
-        port: 0,
+        port: port(0),
         seed: seed.0,
         login: LOGIN.into(),
         password: password.clone(),
@@ -155,6 +159,7 @@ pub async fn start_as(options: Options, installation: Installation) -> Result<Pr
     let qdrant = QdrantOptions {
         dir: dir.join("qdrant"),
         nodes: qdrant_nodes,
+        port: port(2),
         api_key: Some(key.clone()),
         read_only_key: None,
         seed,
@@ -163,13 +168,20 @@ pub async fn start_as(options: Options, installation: Installation) -> Result<Pr
         faults: faults.clone(),
     };
     let qdrant = Qdrant::start(qdrant).await.map_err(failed("starting Qdrant in", &dir))?;
-    let (host, port) = (loopback.to_string(), sqlserver.addr().port());
+    let (host, sql_port) = (loopback.to_string(), sqlserver.addr().port());
     let addresses = Addresses {
-        sqlserver: SqlServerAddress { host, port, user: LOGIN.into(), password, ca },
+        sqlserver: SqlServerAddress { host, port: sql_port, user: LOGIN.into(), password, ca },
         qdrant: QdrantAddress { nodes: qdrant.urls(), api_key: key },
     };
     let clock = clock_of(Host::Api);
-    let api = ApiOptions { addresses: addresses.clone(), seed, clock, ledger: ledger.clone(), faults };
+    let api = ApiOptions {
+        addresses: addresses.clone(),
+        port: port(1),
+        seed,
+        clock,
+        ledger: ledger.clone(),
+        faults,
+    };
     let api = Api::start(api).await.map_err(failed("starting the Octopus API in", &dir))?;
     let Addresses { sqlserver: sql, qdrant: vectors } = addresses;
     let ports = Ports { sqlserver: sql, qdrant: vectors, api: ApiAddress { url: api.url() } };

@@ -15,6 +15,7 @@ pub const fn described(name: &'static str, docs: &'static str) -> KindShape {
         effect: Effect::Reads,
         answers_in_dry_run: false,
         runs_plan: None,
+        clean_up: None,
         reconciles: true,
         permissions: &[],
         example: "",

@@ -7,6 +7,7 @@ pub mod said_effect;
 pub mod size;
 pub mod bytes;
 pub mod rehash;
+pub mod room;
 pub mod own_name;
 pub mod artifact_shape;
 pub mod piped;
@@ -46,6 +47,7 @@ pub fn register(registry: &mut Registry) {
     registry.kind(sqlserver::backup::Backup);
     registry.kind(sqlserver::restore::Restore);
     registry.kind(sqlserver::open::Open);
+    registry.kind(sqlserver::drop::Drop);
     registry.kind(sqlserver::verify::Verify);
     registry.kind(sqlserver::certificate::Certificate);
     registry.kind(sqlserver::history_listing::History);
@@ -88,10 +90,12 @@ pub fn register(registry: &mut Registry) {
     registry.kind(point::select::Select);
     registry.kind(point::reconcile::Reconcile);
     registry.kind(point::verify::Verify);
+    registry.kind(point::restored::RestoredKind);
     registry.kind(point::prune::Prune);
     registry.kind(qdrant::snapshot::Snapshot);
     registry.kind(qdrant::fetch::Fetch);
     registry.kind(qdrant::recover::Recover);
+    registry.kind(qdrant::drop::Drop);
     registry.kind(qdrant::count::Count);
     registry.kind(qdrant::query::Query);
     registry.kind(qdrant::sample::Sample);

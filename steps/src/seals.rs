@@ -4,7 +4,7 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use drydock_recovery::catalogue::Untrusted;
-use drydock_recovery::sealed::{SealError, Signature, Signs, parts};
+use drydock_recovery::sealed::{SealError, Signature, Signs, parts_of_read};
 use drydock_step::StepError;
 use drydock_step::target::Seals;
 
@@ -101,7 +101,7 @@ impl Seals for KeySeals {
 
     fn judge(&self, text: &str) -> Option<Untrusted> {
         let unsigned = (!self.trusted.is_empty()).then_some(Untrusted::Unsigned);
-        let parts = match parts(text) {
+        let parts = match parts_of_read(text) {
             Ok(parts) => parts,
             Err(SealError::None) => return unsigned,
             Err(SealError::Changed) => return Some(Untrusted::BadSignature),
@@ -128,6 +128,8 @@ fn fits(signature: &Signature, bytes: &[u8]) -> bool {
 mod tests {
     use drydock_recovery::sealed::text_of;
     use serde_json::json;
+
+    use drydock_recovery::sealed::parts;
 
     use super::*;
 
@@ -165,6 +167,22 @@ mod tests {
         for text in [&unsigned, "{}"] {
             assert_eq!(keys(&[PUBLIC]).judge(text), Some(Untrusted::Unsigned));
         }
+    }
+
+    #[test]
+    fn what_was_signed_in_version_2_is_written_and_believed_as_ever() {
+        let [plain, golden] = [
+            include_str!("../../tests/formats/manifest-v2.json"),
+            include_str!("../../tests/formats/manifest-v2-signed.json"),
+        ];
+        let manifest = drydock_recovery::manifest::Manifest::parse(golden).unwrap();
+        assert_eq!(drydock_recovery::manifest::Manifest::parse(plain), Ok(manifest.clone()));
+        let seals = KeySeals::read(Some(SEED), &[]).unwrap();
+        assert_eq!(text_of(&manifest, seals.signer()).unwrap(), golden);
+        assert_eq!(
+            (keys(&[PUBLIC]).judge(golden), keys(&[PUBLIC]).judge(plain)),
+            (None, Some(Untrusted::Unsigned))
+        );
     }
 
     #[test]

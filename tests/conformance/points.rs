@@ -10,6 +10,7 @@ cases! {
     seal
     log_point
     verify
+    restored
     prune
     quarantine
     removal
@@ -140,6 +141,17 @@ fn verify() -> Case {
         Acting::Never("its one act is to give a file of the artifact store its name"),
         after_seal(
             "\n  step: { uses: point.verify, target: backups, needs: [seal], with: { point: latest, deep: true } }\n",
+        ),
+    )
+}
+
+fn restored() -> Case {
+    Case::on_servers(
+        "point.restored",
+        Seen::Store("points/", "-verified.json"),
+        Acting::Never("its one act is to give a file of the artifact store its name"),
+        after_seal(
+            "\n  step: { uses: point.restored, target: backups, needs: [seal], with: { point: \"{{ steps.seal.outputs.id }}\" } }\n",
         ),
     )
 }

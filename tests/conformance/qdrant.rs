@@ -9,8 +9,22 @@ cases! {
     recover_under_a_new_name
     recover_over_a_collection
     recover_in_place
+    collection_dropped
     sample
     prune
+}
+
+fn collection_dropped() -> Case {
+    Case::on_servers(
+        "qdrant.drop",
+        Seen::Ledger,
+        Acting::Held(&[("DELETE /collections/agent_aa", 1)]),
+        "
+targets: { vectors: qdrant }
+steps:
+  step: { uses: qdrant.drop, target: vectors, with: { collection: agent_aa } }
+",
+    )
 }
 
 fn snapshots_of_two_collections() -> Case {

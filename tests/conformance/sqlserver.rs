@@ -25,6 +25,7 @@ cases! {
     restore_of_a_group
     restore_beside
     open_to_everybody
+    database_dropped
     migrations_by_a_script
     migrations_that_are_expected
     migrations_by_a_command
@@ -446,6 +447,32 @@ steps:
   step: { uses: sqlserver.open, target: sql, needs: [copy], with: { database: Copy, broker: new } }
 ",
     )
+}
+
+fn database_dropped() -> Case {
+    let case = Case::on_servers(
+        "sqlserver.drop",
+        Seen::Ledger,
+        Acting::Held(&[("alter database *", 1), ("drop database *", 1)]),
+        "
+targets: { sql: sqlserver }
+steps:
+  full: { uses: sqlserver.backup, target: sql, with: { database: OctopusDB, type: full } }
+  copy:
+    uses: sqlserver.restore
+    target: sql
+    needs: [full]
+    with: { database: OctopusDB, into: Copy, chain: [\"{{ steps.full.outputs }}\"] }
+  step: { uses: sqlserver.drop, target: sql, needs: [copy], with: { database: Copy } }
+",
+    );
+    Case {
+        repeats: &[(
+            "step sqlserver alter database Copy",
+            "whoever came while nobody was there has the one place in it, and must leave again",
+        )],
+        ..case
+    }
 }
 
 /// Two migrations in the form that EF Core writes them.

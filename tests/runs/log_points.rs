@@ -123,13 +123,47 @@ fn the_last_log_point_comes_back_from_the_store_alone_on_another_server() {
 
     // And to the very moment between two log points.
     let at = chrono::DateTime::parse_from_rfc3339(&moment).unwrap() + chrono::TimeDelta::milliseconds(10);
-    elsewhere
-        .shipped("restore", &format!("-p to={}", at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
+    let to = format!("-p to={} -p new_point=true", at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
+    elsewhere.shipped("restore", &to);
     assert_eq!(elsewhere.agents(), ["before", "first", "moment", "second", "third"]);
+    the_line_goes_on_from_there(&mut elsewhere, last.as_str().unwrap());
+}
+
+/// A restore begins a line of its own, with a full backup and a point: what it left behind is never chosen unasked again.
+fn the_line_goes_on_from_there(story: &mut Story, abandoned: &str) {
+    let listed = story.world.drydock("points list -e env.yaml --format json").with_exit(0).stdout;
+    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    let told: Vec<(&str, bool)> =
+        listed.iter().map(|one| (one["kind"].as_str().unwrap(), one["current"].as_bool().unwrap())).collect();
+    // From the oldest: the point, the two log points before the moment, the one that lies after it, and the point that the restore made.
+    assert_eq!(
+        told,
+        [("point", true), ("log", false), ("differential", true), ("log", true), ("point", true)]
+    );
+    assert_eq!(listed[1]["id"], abandoned);
+    let newest = listed[0]["id"].as_str().unwrap().to_owned();
+    let shown =
+        story.world.drydock(&format!("points show {newest} -e env.yaml --format json")).with_exit(0).stdout;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert!(shown["by"].as_str().unwrap().contains('@'), "{}", shown["by"]);
+    assert_eq!(shown["versions"]["embedding_models"], "bag-of-words-128", "{}", shown["versions"]);
+
+    story.add("after");
+    for (to, agents) in [("end", 5), ("point:latest", 5)] {
+        let restored = story.shipped("restore", &format!("-p to={to}"));
+        assert_eq!((&restored["point"], story.agents().len()), (&json!(newest), agents), "{to}");
+    }
+    // It was left, and whoever names it still gets it.
+    let restored = story.shipped("restore", &format!("-p to={abandoned}"));
+    assert_eq!((restored["point"].as_str(), story.agents().len()), (Some(abandoned), 6));
+    // What the four before it took, it was told to take.
+    let price = story.shown(&format!("r{}", story.runs - 1))["steps"]["point"]["outputs"]["price"].clone();
+    assert_eq!(price["expected"]["restores"], 4, "{price}");
+    assert_eq!(price["expected"]["environment"], "practice");
 }
 
 /// Answers 200 to everything that comes, and keeps what was asked.
-fn obliging() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+pub(crate) fn obliging() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
     use std::io::{BufRead, BufReader, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -217,6 +251,32 @@ steps:
 outputs: { point: \"{{ steps.seal.outputs.id }}\" }
 ";
 
+/// Another run takes the log between a log point's mark and its own log backup.
+const WINDOW: &str = "drydock: v1
+name: window
+targets: { sql: sqlserver, backups: artifacts }
+steps:
+  open: { uses: point.open, target: backups }
+  mark:
+    uses: sqlserver.mark
+    target: sql
+    needs: [open]
+    with: { mark: \"{{ steps.open.outputs.mark }}\", databases: { octopus: OctopusDB } }
+  other: { uses: plan.run, needs: [mark], with: { plan: LOG } }
+  log: { uses: sqlserver.backup, target: sql, needs: [other], with: { database: OctopusDB, type: log } }
+  seal:
+    uses: point.seal
+    target: backups
+    needs: [open, mark, log]
+    with:
+      point: \"{{ steps.open.outputs }}\"
+      mark: \"{{ steps.mark.outputs }}\"
+      log_point: log
+      sqlserver: { octopus: [\"{{ steps.log.outputs }}\"] }
+      truth: sql
+outputs: { point: \"{{ steps.seal.outputs.id }}\" }
+";
+
 const BACK: &str = "drydock: v1
 name: back
 targets: { sql: sqlserver, backups: artifacts }
@@ -246,8 +306,18 @@ fn logs_that_other_runs_took_meanwhile_belong_to_the_chain() {
         .collect();
     // The second of the other runs' logs holds the mark, so that our own, which begins behind it, leads nowhere.
     assert_eq!(told, [("full", false), ("log", true), ("log", true)]);
-    std::fs::write(story.world.path("back.yaml"), BACK.replace("POINT", &point)).unwrap();
     story.add("later");
-    story.run("back.yaml", "");
-    assert_eq!(story.agents(), Vec::<String>::new());
+
+    // A log point's mark is held by the log of whoever came between it and its own log backup.
+    story.shipped("backup", "");
+    story.add("marked");
+    std::fs::write(story.world.path("window.yaml"), WINDOW.replace("LOG", &log)).unwrap();
+    let log_point = story.run("window.yaml", "")["point"].as_str().unwrap().to_owned();
+    story.add("after");
+
+    for (to, agents) in [(point, vec![]), (log_point, vec!["later", "marked"])] {
+        std::fs::write(story.world.path("back.yaml"), BACK.replace("POINT", &to)).unwrap();
+        story.run("back.yaml", "");
+        assert_eq!(story.agents(), agents, "{to}");
+    }
 }

@@ -85,8 +85,10 @@ pub(crate) fn outputs(world: &World, plan: &str, environment: &str, id: &str, mo
 /// Writes an environment: that of the practice servers, and the cluster of the vectors at this server with these parameters.
 pub(crate) fn environment(world: &World, name: &str, cluster: &Value, params: &Value) {
     let text = world.text("env.yaml");
-    let of_practice = "\nparams: { sql_database: OctopusDB }\n";
+    let of_practice = "\nparams: { new_point: false, sql_database: OctopusDB }\n";
     assert!(text.contains("targets:\n") && text.contains(of_practice), "{text}");
+    let mut params = params.clone();
+    params["new_point"] = json!(false);
     let text = text.replace(of_practice, "\n");
     // JSON is YAML.
     let text = text.replace("targets:\n", &format!("targets:\n  pgvector: {cluster}\n"));
@@ -210,22 +212,22 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
     assert_eq!((&row["n"], &row["last"]), (&json!(10_000), &json!(10_000)));
     drop(recovered);
 
-    // A log point is for the vectors, too: the first of the two, by its id.
+    // A log point is for the vectors, too: the first of the two, by its id. To it the whole system fails over.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let recovered = Recovered { server: &server, folder: world.path("octopus2") };
     params["into"] = json!(world.path("octopus2"));
     params["port"] = json!(port);
-    environment(&world, "drill2.yaml", &cluster(json!({ "port": port })), &params);
-    let to = format!("-p to={}", logged["log_point"].as_str().unwrap());
-    outputs(&world, &shipped("pgvector-restore"), "drill2.yaml", "restore2", &to);
-    let row = outputs(&world, "vectors.yaml", "drill2.yaml", "vectors2", "")["row"].clone();
+    environment(&world, "away.yaml", &cluster(json!({ "port": port })), &params);
+    let asked = fail_over(&world, logged["log_point"].as_str().unwrap());
+    assert_eq!(asked, ["POST /stop", "POST /start", "PUT /records/octopus.example"]);
+    let row = outputs(&world, "vectors.yaml", "away.yaml", "vectors2", "")["row"].clone();
     let left = 10_400 - 10_400 / 3;
     assert_eq!(
         (&row["n"], &row["last"]),
         (&json!(left), &json!(10_400)),
         "all until the log point, and none later"
     );
-    let shown = world.drydock("runs show restore2 --format json").with_exit(0).stdout;
+    let shown = world.drydock("runs show away --format json").with_exit(0).stdout;
     let shown: Value = serde_json::from_str(&shown).unwrap();
     let consistent = &shown["steps"]["consistent"]["outputs"];
     assert_eq!(
@@ -235,7 +237,6 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
     );
     let price = &shown["steps"]["point"]["outputs"]["price"];
     assert!(price["reindex"][0]["seconds"].as_f64().unwrap() < 60.0, "{price}");
-    drop(recovered);
 
     world.drydock("run stop.yaml -e production.yaml --run-id stop").with_exit(0);
     let status = service.0.wait().unwrap();
@@ -243,4 +244,88 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
     let told = ended(&mut world.command("runs show wal --format json")).with_exit(0).stdout;
     let told: Value = serde_json::from_str(&told).unwrap();
     assert!(told["outputs"]["segments"].as_u64().unwrap() >= 3, "{told}");
+    the_line_goes_on(&world, point);
+    drop(recovered);
+}
+
+/// The failover to a log point, approved; what its hosts and its names were asked.
+fn fail_over(world: &World, to: &str) -> Vec<String> {
+    let (url, asked) = crate::log_points::obliging();
+    let more = format!(
+        "targets:\n  hosts: {{ kind: http, url: \"{url}\" }}\n  dns: {{ kind: http, url: \"{url}\" }}\n"
+    );
+    std::fs::write(world.path("away.yaml"), world.text("away.yaml").replace("targets:\n", &more)).unwrap();
+    // The other SQL Server has no such database, and folders of its own.
+    let gone = "drydock: v1\nname: gone\ntargets: { sql: sqlserver }\nsteps:\n  gone: { uses: sqlserver.drop, target: sql, with: { database: OctopusDB } }\n";
+    std::fs::write(world.path("gone.yaml"), gone).unwrap();
+    world.drydock("run gone.yaml -e away.yaml --run-id gone").with_exit(0);
+    let folders = world.path("servers/sqlserver");
+    for folder in ["data", "log"] {
+        std::fs::create_dir_all(folders.join(folder)).unwrap();
+    }
+    let run = format!(
+        "run {} -e away.yaml --run-id away -p to={to} -p address=other.example -p data_folder={1}/data -p log_folder={1}/log",
+        shipped("pgvector-failover"),
+        folders.display()
+    );
+    world.drydock(&run).with_exit(24);
+    assert!(asked.lock().unwrap().is_empty(), "nothing is touched before somebody has approved");
+    world.drydock("approve away approved --as on-call --reason drill").with_exit(0);
+    world.drydock("resume away").with_exit(0);
+    asked.lock().unwrap().clone()
+}
+
+/// What took over is backed up from there on, in its own line; and one agent comes back from the line before, nobody else touched.
+fn the_line_goes_on(world: &World, before: &str) {
+    let streams = || {
+        let text = world.text("artifacts/postgres/wal/streaming.json");
+        serde_json::from_str::<Value>(&text).ok().and_then(|told| told["attempt"].as_str().map(str::to_owned))
+    };
+    let was = streams();
+    let wal = format!(
+        "run {} -e away.yaml --run-id wal2 -p spool={}",
+        shipped("pgvector-wal"),
+        world.path("spool2").display()
+    );
+    let log = std::fs::File::create(world.path("wal2.log")).unwrap();
+    let mut service = Service(world.command(&wal).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    for _ in 0..3_000 {
+        if streams() != was {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let sealed = outputs(world, &shipped("pgvector-backup"), "away.yaml", "backup2", "");
+    let listed = world.drydock("points list -e away.yaml --format json").with_exit(0).stdout;
+    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["current"]),
+        (&sealed["point"], &json!(true)),
+        "{}",
+        world.text("wal2.log")
+    );
+    let latest = world
+        .drydock(&format!("points show {} -e away.yaml --format json", sealed["point"].as_str().unwrap()));
+    let latest: Value = serde_json::from_str(&latest.with_exit(0).stdout).unwrap();
+    assert_eq!(latest["postgres"]["vectors"]["restore_point"]["timeline"], 2, "{}", latest["postgres"]);
+
+    let agents = outputs(world, "agents.yaml", "away.yaml", "agents3", "");
+    let agent = agents["rows"][0]["Id"].as_str().unwrap();
+    let sql = format!(
+        "DELETE FROM [Octopus_Documents] WHERE [AgentId] = '{agent}'; DELETE FROM [Octopus_Episodes] WHERE [AgentId] = '{agent}'"
+    );
+    let lost = json!({ "uses": "sqlserver.script", "target": "sql", "with": { "database": "OctopusDB", "sql": sql } });
+    // JSON is YAML.
+    let lost = json!({ "drydock": "v1", "name": "lost", "targets": { "sql": "sqlserver" }, "steps": { "lost": lost } });
+    let lost = lost.to_string();
+    std::fs::write(world.path("lost.yaml"), lost).unwrap();
+    world.drydock("run lost.yaml -e away.yaml --run-id lost").with_exit(0);
+    assert_ne!(outputs(world, "agents.yaml", "away.yaml", "agents4", "")["documents"], agents["documents"]);
+    let plan = shipped("pgvector-restore-agent");
+    let back = outputs(world, &plan, "away.yaml", "agent", &format!("-p agent={agent} -p to={before}"));
+    assert_eq!(back["point"], before);
+    assert_eq!(outputs(world, "agents.yaml", "away.yaml", "agents5", ""), agents);
+
+    world.drydock("run stop.yaml -e away.yaml --run-id stop2").with_exit(0);
+    assert_eq!(service.0.wait().unwrap().code(), Some(0), "{}", world.text("wal2.log"));
 }

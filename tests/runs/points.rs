@@ -319,5 +319,5 @@ fn only_trusted_signatures_are_believed() {
     world.drydock("points list -e e.yaml").with_exit(11).says("which is not among `trusted_keys`");
     let only_trusting = trusting(&format!("'{other}'")).replace("sign_with: { env: SEAL_KEY }, ", "");
     let world = world.write("e.yaml", &only_trusting);
-    world.drydock("points list -e e.yaml").with_exit(0).says("it is not trusted: foreign key");
+    world.drydock("points list -e e.yaml").with_exit(0).says("`held` by Ann is not trusted: foreign key");
 }

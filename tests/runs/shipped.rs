@@ -27,12 +27,16 @@ fn shipped_plans_are_right_in_every_environment() {
         "log",
         "restore-agent",
         "failover",
+        "pgvector-restore-agent",
+        "pgvector-failover",
         "prune",
         "differential",
     ] {
+        // Practice servers have neither a PostgreSQL nor hosts and names to lead elsewhere.
+        let practice = !plan.contains("pgvector") && plan != "failover";
         let plan = &format!("octopus/{plan}.yaml");
         world.drydock(&format!("check {}", shipped(plan))).with_exit(0);
-        for environment in ["production", "drill"] {
+        for environment in ["production", "drill"].into_iter().chain(practice.then_some("practice")) {
             let environment = shipped(&format!("environments/{environment}.yaml"));
             world.drydock(&format!("check {} -e {environment}", shipped(plan))).with_exit(0);
         }

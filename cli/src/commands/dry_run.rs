@@ -20,7 +20,10 @@ pub(crate) fn dry_run(
     out: Option<&Path>,
 ) -> Result<Exit, Refusal> {
     let Some((loaded, plan)) = loaded(session, args, Demand::Run)? else { return Ok(Exit::Invalid) };
-    let services = session.looking(&loaded, plan.clone(), &Above::outermost(&loaded.path))?;
+    let session = &session.drilling(plan.drill);
+    let above = Above::outermost(&loaded.path);
+    session.guard_drill(&loaded, &plan, &DryOptions::default(), &above)?;
+    let services = session.looking(&loaded, plan.clone(), &above)?;
     let runtime = runtime()?;
     let shown = runtime.block_on(ask(&services, &DryOptions { probe, ..DryOptions::default() }));
     runtime.shutdown_background();
@@ -50,6 +53,9 @@ fn text(plan: &str, shown: &DryRun) -> String {
         }
     }
     text.push_str(". Nothing was changed.\n");
+    for headline in &shown.headlines {
+        text.push_str(&format!("  {}: {}\n", headline.step, headline.text));
+    }
     for destroyed in &shown.destroys {
         let target = destroyed.target.as_ref().map_or(String::new(), |target| format!(" on {target}"));
         text.push_str(&format!("  DESTROYS {}{target}, by {}\n", destroyed.words(), destroyed.step));

@@ -45,6 +45,7 @@ pub(crate) fn practice(session: &Session, args: &PracticeArgs) -> Result<Exit, R
         ledger: args.ledger.clone(),
         faults: faults.transpose()?,
         qdrant_nodes: args.qdrant_nodes.into(),
+        first_port: args.first_port,
     };
     let artifacts = args
         .artifacts

@@ -31,7 +31,8 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
     let id = session.run_id(run)?;
     let (folder, _lock) = session.state.lock_run(&id)?;
     let start = session.state.start(&id)?;
-    let session = &session.confirmed(start.confirmed.iter().chain(&wishes.confirm));
+    let confirmed = start.confirmed.iter().chain(&wishes.confirm);
+    let session = &session.confirmed(confirmed).drilling(start.given.drill);
     let kept = Arc::new(session.plan_of_sources(&id, &start)?);
     let folded = session.fold(&id, kept.clone())?;
     folded.refuse_unknown(&id)?;
@@ -53,6 +54,7 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
             let changed = session.fold(&id, plan.clone())?.machine;
             allowed(&id, &folded.machine.too_late(&changed, &begin))?;
             let above = Above::outermost(&start.plan);
+            session.guard_drill(loaded, plan, &chosen(&folded), &above)?;
             session.confirm(loaded, plan, &chosen(&folded), &above)?;
             session.accept(&id, plan, loaded)?;
             (changed, Begin { accepted: Some(plan.digest.clone()), ..begin })

@@ -21,8 +21,9 @@ pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> R
         ..Begin::default()
     };
     let chosen = DryOptions { only: begin.only.clone(), skip: begin.skip.clone(), ..DryOptions::default() };
-    let session = &session.confirmed(&options.confirm);
+    let session = &session.confirmed(&options.confirm).drilling(plan.drill);
     let above = Above::outermost(&loaded.path);
+    session.guard_drill(&loaded, &plan, &chosen, &above)?;
     session.confirm(&loaded, &plan, &chosen, &above)?;
     let unfinished_before = unfinished_run(session, &plan)?;
     if !options.no_preflight && unfinished_before.is_none() {

@@ -25,6 +25,8 @@ impl Session {
             run: "dry-run".into(),
             folder: self.state.root().to_owned(),
             run_started_ms: (self.outside.clock)(),
+            sitting: 1,
+            by: self.outside.by().into(),
             plan_folder: Arc::new(folder_of(&loaded.path)),
             environment_folder: folder_of(loaded.environment.as_deref().unwrap_or(&loaded.path)),
         };

@@ -119,7 +119,7 @@ fn loaded(
     demand: Demand,
 ) -> Result<(Loaded, Arc<Plan>), StepError> {
     let file = Some(("the params of plan.run".to_owned(), params.to_string()));
-    let given = Given { file, ..Given::default() };
+    let given = Given { file, drill: session.drill, ..Given::default() };
     let loaded = load::load(plan, environment, given, demand, registry().catalog(), &session.outside)
         .map_err(|error| StepError::new("plan.run", error.to_string()))?;
     match loaded.plan().cloned() {

@@ -221,6 +221,11 @@ impl Machine {
         self.digest.as_ref()
     }
 
+    /// Which sitting the next one will be, from 1.
+    pub fn next_sitting(&self) -> u32 {
+        self.sitting + 1
+    }
+
     /// The last moment that it knows of. What its last input brought happened then, whatever the clock said.
     pub fn now(&self) -> Moment {
         self.now

@@ -5,6 +5,7 @@ use drydock_plan::model::{OnFailure, Purpose, StepIx};
 use crate::event::{Failure, RunStatus, Status};
 use crate::exit::Exit;
 use crate::machine::Machine;
+use crate::moment::Moment;
 
 impl Machine {
     /// Whether a step failed, or instances of it did: those that only were cancelled in part have not.
@@ -42,6 +43,8 @@ impl Machine {
     /// The exit code for a final status.
     pub(crate) fn final_exit(&self, status: RunStatus) -> Exit {
         match status {
+            // A restore that took too long is a good restore; a drill that did has found out what it was for.
+            RunStatus::Succeeded if self.plan.drill && self.too_long().is_some() => Exit::ObjectiveMissed,
             RunStatus::Succeeded | RunStatus::Abandoned => Exit::Done,
             RunStatus::Interrupted => Exit::Interrupted,
             RunStatus::Waiting => Exit::Waits,
@@ -84,6 +87,14 @@ impl Machine {
         text
     }
 
+    /// When the system was back: with the end of the step that the plan names for it; now, where it names none or that has not ended.
+    fn restored_at(&self) -> Moment {
+        let named = self.plan.objectives.restored_by.map(|ix| &self.steps[ix.ix()]);
+        let back = named.filter(|step| step.status == Some(Status::Succeeded));
+        let attempts = back.into_iter().flat_map(|step| &step.instances).flat_map(|one| &one.attempts);
+        attempts.filter_map(|attempt| attempt.ended_at).max().unwrap_or(self.now)
+    }
+
     /// What went wrong without failing the run.
     pub(crate) fn warning_texts(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -94,14 +105,14 @@ impl Machine {
                 warnings.push(format!("{} failed and was ignored: {why}", step.id));
             }
         }
-        if let (Purpose::Restore, Some(rto), Some(head)) =
-            (self.plan.purpose, self.plan.objectives.rto, &self.head)
-        {
-            let took = self.now.since(head.started_at);
-            if took > rto {
-                warnings.push(format!("it took {took}, longer than the recovery time objective of {rto}"));
-            }
-        }
+        warnings.extend(self.too_long());
         warnings
+    }
+
+    /// That a restore took longer than its objective allows, in words.
+    fn too_long(&self) -> Option<String> {
+        let rto = self.plan.objectives.rto.filter(|_| self.plan.purpose == Purpose::Restore)?;
+        let took = self.restored_at().since(self.head.as_ref()?.started_at);
+        (took > rto).then(|| format!("it took {took}, longer than the recovery time objective of {rto}"))
     }
 }

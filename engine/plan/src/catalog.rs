@@ -39,6 +39,24 @@ pub struct RunsPlan {
     pub params: &'static str,
 }
 
+/// Where an input of a cleaning step comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// The first of these inputs of the step that is given.
+    First(&'static [&'static str]),
+    /// It is `true`.
+    True,
+}
+
+/// The kind whose step takes away what a step has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CleanUp {
+    /// The kind.
+    pub kind: &'static str,
+    /// Its inputs, and where each comes from.
+    pub inputs: &'static [(&'static str, From)],
+}
+
 /// One step kind, described.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KindShape {
@@ -60,6 +78,8 @@ pub struct KindShape {
     pub answers_in_dry_run: bool,
     /// How it runs another plan, where it does.
     pub runs_plan: Option<RunsPlan>,
+    /// How a drill takes away what it made, where that would stay behind.
+    pub clean_up: Option<CleanUp>,
     /// Whether it can be asked after a crash what happened (false: its lost attempts are Unknown).
     pub reconciles: bool,
     /// What the login needs to be allowed to do, for `drydock grants`.

@@ -57,6 +57,8 @@ pub struct Plan {
     pub environment: Option<EnvironmentName>,
     /// The content of every file that an input names, by the path that it is named by.
     pub files: IndexMap<String, Digest>,
+    /// Whether it is run as a drill: with steps that clean up after it, and to its objectives.
+    pub drill: bool,
     /// Over the bytes of plan, environment and every file that an input names.
     pub digest: Digest,
 }
@@ -101,6 +103,8 @@ pub struct Objectives {
     pub rpo: Option<Millis>,
     /// How long a recovery may take.
     pub rto: Option<Millis>,
+    /// The step with whose end the system is back: to there a recovery is timed. To the end of the run where nothing is said.
+    pub restored_by: Option<StepIx>,
 }
 
 /// What `run` does about a run of the same plan and environment that died in the middle.

@@ -51,6 +51,11 @@ pub enum Why {
         /// Why not.
         because: String,
     },
+    /// Something was said about it that nobody may believe: it may have been meant, before there were keys.
+    Doubted {
+        /// What, why it is not believed, and what to do.
+        because: String,
+    },
     /// Nothing sealed is newer; what comes after the newest point is never pruned.
     Newest,
     /// A rule keeps it.
@@ -79,6 +84,7 @@ impl fmt::Display for Why {
         match self {
             Why::Held { because } => write!(f, "it is held: {because}"),
             Why::Untrusted { because } => write!(f, "its manifest is not trusted: {because}"),
+            Why::Doubted { because } => f.write_str(because),
             Why::Newest => f.write_str("no sealed point is newer"),
             Why::Rule { rule: "last", period } => write!(f, "it is number {period} of the newest (last)"),
             Why::Rule { rule: "pitr", period } => write!(f, "{period} (pitr)"),
@@ -113,6 +119,9 @@ pub fn decide(catalogue: &Catalogue, retention: &Retention, now: Time) -> Vec<De
     let now = records.first().map_or(now, |newest| now.min(newest.at()));
     let mut kept: HashMap<&PointId, Why> = HashMap::new();
     for record in &records {
+        if let Some(doubted) = catalogue.doubted(record.id()).first() {
+            kept.insert(record.id(), Why::Doubted { because: format!("{doubted}; {}", doubted.advice()) });
+        }
         if let Some(why) = catalogue.untrusted(record.id()) {
             kept.insert(record.id(), Why::Untrusted { because: why.to_string() });
         }

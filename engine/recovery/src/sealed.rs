@@ -68,6 +68,23 @@ pub fn text_of(value: &impl Serialize, signer: Option<&dyn Signs>) -> Result<Str
 /// # Errors
 /// When it has no digest, or another than its own.
 pub fn parts(text: &str) -> Result<Parts<'_>, SealError> {
+    let (parts, digest) = taken_apart(text)?;
+    if digest != sha256_of(parts.fields.as_bytes()) {
+        return Err(SealError::Changed);
+    }
+    Ok(parts)
+}
+
+/// The parts of a text that was read before, so that its digest is known to hold: it is not made again.
+///
+/// # Errors
+/// When it has no digest.
+pub fn parts_of_read(text: &str) -> Result<Parts<'_>, SealError> {
+    taken_apart(text).map(|(parts, _)| parts)
+}
+
+/// The parts, and the digest as it stands there.
+fn taken_apart(text: &str) -> Result<(Parts<'_>, &str), SealError> {
     let (fields, rest) = text.rsplit_once(DIGEST).ok_or(SealError::None)?;
     let rest = rest.strip_suffix(END).ok_or(SealError::Changed)?;
     let (digest, signature) = match rest.split_once(KEY) {
@@ -77,20 +94,13 @@ pub fn parts(text: &str) -> Result<Parts<'_>, SealError> {
             (digest, Some(Signature { key: key.to_owned(), value: value.to_owned() }))
         }
     };
-    if digest != sha256_of(fields.as_bytes()) {
-        return Err(SealError::Changed);
-    }
-    Ok(Parts { fields, signature })
+    Ok((Parts { fields, signature }, digest))
 }
 
 /// The SHA-256 of some bytes, 64 lower-case hexadecimal digits.
 fn sha256_of(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |four: u8| char::from_digit(u32::from(four), 16).unwrap_or_default();
+    Sha256::digest(bytes).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

@@ -164,6 +164,8 @@ impl Executor {
             target: work.target.as_ref().map(|target| target.as_str().into()),
             folder: self.services.site.plan_folder.clone(),
             run_started_ms: self.services.site.run_started_ms,
+            sitting: self.services.site.sitting,
+            by: self.services.site.by.clone(),
             notes: Arc::new(work.notes.clone()),
             host: Arc::new(host),
         };

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::dry_host::DryHost;
 use crate::services::Services;
-pub use crate::shown::{Destroys, DryFinding, DryRun, DryStep, Needed, Runs, Unseen, VERSION};
+pub use crate::shown::{DryFinding, DryRun, DryStep, Headline, Needed, Runs, Touched, Unseen, VERSION};
 
 /// What stands for the run itself among the names of steps that something is known after.
 const THE_RUN: &str = "run";
@@ -47,7 +47,9 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         params: params(services, options),
         seen: HashMap::new(),
         entries: HashMap::new(),
+        headlines: Vec::new(),
         destroys: Vec::new(),
+        writes: Vec::new(),
         unseen: Vec::new(),
         grants: Vec::new(),
         findings: Vec::new(),
@@ -62,7 +64,9 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         version: VERSION,
         digest: services.plan.digest.clone(),
         steps,
+        headlines: work.headlines,
         destroys: work.destroys,
+        writes: work.writes,
         unseen: work.unseen,
         grants: work.grants,
         findings: work.findings,
@@ -110,7 +114,9 @@ struct Work<'a> {
     params: Datum,
     seen: HashMap<Name, (Datum, Option<Datum>)>,
     entries: HashMap<StepIx, Vec<DryStep>>,
-    destroys: Vec<Destroys>,
+    headlines: Vec<Headline>,
+    destroys: Vec<Touched>,
+    writes: Vec<Touched>,
     unseen: Vec<Unseen>,
     grants: Vec<Needed>,
     findings: Vec<DryFinding>,
@@ -237,10 +243,10 @@ impl Work<'_> {
             Ok(actions) => shown.actions = actions,
             Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
         }
-        self.note_destroyed(shown, kind, call, &with);
+        self.note_touched(shown, kind, call, &with);
         self.note_grants(&shown.id, call, &with);
         if let Some(runs) = kind.shape().runs_plan {
-            self.inner_plan(shown, runs, &with).await;
+            self.inner_plan(shown, step, runs, &with).await;
         }
         let may = kind.shape().answers_in_dry_run && !self.options.offline && self.may_ask(call);
         let plain = shown.unknown.is_empty() && with.values().all(|value| value.secrets().is_empty());
@@ -262,6 +268,8 @@ impl Work<'_> {
         let given = OwnedGiven { with: Arc::new(with), fill: None };
         match kind.execute(&ctx, given, None).await {
             Ok(Ended::Outputs(mut outputs)) => {
+                let told = kind.headlines(&outputs).into_iter();
+                self.headlines.extend(told.map(|text| Headline { step: shown.id.clone(), text }));
                 let own = Datum::from_json(&outputs);
                 for (name, template) in &step.outputs {
                     let steps = self.view(&template.steps_read());
@@ -301,19 +309,30 @@ impl Work<'_> {
                 (Facts::Null, vec![PreflightFinding { code, fatal: true, message, help }], false)
             }
         };
-        // A server that does not answer may be one that a program of the plan starts.
-        let changes = self.may_change(step, |before| {
-            let elsewhere = before.target.is_none() && !asked;
-            elsewhere || (before.target.is_some() && before.target == call.target)
-        });
-        self.findings.extend(findings.into_iter().map(|mut finding| {
-            if finding.fatal && changes {
-                finding.fatal = false;
-                finding.message.push_str("; unless a step before it changes that");
-            }
-            DryFinding { step: shown.id.clone(), finding }
-        }));
+        let target = call.target.as_ref().map(Name::as_str);
+        let touched = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
+        let asked = asked && touched.iter().all(|touch| touch.target.is_some());
+        let found =
+            |finding| DryFinding { step: shown.id.clone(), target: call.target.clone(), asked, finding };
+        self.find(step, findings.into_iter().map(found).collect());
         facts
+    }
+
+    /// Keeps what was found about a step, or about the plan that it runs. It speaks against the run only where no step before changes that.
+    fn find(&mut self, step: &Step, findings: Vec<DryFinding>) {
+        for mut found in findings {
+            // A server that does not answer may be one that a program of the plan starts; a folder of the runner one that it makes.
+            let changes = found.finding.fatal
+                && self.may_change(step, |before| {
+                    let elsewhere = before.target.is_none() && !found.asked;
+                    elsewhere || (before.target.is_some() && before.target == found.target)
+                });
+            if changes {
+                found.finding.fatal = false;
+                found.finding.message.push_str("; unless a step before it changes that");
+            }
+            self.findings.push(found);
+        }
     }
 
     /// Whether the target of a step may be asked: where that takes a secret, only a probe asks its source.
@@ -347,7 +366,13 @@ impl Work<'_> {
     }
 
     /// What the plan would do that a step runs: it is a part of this run, and what it destroys this run destroys.
-    async fn inner_plan(&mut self, shown: &mut DryStep, runs: RunsPlan, with: &IndexMap<String, Rendered>) {
+    async fn inner_plan(
+        &mut self,
+        shown: &mut DryStep,
+        step: &Step,
+        runs: RunsPlan,
+        with: &IndexMap<String, Rendered>,
+    ) {
         let path = with.get(runs.plan).and_then(Rendered::plain);
         let Some(path) = path.as_ref().and_then(Value::as_str) else {
             self.unseen.push(Unseen { step: shown.id.clone() });
@@ -368,19 +393,22 @@ impl Work<'_> {
                     step.actions.iter().map(said).collect::<Vec<_>>()
                 });
                 shown.actions.extend(actions);
-                let destroys = inner.destroys.into_iter();
-                self.destroys.extend(destroys.map(|one| Destroys { step: name(&one.step), ..one }));
+                let named = |one: Touched| Touched { step: name(&one.step), ..one };
+                let headlines = inner.headlines.into_iter();
+                self.headlines.extend(headlines.map(|one| Headline { step: name(&one.step), ..one }));
+                self.destroys.extend(inner.destroys.into_iter().map(named));
+                self.writes.extend(inner.writes.into_iter().map(named));
                 self.unseen.extend(inner.unseen.into_iter().map(|one| Unseen { step: name(&one.step) }));
                 let grants = inner.grants.into_iter();
                 self.grants.extend(grants.map(|one| Needed { step: name(&one.step), ..one }));
                 let findings = inner.findings.into_iter();
-                self.findings.extend(findings.map(|one| DryFinding { step: name(&one.step), ..one }));
+                self.find(step, findings.map(|one| DryFinding { step: name(&one.step), ..one }).collect());
             }
             Err(error) => self.refuse(&id, &error.code, error.message, error.help),
         }
     }
 
-    fn note_destroyed(
+    fn note_touched(
         &mut self,
         shown: &DryStep,
         kind: &dyn Kind,
@@ -389,10 +417,13 @@ impl Work<'_> {
     ) {
         let target = call.target.as_ref().map(Name::as_str);
         let touches = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
-        for Touch { target, resource, .. } in
-            touches.into_iter().filter(|touch| touch.access == Access::Destroys)
-        {
-            self.destroys.push(Destroys { step: shown.id.clone(), target, resource });
+        for Touch { target, resource, access } in touches {
+            let touched = Touched { step: shown.id.clone(), target, resource };
+            match access {
+                Access::Destroys => self.destroys.push(touched),
+                Access::Writes => self.writes.push(touched),
+                Access::Reads => {}
+            }
         }
     }
 
@@ -511,7 +542,7 @@ impl Work<'_> {
 
     fn refuse(&mut self, step: &str, code: &str, message: String, help: Option<String>) {
         let finding = PreflightFinding { code: code.to_owned(), fatal: true, message, help };
-        self.findings.push(DryFinding { step: step.to_owned(), finding });
+        self.findings.push(DryFinding { step: step.to_owned(), target: None, asked: true, finding });
     }
 
     fn ctx(&self, step: &str, call: &Call) -> Ctx {
@@ -527,6 +558,8 @@ impl Work<'_> {
             target: call.target.as_ref().map(|target| target.as_str().into()),
             folder: site.plan_folder.clone(),
             run_started_ms: site.run_started_ms,
+            sitting: site.sitting,
+            by: site.by.clone(),
             notes: Arc::new(Vec::new()),
             host: Arc::new(DryHost { services: self.services.clone(), attempt }),
         }

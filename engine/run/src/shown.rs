@@ -33,9 +33,18 @@ pub struct DryStep {
     pub unknown: Vec<Name>,
 }
 
-/// A thing that a run would destroy.
+/// A line about what a step that was asked answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Destroys {
+pub struct Headline {
+    /// The step; through inner plans with theirs, `outer/inner`.
+    pub step: String,
+    /// The line.
+    pub text: String,
+}
+
+/// A thing that a run would write to, or destroy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Touched {
     /// By which step; through inner plans with theirs, `outer/inner`.
     pub step: String,
     /// On which target.
@@ -44,7 +53,7 @@ pub struct Destroys {
     pub resource: String,
 }
 
-impl Destroys {
+impl Touched {
     /// What, in words: a resource may not be known before the run.
     pub fn words(&self) -> &str {
         if self.resource == "?" { "something that is known during the run" } else { &self.resource }
@@ -78,6 +87,11 @@ pub struct Needed {
 pub struct DryFinding {
     /// The step.
     pub step: String,
+    /// The target that it was asked of, by the plan's name.
+    pub target: Option<Name>,
+    /// Whether that target answered, and nothing but what it said counts.
+    #[serde(skip)]
+    pub asked: bool,
     /// What.
     #[serde(flatten)]
     pub finding: PreflightFinding,
@@ -95,10 +109,15 @@ pub struct DryRun {
     pub version: u32,
     /// Of what was shown.
     pub digest: Digest,
+    /// What to read first: what steps that were asked answered, and what that costs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headlines: Vec<Headline>,
     /// The steps in written order.
     pub steps: Vec<DryStep>,
     /// Everything that would be destroyed.
-    pub destroys: Vec<Destroys>,
+    pub destroys: Vec<Touched>,
+    /// Everything that would be written to beside that.
+    pub writes: Vec<Touched>,
     /// Steps that run a plan which only the run knows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Unseen>,

@@ -47,6 +47,9 @@ pub struct Given {
     pub file: Option<(String, String)>,
     /// The variables `DRYDOCK_PARAM_…`, by name.
     pub variables: BTreeMap<String, String>,
+    /// Whether it is a drill.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drill: bool,
 }
 
 impl Start {

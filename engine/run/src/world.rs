@@ -125,6 +125,10 @@ pub struct RunSite {
     pub folder: PathBuf,
     /// When it started, in milliseconds since 1970.
     pub run_started_ms: i64,
+    /// Which of its sittings this is, from 1.
+    pub sitting: u32,
+    /// Who works on it and where, `user@host`.
+    pub by: Arc<str>,
     /// The folder of the plan file.
     pub plan_folder: Arc<PathBuf>,
     /// The folder of the environment file, which its relative paths are relative to.

@@ -73,6 +73,18 @@ pub struct Sealed {
     pub bytes: ByteStream,
 }
 
+/// What a put that was cut has left behind, under a name that no listing shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// The store's own name for it.
+    pub path: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was last written to, in milliseconds since 1970, where only its age tells that no put is at it any more; `None` where that is
+    /// certain.
+    pub written_ms: Option<i64>,
+}
+
 /// What a listing says of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
@@ -143,6 +155,31 @@ pub trait ArtifactStore: Send + Sync {
     /// `artifact.absent` when there is no such artifact, `artifact.io` when the store does not answer.
     async fn sealed(&self, _path: &str) -> Result<Option<Sealed>, StepError> {
         Ok(None)
+    }
+
+    /// When an artifact was last written to, in milliseconds since 1970, where the store knows.
+    ///
+    /// # Errors
+    /// `artifact.io` when the store does not answer.
+    async fn written_ms(&self, _path: &str) -> Result<Option<i64>, StepError> {
+        Ok(None)
+    }
+
+    /// What puts that were cut have left behind, by path. None where the store keeps nothing of them, or shows nobody what it keeps: the parts
+    /// of an upload go by a rule of the bucket.
+    ///
+    /// # Errors
+    /// `artifact.io` when the store does not answer.
+    async fn leftovers(&self) -> Result<Vec<Leftover>, StepError> {
+        Ok(Vec::new())
+    }
+
+    /// Remove what a put has left; `false` when it is gone, or somebody has come to need it.
+    ///
+    /// # Errors
+    /// As of [`ArtifactStore::delete`].
+    async fn clear(&self, _left: &Leftover) -> Result<bool, StepError> {
+        Ok(false)
     }
 
     /// An address that other machines can fetch the artifact from, where there is one.

@@ -86,6 +86,10 @@ pub struct Ctx {
     pub folder: Arc<PathBuf>,
     /// When the run started, in milliseconds since 1970.
     pub run_started_ms: i64,
+    /// Which of its sittings this is, from 1: a run that was interrupted has several.
+    pub sitting: u32,
+    /// Who works on it and where, `user@host`.
+    pub by: Arc<str>,
     /// What earlier tries of this step, and this one before a crash, noted, in order.
     pub notes: Arc<Vec<Value>>,
     /// The engine.

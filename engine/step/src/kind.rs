@@ -92,6 +92,11 @@ pub trait StepKind: Send + Sync + 'static {
     /// What it does, as a dry run shows it. Pure.
     fn actions(&self, target: Option<&str>, inputs: &Self::Inputs, facts: &Facts) -> Vec<Action>;
 
+    /// What of its answer in a dry run everybody should read first, a line each: what was chosen, and what that costs. Pure.
+    fn headlines(&self, _outputs: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The rights that it needs, as statements for an administrator. Pure; empty where its target gives rights in another way.
     fn grants(&self, _inputs: &Self::Inputs) -> Vec<Grant> {
         Vec::new()
@@ -151,6 +156,9 @@ pub trait Kind: Send + Sync {
     /// # Errors
     /// When the inputs do not fit.
     fn touches(&self, target: Option<&str>, given: &Given<'_>) -> Result<Vec<Touch>, StepError>;
+
+    /// What of its answer in a dry run everybody should read first.
+    fn headlines(&self, outputs: &Value) -> Vec<String>;
 
     /// What it does.
     ///
@@ -234,6 +242,10 @@ impl<K: StepKind> Kind for K {
 
     fn touches(&self, target: Option<&str>, given: &Given<'_>) -> Result<Vec<Touch>, StepError> {
         Ok(StepKind::touches(self, target, &K::Inputs::read(given)?))
+    }
+
+    fn headlines(&self, outputs: &Value) -> Vec<String> {
+        StepKind::headlines(self, outputs)
     }
 
     fn actions(

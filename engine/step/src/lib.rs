@@ -15,7 +15,7 @@ pub mod registry;
 #[cfg(feature = "test-host")]
 pub mod test_host;
 
-pub use drydock_plan::catalog::{Effect, KindShape, RunsPlan, TargetKindShape, TargetNeed};
+pub use drydock_plan::catalog::{CleanUp, Effect, From, KindShape, RunsPlan, TargetKindShape, TargetNeed};
 pub use drydock_plan::duration::{Bytes as ByteCount, Millis};
 pub use drydock_plan::rendered::{Piece, Rendered};
 pub use drydock_plan::requests;

@@ -1,5 +1,5 @@
 //! Target kinds and what a connection to a target can do: [`TargetKind`], [`Connection`], and the capabilities [`Rows`], [`Script`],
-//! [`Collections`], [`Proves`], [`Locks`], [`Seals`], by which kinds of another folder reach a target.
+//! [`Collections`], [`Proves`], [`SeesFiles`], [`Locks`], [`Seals`], by which kinds of another folder reach a target.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -119,6 +119,11 @@ pub trait Connection: Send + Sync + Any {
 
     /// Proofs that backups can be read, where it can.
     fn proves(&self) -> Option<&dyn Proves> {
+        None
+    }
+
+    /// Whether it sees files that lie elsewhere, where it can tell.
+    fn sees_files(&self) -> Option<&dyn SeesFiles> {
         None
     }
 
@@ -316,6 +321,35 @@ pub trait Proves: Send + Sync {
     /// # Errors
     /// What the server says is wrong with it.
     async fn prove_readable(&self, media: &[String], position: u32) -> Result<Value, StepError>;
+}
+
+/// A file or folder, as a server answered about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenPlace {
+    /// As the server names it.
+    pub at: String,
+    /// Why it does not see it, where it does not.
+    pub why_not: Option<String>,
+}
+
+/// What a server sees of files that others bring to it. Only reads.
+///
+/// A path is one of the artifact store, which the server finds as its environment says (`sees`); with `below`, it lies below that folder,
+/// which is named as the server names it.
+#[async_trait]
+pub trait SeesFiles: Send + Sync {
+    /// Whether the server itself can open a file.
+    ///
+    /// # Errors
+    /// What kept it from answering; that it does not see the file is an answer. `sqlserver.unseen` where nothing says how it finds the path.
+    async fn sees_file(&self, path: &str, below: Option<&str>) -> Result<SeenPlace, StepError>;
+
+    /// Whether the server sees the folder that a path is found in: `below`, or the one that its environment names. One that it cannot be
+    /// asked about counts as seen.
+    ///
+    /// # Errors
+    /// As of [`SeesFiles::sees_file`].
+    async fn sees_folder(&self, path: &str, below: Option<&str>) -> Result<SeenPlace, StepError>;
 }
 
 /// Signing what is written about recovery points, and judging who has signed it.

@@ -118,6 +118,8 @@ impl TestHost {
             target: target.map(Into::into),
             folder: Arc::new(self.folder.clone()),
             run_started_ms: TEST_BEGINS_MS,
+            sitting: 1,
+            by: "tester@runner".into(),
             notes: Arc::new(self.notes()),
             host: self.clone(),
         }

@@ -183,6 +183,7 @@ mod tests {
         let options = QdrantOptions {
             dir: dir.path().into(),
             nodes: 2,
+            port: 0,
             api_key: Some("key".into()),
             read_only_key: None,
             seed: Seed(7),

@@ -36,6 +36,8 @@ pub struct QdrantOptions {
     pub dir: PathBuf,
     /// How many nodes; one is no cluster.
     pub nodes: usize,
+    /// The port of the first node, and the others' after it; any free ones where it is 0.
+    pub port: u16,
     /// The key that may do everything; without it nobody is asked for one.
     pub api_key: Option<String>,
     /// The key that may only read.
@@ -90,7 +92,9 @@ impl Qdrant {
                 disk_full,
                 repeats: None,
             };
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+            let after = u16::try_from(index).unwrap_or(0);
+            let port = if options.port == 0 { 0 } else { options.port.saturating_add(after) };
+            let listener = TcpListener::bind(("127.0.0.1", port)).await?;
             nodes.push(serve(listener, routes(Arc::new(node), keys.clone()), frame)?);
         }
         Ok(Self { nodes })

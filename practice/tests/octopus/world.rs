@@ -37,6 +37,7 @@ pub(crate) fn options(dir: &tempfile::TempDir) -> (Options, Arc<AtomicI64>) {
         Clock::new(Arc::new(move || DateTime::from_timestamp(source.load(Ordering::Relaxed), 0).unwrap()));
     let dir = dir.path().join("practice");
     let options = Options {
+        first_port: 0,
         seed: SEED,
         dir,
         clock,

@@ -55,6 +55,7 @@ impl Server {
         let options = QdrantOptions {
             dir: dir.path().to_owned(),
             nodes,
+            port: 0,
             api_key: Some(KEY.into()),
             read_only_key: Some(READ_ONLY_KEY.into()),
             seed: Seed(7),

@@ -113,6 +113,15 @@ mod tests {
     }
 
     #[test]
+    fn version_1_is_written_and_read_as_ever() {
+        let golden = include_str!("../../../tests/formats/age_sum-v1.json");
+        let lies = stored(&data_path("a/b", 200, "0123456789abcdef"), 237);
+        let sum = AgeSum { content: stored("a/b", 5), lies };
+        assert_eq!(sum.text(), golden);
+        assert_eq!(AgeSum::parse("a/b", golden.as_bytes()), Ok(sum));
+    }
+
+    #[test]
     fn other_names_are_not_taken_for_encrypted_files() {
         for path in ["a.age", "a.5-x.age", "a.x-0123456789abcdef.age", "a.5-0123456789abcdef"] {
             assert_eq!(data_of(path), None, "{path}");

@@ -62,12 +62,12 @@ impl BucketStore {
         StepError::new("artifact.absent", format!("there is no artifact {path} in {}", self.shown))
     }
 
-    async fn facts(&self, path: &str) -> Result<Option<(ObjectMeta, Option<Locked>)>, StepError> {
+    async fn facts(&self, path: &str) -> Result<Option<(ObjectMeta, Option<Seen>)>, StepError> {
         let key = self.key(path)?;
         match self.store.get_opts(&key, GetOptions::new().with_head(true)).await {
             Ok(found) => {
-                let locked = found.extensions.get::<Seen>().map(|seen| seen.0);
-                Ok(Some((found.meta, locked)))
+                let seen = found.extensions.get::<Seen>().copied();
+                Ok(Some((found.meta, seen)))
             }
             Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(told(&self.doing("looking at", path), &error)),
@@ -87,6 +87,15 @@ impl BucketStore {
         let page = page.map_err(|error| told(&self.doing("listing", path), &error))?;
         let found = page.result.objects.into_iter().find(|object| object.location.as_ref() == name);
         Ok(found.map(|object| Listed { path: path.to_owned(), size: object.size }))
+    }
+
+    /// What is said of an object that is locked, and so not removed.
+    fn kept(&self, path: &str, lock: Locked) -> StepError {
+        let until = chrono::DateTime::from_timestamp_millis(lock.until_ms).unwrap_or_default();
+        let (mode, until) = (lock.mode.word(), until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+        let message = format!("{}: it is locked ({mode}) until {until}", self.doing("removing", path));
+        StepError::new("artifact.locked", message)
+            .help("remove it after that; a bucket with object lock would only hide it before")
     }
 
     /// With what to do where a bucket has no lock to give: the answer names no cause of its own.
@@ -180,9 +189,11 @@ impl ArtifactStore for BucketStore {
     }
 
     async fn delete(&self, path: &str) -> Result<bool, StepError> {
-        // The answer to a delete is the same whether there was something or not.
-        if self.size(path).await?.is_none() {
-            return Ok(false);
+        // The answer to a delete is the same whether there was something or not; and where something is locked it is only hidden by it.
+        match self.facts(path).await? {
+            None => return Ok(false),
+            Some((_, Some(seen))) if seen.holds() => return Err(self.kept(path, seen.lock)),
+            Some(_) => {}
         }
         match self.store.delete(&self.key(path)?).await {
             Ok(()) => Ok(true),
@@ -191,12 +202,17 @@ impl ArtifactStore for BucketStore {
         }
     }
 
+    async fn written_ms(&self, path: &str) -> Result<Option<i64>, StepError> {
+        Ok(self.facts(path).await?.map(|(meta, _)| meta.last_modified.timestamp_millis()))
+    }
+
     fn lock_asked(&self) -> Option<LockAsked> {
         self.lock
     }
 
     async fn locked(&self, path: &str) -> Result<Option<Locked>, StepError> {
-        self.facts(path).await?.map(|(_, locked)| locked).ok_or_else(|| self.absent(path))
+        let found = self.facts(path).await?.map(|(_, seen)| seen.map(|seen| seen.lock));
+        found.ok_or_else(|| self.absent(path))
     }
 
     fn local_path(&self, _path: &str) -> Option<std::path::PathBuf> {

@@ -75,7 +75,18 @@ pub(super) struct Locking {
 
 /// The lock of an object, as the answer to a question for it said.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen(pub(super) Locked);
+pub(super) struct Seen {
+    pub(super) lock: Locked,
+    /// When that was, by the store's own clock.
+    pub(super) answered_ms: Option<i64>,
+}
+
+impl Seen {
+    /// Whether the lock holds still. One whose answer bears no time counts as one that does.
+    pub(super) fn holds(self) -> bool {
+        self.answered_ms.is_none_or(|now| now < self.lock.until_ms)
+    }
+}
 
 #[derive(Debug)]
 struct LockingClient {
@@ -92,8 +103,9 @@ impl HttpService for LockingClient {
             self.locking.lock(&mut request, asked).await?;
         }
         let mut response = self.client.call(request).await?;
-        if let Some(locked) = locked(response.headers()) {
-            response.extensions_mut().insert(Seen(locked));
+        if let Some(lock) = locked(response.headers()) {
+            let answered_ms = answered_ms(response.headers());
+            response.extensions_mut().insert(Seen { lock, answered_ms });
         }
         Ok(response)
     }
@@ -148,6 +160,12 @@ fn locked(headers: &HeaderMap) -> Option<Locked> {
     };
     let until = DateTime::parse_from_rfc3339(headers.get(UNTIL)?.to_str().ok()?).ok()?;
     Some(Locked { mode, until_ms: until.timestamp_millis() })
+}
+
+/// When an answer was given, as it says.
+fn answered_ms(headers: &HeaderMap) -> Option<i64> {
+    let text = headers.get(reqwest::header::DATE)?.to_str().ok()?;
+    DateTime::parse_from_rfc2822(text).ok().map(|at| at.timestamp_millis())
 }
 
 /// The bytes of hexadecimal digits; nothing where the payload is told in another way.

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use drydock_step::artifact::Listed;
 use drydock_step::{
     Access, Action, ActionKind, ArtifactStore, Ctx, Effect, Ended, Facts, Field, KindShape, PlanPath,
-    Reconciled, Shape, StepError, StepKind, Stored, TargetNeed, Touch, inputs, known, maybe,
+    Preflight, Reconciled, Shape, StepError, StepKind, Stored, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde_json::{Value, json};
 
+use super::ahead::Ahead;
 use super::expected::Expected;
 use super::folder::FolderStore;
 use super::transfer::{Going, Progress, Transfer, below, listable};
@@ -96,6 +97,37 @@ impl StepKind for Collect {
         files.into_iter().flat_map(of).collect()
     }
 
+    /// Whether the store answers and nothing else stands where the files go. That they are not there is only noted: the step that has a
+    /// server write them comes before this one.
+    async fn preflight(&self, ctx: &Ctx, inputs: &CollectInputs) -> Result<Preflight, StepError> {
+        let connection = ctx.connection().await?;
+        let mut ahead = Ahead::default();
+        let (Some(store), Some(folder), Some(files), Some(prefix)) =
+            (connection.store(), inputs.folder.value(), inputs.files.value(), inputs.prefix.value())
+        else {
+            return Ok(ahead.told());
+        };
+        if !ahead.reaches(&*connection).await? {
+            return Ok(ahead.told());
+        }
+        let files = match files_of(&folder.resolved(&ctx.folder), files.as_deref()).await {
+            Ok(files) => files,
+            Err(error) if error.code == "artifact.absent" => {
+                ahead.notes(error);
+                return Ok(ahead.told());
+            }
+            Err(error) => {
+                ahead.meets(error)?;
+                return Ok(ahead.told());
+            }
+        };
+        let sizes: Vec<Option<u64>> = files.iter().map(|one| Some(one.size)).collect();
+        let going: Vec<Going> = files.into_iter().map(|one| going(prefix, one)).collect();
+        let bytes = ahead.places(store, &going, &sizes).await?;
+        ahead.room(store, going.first(), bytes).await?;
+        Ok(ahead.told())
+    }
+
     async fn execute(
         &self,
         ctx: &Ctx,
@@ -140,6 +172,12 @@ async fn files_of(root: &Path, named: Option<&[String]>) -> Result<Vec<Listed>, 
     Ok(files)
 }
 
+/// A file on its way below a prefix.
+fn going(prefix: &str, one: Listed) -> Going {
+    let to = below(prefix, &one.path);
+    Going { to, what: Expected { path: one.path, size: Some(one.size), sha256: None } }
+}
+
 async fn collected(
     ctx: &Ctx,
     store: &dyn ArtifactStore,
@@ -153,11 +191,7 @@ async fn collected(
     let folder = FolderStore::new(root);
     let progress = Progress::new(ctx, Some(files.iter().map(|one| one.size).sum()));
     let transfer = Transfer { ctx, from: &folder, to: store, at_a_time, progress };
-    let going = |one: Listed| Going {
-        to: below(prefix, &one.path),
-        what: Expected { path: one.path, size: Some(one.size), sha256: None },
-    };
-    let going: Vec<Going> = files.into_iter().map(going).collect();
+    let going: Vec<Going> = files.into_iter().map(|one| going(prefix, one)).collect();
     let artifacts: Vec<Stored> = transfer.all(&going).await?;
     let after = stamps(&paths).await?;
     if let Some(at) = before.iter().zip(&after).position(|(before, after)| before != after) {

@@ -5,11 +5,12 @@ use drydock_recovery::manifest::{Manifest, PointId};
 use drydock_step::artifact::bytes_of;
 use drydock_step::{
     Access, Action, ActionKind, ArtifactStore, Connection, Ctx, Effect, Ended, Facts, Field, In, KindShape,
-    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Preflight, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use super::ahead::Ahead;
 use super::expected::{EXPECTED, Expected};
 use super::transfer::{Going, Progress, Transfer, below, listable};
 use crate::artifact_shape::ARTIFACT;
@@ -62,6 +63,10 @@ impl CopyInputs {
         }
     }
 
+    fn all_known(&self) -> bool {
+        self.artifacts.value().is_some() && self.prefix.value().is_some() && self.point.value().is_some()
+    }
+
     /// What is copied, in words; `?` where it is not known yet.
     fn shown(&self) -> String {
         let known = [
@@ -101,10 +106,7 @@ impl StepKind for Copy {
     }
 
     fn judge(&self, inputs: &CopyInputs) -> Result<(), StepError> {
-        let all_known = inputs.artifacts.value().is_some()
-            && inputs.prefix.value().is_some()
-            && inputs.point.value().is_some();
-        if all_known {
+        if inputs.all_known() {
             inputs.chosen()?;
         }
         match (inputs.point.value().and_then(Option::as_ref), inputs.into.value()) {
@@ -141,6 +143,38 @@ impl StepKind for Copy {
         ]
     }
 
+    /// Whether both stores answer, what is to be copied is there, and nothing else stands where it goes.
+    async fn preflight(&self, ctx: &Ctx, inputs: &CopyInputs) -> Result<Preflight, StepError> {
+        let mut ahead = Ahead::default();
+        let (Some(to), Some(into), true) = (inputs.to.value(), inputs.into.value(), inputs.all_known())
+        else {
+            return Ok(ahead.told());
+        };
+        let (from, to) = (ctx.connection().await?, ctx.host.connect(to).await?);
+        let (source, other) = both(&*from, &*to)?;
+        let reached = (ahead.reaches(&*from).await?, ahead.reaches(&*to).await?);
+        if !matches!(reached, (true, true)) {
+            return Ok(ahead.told());
+        }
+        if let Err(error) = another_place(&*from, &*to, into).await {
+            ahead.meets(error)?;
+            return Ok(ahead.told());
+        }
+        let all = match chosen(source, inputs.chosen()?).await {
+            Ok((all, last)) => all.into_iter().chain(last).collect::<Vec<_>>(),
+            Err(error) => {
+                ahead.meets(error)?;
+                return Ok(ahead.told());
+            }
+        };
+        let sizes = ahead.sources(source, &all).await?;
+        let going =
+            all.into_iter().map(|what| Going { to: below(into, &what.path), what }).collect::<Vec<_>>();
+        let bytes = ahead.places(other, &going, &sizes).await?;
+        ahead.room(other, going.first(), bytes).await?;
+        Ok(ahead.told())
+    }
+
     async fn execute(
         &self,
         ctx: &Ctx,
@@ -151,10 +185,7 @@ impl StepKind for Copy {
         let (from, to) = (ctx.connection().await?, ctx.host.connect(inputs.to.known()?).await?);
         let into = inputs.into.known()?;
         let (source, other) = both(&*from, &*to)?;
-        if into.is_empty() && from.identity().await? == to.identity().await? {
-            return Err(StepError::new("input", "`to` is the same store")
-                .help("name another store, or a folder of it with `into`"));
-        }
+        another_place(&*from, &*to, into).await?;
         let at_a_time = usize::try_from(*inputs.max_parallel.known()?).unwrap_or(usize::MAX);
         ctx.or_cancelled(copied(ctx, (source, other), inputs.chosen()?, into, at_a_time)).await
     }
@@ -176,18 +207,35 @@ pub(super) fn both<'a>(
     }
 }
 
+/// Refuses to copy artifacts onto themselves.
+async fn another_place(from: &dyn Connection, to: &dyn Connection, into: &str) -> Result<(), StepError> {
+    if into.is_empty() && from.identity().await? == to.identity().await? {
+        return Err(StepError::new("input", "`to` is the same store")
+            .help("name another store, or a folder of it with `into`"));
+    }
+    Ok(())
+}
+
+/// The artifacts, and the one that comes last.
+async fn chosen(
+    store: &dyn ArtifactStore,
+    chosen: Chosen,
+) -> Result<(Vec<Expected>, Option<Expected>), StepError> {
+    match chosen {
+        Chosen::These(all) => Ok((all, None)),
+        Chosen::Below(prefix) => Ok((listed(store, &prefix).await?, None)),
+        Chosen::Point(id) => of_point(store, &id).await,
+    }
+}
+
 async fn copied(
     ctx: &Ctx,
     (from, to): (&dyn ArtifactStore, &dyn ArtifactStore),
-    chosen: Chosen,
+    what: Chosen,
     into: &str,
     at_a_time: usize,
 ) -> Result<Ended, StepError> {
-    let (all, last) = match chosen {
-        Chosen::These(all) => (all, None),
-        Chosen::Below(prefix) => (listed(from, &prefix).await?, None),
-        Chosen::Point(id) => of_point(from, &id).await?,
-    };
+    let (all, last) = chosen(from, what).await?;
     listable(all.len() + 1, "copy less at a time")?;
     let total = all.iter().map(|one| one.size).sum::<Option<u64>>();
     let transfer = Transfer { ctx, from, to, at_a_time, progress: Progress::new(ctx, total) };

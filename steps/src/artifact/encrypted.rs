@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use drydock_step::artifact::{Listed, bytes_of, path_parts, stream_of};
+use drydock_step::artifact::{Leftover, Listed, bytes_of, path_parts, stream_of};
 use drydock_step::{ArtifactStore, ByteStream, LockAsked, Locked, Sealed, StepError, Stored};
 
 use super::age_file::{Sealing, decrypted, plain_length};
@@ -178,6 +178,52 @@ impl ArtifactStore for EncryptedStore {
         self.inner.delete(&sum.lies.path).await?;
         self.inner.delete(path).await?;
         Ok(was_there)
+    }
+
+    async fn written_ms(&self, path: &str) -> Result<Option<i64>, StepError> {
+        match self.sum(path).await? {
+            Some(sum) => self.inner.written_ms(&sum.lies.path).await,
+            None => self.inner.written_ms(path).await,
+        }
+    }
+
+    /// Encrypted files that no sum names: of puts that were killed before it was written, and of artifacts that were put again. A put that has not
+    /// come to its sum yet looks the same, so that their age decides.
+    async fn leftovers(&self) -> Result<Vec<Leftover>, StepError> {
+        let mut found = self.inner.leftovers().await?;
+        let (mut files, mut sums): (BTreeMap<String, Vec<Listed>>, _) = (BTreeMap::new(), BTreeSet::new());
+        for one in self.inner.list("").await? {
+            if let Some(of) = sum_of(&one.path) {
+                sums.insert(of.to_owned());
+            } else if let Some((of, _)) = data_of(&one.path) {
+                files.entry(of.to_owned()).or_default().push(one);
+            }
+        }
+        // The only file of an artifact that has a sum is the one that it names.
+        files.retain(|of, all| all.len() > 1 || !sums.contains(of));
+        for (of, all) in files {
+            let named = match self.sum(&of).await {
+                Ok(sum) => sum.map(|sum| sum.lies.path),
+                // Nobody knows which of them it names.
+                Err(error) if error.code == "artifact.damaged" => continue,
+                Err(error) => return Err(error),
+            };
+            for Listed { path, size } in all.into_iter().filter(|one| Some(&one.path) != named.as_ref()) {
+                // Of what nobody knows the age, nobody knows that it is left.
+                if let Some(written) = self.inner.written_ms(&path).await? {
+                    found.push(Leftover { path, size, written_ms: Some(written) });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn clear(&self, left: &Leftover) -> Result<bool, StepError> {
+        let Some((of, _)) = data_of(&left.path) else { return self.inner.clear(left).await };
+        match self.sum(of).await? {
+            Some(sum) if sum.lies.path == left.path => Ok(false),
+            _ => self.inner.delete(&left.path).await,
+        }
     }
 
     fn lock_asked(&self) -> Option<LockAsked> {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use drydock_step::artifact::{Listed, path_parts, stream_of};
+use drydock_step::artifact::{Leftover, Listed, path_parts, stream_of};
 use drydock_step::{ArtifactStore, ByteStream, StepError, Stored};
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
@@ -180,15 +180,48 @@ fn remove_left(folder: &Path, name: &str) -> io::Result<()> {
         if !found.to_str().is_some_and(is_of_name) {
             continue;
         }
-        let Ok(file) = OpenOptions::new().write(true).open(entry.path()) else { continue };
-        match file.try_lock() {
-            Ok(()) => match std::fs::remove_file(entry.path()) {
-                // It has got its name meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed?,
-            },
-            // In use, or on a file system without locks, where nobody can tell.
-            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+        remove_dead(&entry.path())?;
+    }
+    Ok(())
+}
+
+/// A temporary file that nobody writes any more, locked; nothing where somebody does, or on a file system without locks, where nobody can tell.
+fn dead(path: &Path) -> Option<File> {
+    let file = OpenOptions::new().write(true).open(path).ok()?;
+    match file.try_lock() {
+        Ok(()) => Some(file),
+        Err(TryLockError::WouldBlock | TryLockError::Error(_)) => None,
+    }
+}
+
+/// Removes a temporary file, unless somebody writes it.
+fn remove_dead(path: &Path) -> io::Result<bool> {
+    let Some(_locked) = dead(path) else { return Ok(false) };
+    match std::fs::remove_file(path) {
+        // It has got its name meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        removed => removed.map(|()| true),
+    }
+}
+
+/// The temporary files under `folder` that nobody writes any more.
+fn left(folder: &Path, path: &str, depth: usize, found: &mut Vec<Leftover>) -> io::Result<()> {
+    if depth > MAX_DEPTH {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| path_parts(name).is_ok()) else { continue };
+        let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+        match std::fs::metadata(entry.path()) {
+            Ok(facts) if facts.is_dir() => left(&entry.path(), &path, depth + 1, found)?,
+            Ok(facts) if facts.is_file() && is_unfinished(name) && dead(&entry.path()).is_some() => {
+                found.push(Leftover { path, size: facts.len(), written_ms: None });
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
@@ -209,8 +242,17 @@ fn collect(folder: &Path, path: &str, depth: usize, found: &mut Vec<Listed>) -> 
             continue;
         };
         let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-        // Links are followed: the folder that a server writes its backups to is often one.
-        match std::fs::metadata(entry.path()) {
+        // The entry itself says what it is. Only links are asked for what they lead to: the folder that a server writes its backups to is
+        // often one.
+        let facts = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => {
+                collect(&entry.path(), &path, depth + 1, found)?;
+                continue;
+            }
+            Ok(kind) if kind.is_file() => entry.metadata(),
+            _ => std::fs::metadata(entry.path()),
+        };
+        match facts {
             Ok(facts) if facts.is_dir() => collect(&entry.path(), &path, depth + 1, found)?,
             Ok(facts) if facts.is_file() => found.push(Listed { path, size: facts.len() }),
             Ok(_) => {}
@@ -331,6 +373,45 @@ impl ArtifactStore for FolderStore {
         removed.await.map_err(|error| place.failed("removing", &error))
     }
 
+    async fn written_ms(&self, path: &str) -> Result<Option<i64>, StepError> {
+        let place = self.place(path)?;
+        let written = match tokio::fs::metadata(&place.path).await {
+            Ok(facts) => facts.modified().ok(),
+            Err(error) if is_absence(&error) => None,
+            Err(error) => return Err(place.failed("looking at", &error)),
+        };
+        let since = written.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        Ok(since.and_then(|since| i64::try_from(since.as_millis()).ok()))
+    }
+
+    async fn leftovers(&self) -> Result<Vec<Leftover>, StepError> {
+        let folder = self.root.clone();
+        let shown = folder.display().to_string();
+        let looked = on_thread(move || {
+            let mut found = Vec::new();
+            match left(&folder, "", 0, &mut found) {
+                Err(error) if is_absence(&error) => {}
+                other => other?,
+            }
+            found.sort_by(|one, other| one.path.cmp(&other.path));
+            Ok(found)
+        });
+        looked
+            .await
+            .map_err(|error| StepError::new("artifact.io", format!("looking through {shown}: {error}")))
+    }
+
+    async fn clear(&self, left: &Leftover) -> Result<bool, StepError> {
+        let name = path_parts(&left.path)?.pop().unwrap_or_default();
+        if !is_unfinished(name) {
+            return Ok(false);
+        }
+        let path = self.root.join(&left.path);
+        let shown = path.display().to_string();
+        let removed = on_thread(move || remove_dead(&path)).await;
+        removed.map_err(|error| StepError::new("artifact.io", format!("removing {shown}: {error}")))
+    }
+
     fn url(&self, path: &str) -> Option<String> {
         let mut url = self.served_at.clone()?;
         url.path_segments_mut().ok()?.pop_if_empty().extend(path_parts(path).ok()?);
@@ -421,6 +502,16 @@ mod tests {
         store.put("x", stream_of("whole")).await.unwrap();
         assert_eq!(files(dir.path()), [alive_name, format!(".xy.1-0{UNFINISHED}"), "x".to_owned()]);
         assert_eq!(store.list("").await.unwrap(), [Listed { path: "x".into(), size: 5 }]);
+
+        // What nobody puts again is found, and goes when that is wanted; what somebody writes is not found.
+        let left = Leftover { path: format!(".xy.1-0{UNFINISHED}"), size: 15, written_ms: None };
+        assert_eq!(store.leftovers().await.unwrap(), std::slice::from_ref(&left));
+        let in_use = alive.path.file_name().unwrap().to_str().unwrap().to_owned();
+        for path in [in_use, "x".to_owned()] {
+            assert_eq!(store.clear(&Leftover { path, ..left.clone() }).await, Ok(false));
+        }
+        assert_eq!((store.clear(&left).await, store.clear(&left).await), (Ok(true), Ok(false)));
+        assert_eq!(files(dir.path()).len(), 2);
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ mod rate;
 pub mod target;
 mod expected;
 mod transfer;
+mod ahead;
 mod sample;
 pub mod verify;
 pub mod read;

@@ -1,15 +1,18 @@
-//! `artifact.place`: [`Place`] brings artifacts to where a server sees them: into a folder of the runner, or another store.
+//! `artifact.place`: [`Place`] brings artifacts to where a server sees them, into a folder of the runner or another store, and asks that server
+//! whether it does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use drydock_step::target::{SeenPlace, SeesFiles};
 use drydock_step::{
-    Access, Action, ActionKind, Connection, Ctx, Effect, Ended, Facts, Field, KindShape, PlanPath,
+    Access, Action, ActionKind, Connection, Ctx, Effect, Ended, Facts, Field, KindShape, PlanPath, Preflight,
     Reconciled, Shape, StepError, StepKind, Stored, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde_json::{Value, json};
 
+use super::ahead::Ahead;
 use super::copy::both;
 use super::expected::{EXPECTED, Expected};
 use super::folder::FolderStore;
@@ -29,6 +32,11 @@ const OUTPUTS: Shape = Shape::Record(&[
         Shape::List(&Shape::Text),
         "With `folder`: each of them as a file of the runner, in the same order.",
     ),
+    Field::required(
+        "seen",
+        Shape::List(&Shape::Text),
+        "With `seen_by`: each of them as that server names it, in the same order.",
+    ),
 ]);
 
 inputs! {
@@ -42,6 +50,10 @@ inputs! {
         to: Option<String> = maybe(Shape::Text),
         /// Where below that; left out, their paths stay as they are, so that what names them by path finds them there.
         into: String = maybe(Shape::Text).or("\"\""),
+        /// The target of the server that shall see them: once they are there, it is asked whether it can open each. It finds them as its `sees` says, with `folder` as `seen_at` says.
+        seen_by: Option<String> = maybe(Shape::Text),
+        /// With `seen_by`: the folder, or the root of the store, as that server names it: `\\nas01\drop`. Left out, its `sees` says it, which is about stores alone.
+        seen_at: Option<String> = maybe(Shape::Text),
         /// How many are under way at a time.
         max_parallel: u32 = maybe(Shape::Integer).or("4"),
     }
@@ -57,19 +69,36 @@ impl StepKind for Place {
     fn shape(&self) -> KindShape {
         KindShape {
             target: TargetNeed::OneOf(&["artifacts"]),
-            target_inputs: &[("to", &["artifacts"])],
+            target_inputs: &[("to", &["artifacts"]), ("seen_by", &["sqlserver"])],
             outputs: OUTPUTS,
             effect: Effect::Writes,
-            permissions: &["artifacts: read the store, write to the other", "runner: write to the folder"],
-            example: "media:\n  uses: artifact.place\n  target: offsite\n  needs: [point]\n  with: { artifacts: \"{{ steps.point.outputs.artifacts }}\", to: backups }\n",
+            permissions: &[
+                "artifacts: read the store, write to the other",
+                "runner: write to the folder",
+                "sqlserver, with `seen_by`: sysadmin, or CREATE ANY DATABASE",
+            ],
+            example: "media:\n  uses: artifact.place\n  target: offsite\n  needs: [point]\n  with: { artifacts: \"{{ steps.point.outputs.artifacts }}\", to: backups, seen_by: sql }\n",
             ..described(
                 "artifact.place",
-                "Brings artifacts to where a server sees them: into a folder of the runner, or another store. What is there with the same length and hash stays; each is read back. Nothing is written over.",
+                "Brings artifacts to where a server sees them: into a folder of the runner, or another store. What is there with the same length and hash stays; each is read back. Nothing is written over. With `seen_by` it ends well only when the server can open each of them.",
             )
         }
     }
 
     fn judge(&self, inputs: &PlaceInputs) -> Result<(), StepError> {
+        match (inputs.seen_by.value(), inputs.seen_at.value(), inputs.folder.value()) {
+            (Some(None), Some(Some(_)), _) => {
+                return Err(StepError::new(
+                    "input",
+                    "`seen_at` says how a server names the folder: it needs `seen_by`",
+                ));
+            }
+            (Some(Some(_)), Some(None), Some(Some(_))) => {
+                return Err(StepError::new("input", "`seen_at` is needed, with `folder` and `seen_by`")
+                    .help("say how the server names the folder; what its `sees` says is about stores"));
+            }
+            _ => {}
+        }
         match (inputs.folder.value(), inputs.to.value()) {
             (Some(Some(_)), Some(Some(_))) | (Some(None), Some(None)) => {
                 Err(StepError::new("input", "exactly one of `folder` and `to` is needed"))
@@ -99,7 +128,12 @@ impl StepKind for Place {
             resource,
             access: Access::Reads,
         });
-        reads.chain([Touch { target: to, resource, access: Access::Writes }]).collect()
+        let asked = inputs.seen_by.value().cloned().flatten().map(|server| Touch {
+            target: Some(server),
+            resource: "its files".into(),
+            access: Access::Reads,
+        });
+        reads.chain([Touch { target: to, resource, access: Access::Writes }]).chain(asked).collect()
     }
 
     fn actions(&self, target: Option<&str>, inputs: &PlaceInputs, _facts: &Facts) -> Vec<Action> {
@@ -107,12 +141,19 @@ impl StepKind for Place {
             Some(Some(folder)) => (None, format!("into {folder}")),
             _ => (inputs.to.value().and_then(Option::as_deref), "into the store".to_owned()),
         };
+        let asks = |which: &str| {
+            let server = inputs.seen_by.value().and_then(Option::as_deref);
+            server.map(|server| {
+                Action::reads(ActionKind::Sql, Some(server), format!("RESTORE LABELONLY of {which}"))
+            })
+        };
         let Some(all) = inputs.artifacts.value() else {
             let which = inputs.artifacts.or_after(|_| String::new());
-            return vec![
+            let actions = [
                 Action::reads(ActionKind::Artifact, target, format!("read {which}")),
                 Action::writes(ActionKind::Artifact, to, format!("put {which} {place}, and read it back")),
             ];
+            return actions.into_iter().chain(asks(&which)).collect();
         };
         let of = |one: &Expected| {
             let at = inputs.into.or_after(|into| below(into, &one.path));
@@ -120,8 +161,43 @@ impl StepKind for Place {
                 Action::reads(ActionKind::Artifact, target, format!("read {}", one.path)),
                 Action::writes(ActionKind::Artifact, to, format!("put {at} {place}, and read it back")),
             ]
+            .into_iter()
+            .chain(asks(&at))
         };
         all.iter().flat_map(of).collect()
+    }
+
+    /// Whether the stores answer, the artifacts are there, nothing else stands where they go, there is room, and the server sees the folder.
+    async fn preflight(&self, ctx: &Ctx, inputs: &PlaceInputs) -> Result<Preflight, StepError> {
+        let mut ahead = Ahead::default();
+        if !inputs.all_known() {
+            return Ok(ahead.told());
+        }
+        let way = Way::of(ctx, inputs).await?;
+        let (source, other) = both(&*way.from, &*way.there)?;
+        let folder = way.root.as_ref().map(FolderStore::new);
+        let reached = match &way.root {
+            Some(root) => (ahead.reaches(&*way.from).await?, ahead.folder(root).await?),
+            None => (ahead.reaches(&*way.from).await?, ahead.reaches(&*way.there).await?),
+        };
+        let going = going(inputs)?;
+        if matches!(reached, (true, true)) {
+            let other = folder.as_ref().map_or(other, |folder| folder);
+            let sizes = ahead.sources(source, inputs.artifacts.known()?).await?;
+            let bytes = ahead.places(other, &going, &sizes).await?;
+            ahead.room(other, going.first(), bytes).await?;
+        }
+        if let (Some(server), Some(first)) = (inputs.seen_by.known()?, going.first()) {
+            let (server, at) = (ctx.host.connect(server).await?, inputs.seen_at.known()?.as_deref());
+            let seen = match sees(&*server)?.sees_folder(&first.to, at).await {
+                Ok(seen) => unseen(std::slice::from_ref(&seen)),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = seen {
+                ahead.meets(error)?;
+            }
+        }
+        Ok(ahead.told())
     }
 
     async fn execute(
@@ -131,14 +207,9 @@ impl StepKind for Place {
         _from: Option<&Value>,
     ) -> Result<Ended, StepError> {
         self.judge(inputs)?;
-        let from = ctx.connection().await?;
-        let root = inputs.folder.known()?.as_ref().map(|folder| folder.resolved(&ctx.folder));
-        let there: Arc<dyn Connection> = match inputs.to.known()? {
-            Some(to) => ctx.host.connect(to).await?,
-            None => from.clone(),
-        };
-        let (source, other) = both(&*from, &*there)?;
-        let folder = root.as_ref().map(FolderStore::new);
+        let way = Way::of(ctx, inputs).await?;
+        let (source, other) = both(&*way.from, &*way.there)?;
+        let folder = way.root.as_ref().map(FolderStore::new);
         let other = folder.as_ref().map_or(other, |folder| folder);
         let all = inputs.artifacts.known()?;
         listable(all.len(), "place less at a time")?;
@@ -146,11 +217,13 @@ impl StepKind for Place {
         let at_a_time = usize::try_from(*inputs.max_parallel.known()?).unwrap_or(usize::MAX);
         let transfer =
             Transfer { ctx, from: source, to: other, at_a_time, progress: Progress::new(ctx, total) };
-        let into = inputs.into.known()?;
-        let going = |what: &Expected| Going { to: below(into, &what.path), what: what.clone() };
-        let going: Vec<Going> = all.iter().map(going).collect();
+        let going = going(inputs)?;
         let artifacts = ctx.or_cancelled(transfer.all(&going)).await?;
-        Ok(Ended::Outputs(outputs(&artifacts, root.as_deref())))
+        let seen = match inputs.seen_by.known()? {
+            Some(server) => ctx.or_cancelled(seen(ctx, server, inputs, &artifacts)).await?,
+            None => Vec::new(),
+        };
+        Ok(Ended::Outputs(outputs(&artifacts, way.root.as_deref(), &seen)))
     }
 
     /// Whether all of it is there is asked by the next attempt, which brings what is not.
@@ -159,12 +232,85 @@ impl StepKind for Place {
     }
 }
 
-fn outputs(artifacts: &[Stored], root: Option<&Path>) -> Value {
+impl PlaceInputs {
+    fn all_known(&self) -> bool {
+        let known =
+            [self.seen_by.value().is_some(), self.seen_at.value().is_some(), self.into.value().is_some()];
+        let place = self.folder.value().is_some() && self.to.value().is_some();
+        self.artifacts.value().is_some() && place && known.iter().all(|known| *known)
+    }
+}
+
+/// Each artifact, and where it goes.
+fn going(inputs: &PlaceInputs) -> Result<Vec<Going>, StepError> {
+    let into = inputs.into.known()?;
+    let going = |what: &Expected| Going { to: below(into, &what.path), what: what.clone() };
+    Ok(inputs.artifacts.known()?.iter().map(going).collect())
+}
+
+/// From where to where.
+struct Way {
+    from: Arc<dyn Connection>,
+    /// The other store; the same where it is a folder.
+    there: Arc<dyn Connection>,
+    /// The folder.
+    root: Option<PathBuf>,
+}
+
+impl Way {
+    async fn of(ctx: &Ctx, inputs: &PlaceInputs) -> Result<Self, StepError> {
+        let from = ctx.connection().await?;
+        let root = inputs.folder.known()?.as_ref().map(|folder| folder.resolved(&ctx.folder));
+        let there = match inputs.to.known()? {
+            Some(to) => ctx.host.connect(to).await?,
+            None => from.clone(),
+        };
+        Ok(Self { from, there, root })
+    }
+}
+
+fn sees(server: &dyn Connection) -> Result<&dyn SeesFiles, StepError> {
+    server.sees_files().ok_or_else(|| StepError::internal("the server of `seen_by` cannot tell what it sees"))
+}
+
+/// Each of them as the server names it, which has opened it.
+async fn seen(
+    ctx: &Ctx,
+    server: &str,
+    inputs: &PlaceInputs,
+    artifacts: &[Stored],
+) -> Result<Vec<String>, StepError> {
+    let (connection, at) = (ctx.host.connect(server).await?, inputs.seen_at.known()?.as_deref());
+    let sees = sees(&*connection)?;
+    let mut all = Vec::with_capacity(artifacts.len());
+    for artifact in artifacts {
+        all.push(sees.sees_file(&artifact.path, at).await?);
+    }
+    unseen(&all)?;
+    Ok(all.into_iter().map(|one| one.at).collect())
+}
+
+/// What a server does not see, as an error.
+fn unseen(all: &[SeenPlace]) -> Result<(), StepError> {
+    let said = |one: &SeenPlace| one.why_not.as_ref().map(|why| format!("{}: {why}", one.at));
+    let not: Vec<String> = all.iter().filter_map(said).collect();
+    let help = "is the share mounted on the server, may its service account read there, and does `sees` (or `seen_at`) name the folder right?";
+    match not.as_slice() {
+        [] => Ok(()),
+        [one] => Err(StepError::new("artifact.unseen", format!("the server does not see {one}")).help(help)),
+        [first, rest @ ..] => {
+            let message = format!("the server does not see {first}; nor {} others", rest.len());
+            Err(StepError::new("artifact.unseen", message).help(help))
+        }
+    }
+}
+
+fn outputs(artifacts: &[Stored], root: Option<&Path>, seen: &[String]) -> Value {
     let file = |root: &Path, one: &Stored| root.join(&one.path).display().to_string();
     let files: Vec<String> =
         root.map_or_else(Vec::new, |root| artifacts.iter().map(|one| file(root, one)).collect());
     let bytes: u64 = artifacts.iter().map(|one| one.size).sum();
-    json!({ "artifacts": artifacts, "bytes": bytes, "files": files })
+    json!({ "artifacts": artifacts, "bytes": bytes, "files": files, "seen": seen })
 }
 
 #[cfg(test)]

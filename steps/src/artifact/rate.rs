@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use drydock_step::artifact::Listed;
+use drydock_step::artifact::{Leftover, Listed};
 use drydock_step::{ArtifactStore, ByteStream, LockAsked, Locked, Sealed, StepError, Stored};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
@@ -109,6 +109,18 @@ impl ArtifactStore for RatedStore {
 
     async fn delete(&self, path: &str) -> Result<bool, StepError> {
         self.inner.delete(path).await
+    }
+
+    async fn written_ms(&self, path: &str) -> Result<Option<i64>, StepError> {
+        self.inner.written_ms(path).await
+    }
+
+    async fn leftovers(&self) -> Result<Vec<Leftover>, StepError> {
+        self.inner.leftovers().await
+    }
+
+    async fn clear(&self, left: &Leftover) -> Result<bool, StepError> {
+        self.inner.clear(left).await
     }
 
     fn lock_asked(&self) -> Option<LockAsked> {

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use drydock_step::artifact::bytes_of;
 use drydock_step::{
-    Access, Action, ActionKind, ArtifactStore, Ctx, Ended, Facts, Field, KindShape, Reconciled, Shape,
-    StepError, StepKind, Stored, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, ArtifactStore, Ctx, Ended, Facts, Field, KindShape, Preflight, Reconciled,
+    Shape, StepError, StepKind, Stored, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::ahead::Ahead;
 use super::expected::{EXPECTED, Expected};
 use crate::described::described;
 use crate::rehash::hex;
@@ -70,6 +71,24 @@ impl StepKind for Read {
     fn actions(&self, target: Option<&str>, inputs: &ReadInputs, _facts: &Facts) -> Vec<Action> {
         let text = format!("read {}", inputs.path.or_after(|one| one.path.clone()));
         vec![Action::reads(ActionKind::Artifact, target, text)]
+    }
+
+    /// Whether the store answers, and the artifact is there and as small as it has to be.
+    async fn preflight(&self, ctx: &Ctx, inputs: &ReadInputs) -> Result<Preflight, StepError> {
+        let connection = ctx.connection().await?;
+        let mut ahead = Ahead::default();
+        let (Some(store), Some(expected)) = (connection.store(), inputs.path.value()) else {
+            return Ok(ahead.told());
+        };
+        if ahead.reaches(&*connection).await? {
+            let sizes = ahead.sources(store, std::slice::from_ref(expected)).await?;
+            if let Some(Some(size)) = sizes.first().filter(|size| size.is_some_and(|size| size > MOST as u64))
+            {
+                let message = format!("{} has {size} bytes, and {MOST} are the most", expected.path);
+                ahead.meets(StepError::new("artifact.large", message))?;
+            }
+        }
+        Ok(ahead.told())
     }
 
     async fn execute(

@@ -79,12 +79,12 @@ pub(super) const FIELDS: &[Field] = &[
     Field::optional(
         "trusted_keys",
         Shape::List(&Shape::Text),
-        "The public ed25519 keys, 32 bytes in base64 each, whose signatures are believed. Points that none of them has signed are listed as `unsigned` or `foreign key`, and neither restored from nor removed.",
+        "The public ed25519 keys, 32 bytes in base64 each, whose signatures are believed. Points that none of them has signed are listed as `unsigned` or `foreign key`, and neither restored from nor removed. What was said about a point and none of them has signed (that it is held, bad, being removed) is listed and not believed; the point stays until somebody who is trusted holds or releases it.",
     ),
     Field::optional(
         "lock",
         Shape::Record(LOCK),
-        "Of S3: object lock that each put asks for; the bucket must have been made with it. Other services are not supported: there, make a rule of the bucket.",
+        "Of S3: object lock that each put asks for; the bucket must have been made with it. What is locked is not removed before its time, and a put of the same name leaves it as an older version. `point.seal` and `artifact.verify` name what lacks the lock. Other services are not supported: there, make a rule of the bucket.",
     ),
 ];
 

@@ -133,7 +133,10 @@ impl Connection for ArtifactsConnection {
 }
 
 /// The folder is there, or can be made.
-async fn usable(root: &Path) -> Result<(), StepError> {
+///
+/// # Errors
+/// `artifact.io`, with why it cannot be used.
+pub(super) async fn usable(root: &Path) -> Result<(), StepError> {
     let is_folder = async |path: Option<&Path>| match path {
         Some(path) => tokio::fs::metadata(path).await.map(|facts| facts.is_dir()),
         None => Ok(false),

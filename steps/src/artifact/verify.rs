@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, ArtifactStore, Ctx, Ended, Facts, Field, In, KindShape, Reconciled, Shape,
-    StepError, StepKind, TargetNeed, Touch, inputs, maybe,
+    Access, Action, ActionKind, ArtifactStore, Ctx, Ended, Facts, Field, In, KindShape, LockAsked, LockMode,
+    Locked, Preflight, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, maybe,
 };
 use serde_json::{Value, json};
 
+use super::ahead::Ahead;
 use super::expected::{EXPECTED, Expected};
 use super::sample::Share;
 use super::transfer::listable;
@@ -58,6 +59,10 @@ impl VerifyInputs {
         }
     }
 
+    fn all_known(&self) -> bool {
+        self.path.value().is_some() && self.paths.value().is_some() && self.prefix.value().is_some()
+    }
+
     /// What is read, a line each; `?` where that is not known yet.
     fn shown(&self) -> Vec<String> {
         let mut shown = Vec::new();
@@ -92,7 +97,7 @@ impl StepKind for Verify {
             example: "intact:\n  uses: artifact.verify\n  target: backups\n  with: { paths: \"{{ steps.full.outputs.artifacts }}\" }\n",
             ..described(
                 "artifact.verify",
-                "Reads artifacts back to their end and hashes them. One that is not what it should be fails the step, once all were read.",
+                "Reads artifacts back to their end and hashes them. One that is not what it should be, or in a store with `lock` is not locked, fails the step, once all were read.",
             )
         }
     }
@@ -105,6 +110,24 @@ impl StepKind for Verify {
     fn actions(&self, target: Option<&str>, inputs: &VerifyInputs, _facts: &Facts) -> Vec<Action> {
         let read = |path| Action::reads(ActionKind::Artifact, target, format!("read {path} and hash it"));
         inputs.shown().into_iter().map(read).collect()
+    }
+
+    /// Whether the store answers, and what is to be read is there.
+    async fn preflight(&self, ctx: &Ctx, inputs: &VerifyInputs) -> Result<Preflight, StepError> {
+        let connection = ctx.connection().await?;
+        let mut ahead = Ahead::default();
+        let Some(store) = connection.store().filter(|_| inputs.all_known()) else { return Ok(ahead.told()) };
+        if ahead.reaches(&*connection).await? {
+            match inputs.chosen()? {
+                Chosen::These(all) => drop(ahead.sources(store, &all).await?),
+                Chosen::Below(prefix) => {
+                    if let Err(error) = below(store, &prefix).await {
+                        ahead.meets(error)?;
+                    }
+                }
+            }
+        }
+        Ok(ahead.told())
     }
 
     async fn execute(
@@ -142,7 +165,7 @@ async fn verified(
     };
     listable(all.len(), "verify a narrower `prefix` at a time, or a `sample`")?;
     let total = all.iter().map(|one| one.size).sum::<Option<u64>>();
-    let (mut artifacts, mut damaged, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut artifacts, mut damaged, mut unlocked, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for expected in &all {
         let found = rehashed(store, &expected.path, |more| {
             bytes += more;
@@ -150,9 +173,18 @@ async fn verified(
         });
         let found = found.await?;
         damaged.extend(expected.compared(&found));
+        if let Some(asked) = store.lock_asked() {
+            unlocked.extend(unlike(&expected.path, asked, store.locked(&expected.path).await?));
+        }
         artifacts.push(found);
     }
     match damaged.as_slice() {
+        [] if !unlocked.is_empty() => {
+            let message =
+                format!("{} of {} artifacts: {}", unlocked.len(), artifacts.len(), unlocked.join("; "));
+            let help = "whoever stored it asked for no `lock`, or the bucket gave none: copy it again with `artifact.copy`, into a bucket with object lock";
+            Err(StepError::new("artifact.unlocked", message).help(help))
+        }
         [] => {
             let outputs =
                 json!({ "checked": artifacts.len(), "of": of, "bytes": bytes, "artifacts": artifacts });
@@ -163,6 +195,17 @@ async fn verified(
             let message = format!("{} of {} artifacts are damaged: {first}", damaged.len(), artifacts.len());
             Err(StepError::new("artifact.damaged", message).help(damaged.join("; ")))
         }
+    }
+}
+
+/// What is wrong with the lock of an artifact in a store that asks for one. One that is over is no fault of the artifact: it had it.
+fn unlike(path: &str, asked: LockAsked, lock: Option<Locked>) -> Option<String> {
+    match lock {
+        None => Some(format!("{path} is not locked")),
+        Some(lock) if asked.mode == LockMode::Compliance && lock.mode == LockMode::Governance => {
+            Some(format!("{path} is locked by governance, and compliance is asked for"))
+        }
+        Some(_) => None,
     }
 }
 

@@ -38,13 +38,17 @@ pub(super) async fn with_adopted(
     if lacking.is_empty() {
         return Ok(all);
     }
-    let catalogue = catalogue_of(connection).await?.catalogue();
+    let catalogue = catalogue_of(connection).await?.taken_catalogue();
     for (name, place) in lacking {
         let Some(own) = all.get_mut(&name) else { continue };
         let mut every = own.clone();
         every.extend(of_others(&catalogue, &name, own));
         let needed: Vec<BackupGiven> = match (between, chain(&every, place)) {
-            (true, _) => every.into_iter().filter(|one| holds(std::slice::from_ref(one), place)).collect(),
+            (true, _) => {
+                let fork = own.first().map(|one| one.recovery_fork.clone());
+                let same = |one: &BackupGiven| Some(&one.recovery_fork) == fork.as_ref();
+                every.into_iter().filter(|one| same(one) && holds(std::slice::from_ref(one), place)).collect()
+            }
             (false, Some(chain)) => every.into_iter().filter(|one| is_in(one, &chain)).collect(),
             (false, None) => continue,
         };
@@ -54,6 +58,17 @@ pub(super) async fn with_adopted(
         }
     }
     Ok(all)
+}
+
+/// The databases of a log point whose own log begins behind the mark: another run has taken the one that holds it, and has not sealed it yet.
+/// Its record will be there in a moment.
+pub(super) fn awaited<'m>(all: &Backups, mark: &'m MarkGiven) -> Vec<&'m str> {
+    let is_awaited = |(name, place): &(&'m String, &MarkedDatabase)| {
+        let own = all.get(*name).map(Vec::as_slice).unwrap_or_default();
+        let behind = |one: &BackupGiven| one.backup.range().first > place.lsn;
+        !holds(own, place) && own.iter().any(behind)
+    };
+    mark.databases.iter().filter(is_awaited).map(|(name, _)| name.as_str()).collect()
 }
 
 /// Whether one of them is a log that holds the mark.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use drydock_recovery::catalogue::{Catalogue, Record, Untrusted};
+use drydock_recovery::Time;
+use drydock_recovery::catalogue::{Catalogue, Doubted, Record, Untrusted};
 use drydock_recovery::manifest::{Artifact, FormatError, LogPoint, Manifest, PointId, PointMark};
 use drydock_step::artifact::{Listed, bytes_of};
 use drydock_step::target::Seals;
@@ -34,6 +35,8 @@ pub struct Found {
     pub marks: Vec<PointMark>,
     /// Points and log points that nobody may believe, and why. They are among the others too.
     pub untrusted: HashMap<PointId, Untrusted>,
+    /// What was said about points and nobody may believe.
+    pub doubted: HashMap<PointId, Vec<Doubted>>,
     /// Points that were begun and have no manifest.
     pub unsealed: Vec<PointId>,
     /// Points and log points whose removal has begun, with the files that they name. They are none any more.
@@ -59,6 +62,7 @@ enum Entry {
     Point(Box<Manifest>, Option<Untrusted>),
     LogPoint(Box<LogPoint>, Option<Untrusted>),
     Mark(PointMark),
+    Doubted(PointId, Doubted),
     Unreadable(Unreadable),
     Gone,
 }
@@ -67,7 +71,25 @@ impl Found {
     /// The catalogue of all that could be read.
     pub fn catalogue(&self) -> Catalogue {
         let catalogue = Catalogue::new(self.points.clone(), self.log_points.clone(), self.marks.clone());
-        catalogue.with_untrusted(self.untrusted.clone())
+        catalogue.with_untrusted(self.untrusted.clone()).with_doubted(self.doubted.clone())
+    }
+
+    /// The same without a copy of it, which leaves the rest: there may be ten thousand points.
+    pub fn taken_catalogue(&mut self) -> Catalogue {
+        let (points, log_points) = (std::mem::take(&mut self.points), std::mem::take(&mut self.log_points));
+        let catalogue = Catalogue::new(points, log_points, std::mem::take(&mut self.marks));
+        let doubted = std::mem::take(&mut self.doubted);
+        catalogue.with_untrusted(std::mem::take(&mut self.untrusted)).with_doubted(doubted)
+    }
+
+    /// Passes over what is not believed where somebody who is has decided since.
+    fn settle(&mut self) {
+        for mark in &self.marks {
+            if let Some(doubted) = self.doubted.get_mut(&mark.point) {
+                doubted.retain(|one| !one.is_settled_by(mark));
+            }
+        }
+        self.doubted.retain(|_, doubted| !doubted.is_empty());
     }
 
     fn take(&mut self, entry: Entry) {
@@ -93,6 +115,7 @@ impl Found {
                 }
             }
             Entry::Mark(mark) => self.marks.push(mark),
+            Entry::Doubted(id, doubted) => self.doubted.entry(id).or_default().push(doubted),
             Entry::Unreadable(file) => self.unreadable.push(file),
             Entry::Gone => {}
         }
@@ -108,11 +131,14 @@ pub async fn catalogue_of(connection: &dyn Connection) -> Result<Found, StepErro
     let (store, seals) = (store_of(connection)?, connection.seals());
     let listed = store.list(POINTS).await?;
     let (mut opened, mut pruning) = (BTreeSet::new(), BTreeMap::new());
-    let mut files = Vec::new();
+    let (mut files, mut doubted) = (Vec::new(), HashMap::new());
     for file in &listed {
         match Filed::at(&file.path) {
             Some(Filed::Opened(id)) => drop(opened.insert(id)),
-            Some(Filed::Pruning(id)) => drop(pruning.insert(id, Vec::new())),
+            Some(Filed::Pruning(id)) => match doubted_pruning(store, &file.path, seals.as_deref()).await? {
+                None => drop(pruning.insert(id, Vec::new())),
+                Some(one) => drop(doubted.insert(id, vec![one])),
+            },
             Some(filed) => files.push((file.path.clone(), filed)),
             None => {}
         }
@@ -123,7 +149,7 @@ pub async fn catalogue_of(connection: &dyn Connection) -> Result<Found, StepErro
         }
     }
     let unsealed = opened.into_iter().filter(|id| !pruning.contains_key(id)).collect();
-    let mut found = Found { unsealed, pruning, listed, ..Found::default() };
+    let mut found = Found { unsealed, pruning, listed, doubted, ..Found::default() };
     let is_folder = files.first().is_some_and(|(path, _)| store.local_path(path).is_some());
     if is_folder {
         let chunks = files.chunks(AT_ONCE).map(|some| {
@@ -143,6 +169,7 @@ pub async fn catalogue_of(connection: &dyn Connection) -> Result<Found, StepErro
             found.take(entry);
         }
     }
+    found.settle();
     Ok(found)
 }
 
@@ -222,10 +249,15 @@ fn text(bytes: Vec<u8>) -> String {
 
 fn understood(text: &str, path: String, filed: Filed, seals: Option<&dyn Seals>) -> Entry {
     let untrusted = || seals.and_then(|seals| seals.judge(text));
-    parsed(text, filed, untrusted).unwrap_or_else(|why| Entry::Unreadable(Unreadable { path, why }))
+    parsed(text, &path, filed, untrusted).unwrap_or_else(|why| Entry::Unreadable(Unreadable { path, why }))
 }
 
-fn parsed(text: &str, filed: Filed, untrusted: impl Fn() -> Option<Untrusted>) -> Result<Entry, String> {
+fn parsed(
+    text: &str,
+    path: &str,
+    filed: Filed,
+    untrusted: impl Fn() -> Option<Untrusted>,
+) -> Result<Entry, String> {
     let words = |error: FormatError| error.to_string();
     let (entry, names, place) = match filed {
         Filed::Manifest(id) => {
@@ -240,11 +272,12 @@ fn parsed(text: &str, filed: Filed, untrusted: impl Fn() -> Option<Untrusted>) -
         }
         Filed::Mark(id) => {
             let mark = PointMark::parse(text).map_err(words)?;
-            if let Some(why) = untrusted() {
-                return Err(format!("it is not trusted: {why}"));
-            }
             let names = mark.point.clone();
-            (Entry::Mark(mark), names, id)
+            let entry = match untrusted() {
+                Some(why) => Entry::Doubted(names.clone(), not_believed(path, mark, why)),
+                None => Entry::Mark(mark),
+            };
+            (entry, names, id)
         }
         Filed::Opened(_) | Filed::Pruning(_) => return Ok(Entry::Gone),
     };
@@ -253,6 +286,28 @@ fn parsed(text: &str, filed: Filed, untrusted: impl Fn() -> Option<Untrusted>) -
     } else {
         Err(format!("it is about {names}, and lies in the folder of {place}"))
     }
+}
+
+fn not_believed(path: &str, mark: PointMark, why: Untrusted) -> Doubted {
+    Doubted { path: path.to_owned(), word: mark.said.word().to_owned(), by: mark.by, at: mark.at, why }
+}
+
+/// What says that a point's files are being removed, where nobody may believe it: then they are not, and the point is one as before. The
+/// file's being there counts wherever no key is named; it is written before anything goes.
+async fn doubted_pruning(
+    store: &dyn ArtifactStore,
+    path: &str,
+    seals: Option<&dyn Seals>,
+) -> Result<Option<Doubted>, StepError> {
+    let Some(text) = manifest_text(store, path).await? else { return Ok(None) };
+    let Some(why) = seals.and_then(|seals| seals.judge(&text)) else { return Ok(None) };
+    Ok(Some(match PointMark::parse(&text) {
+        Ok(mark) => not_believed(path, mark, why),
+        Err(_) => {
+            let (word, by) = ("pruned".to_owned(), "nobody knows whom".to_owned());
+            Doubted { path: path.to_owned(), word, by, at: Time::UNIX_EPOCH, why }
+        }
+    }))
 }
 
 /// A sealed point's manifest, as its text, where there is one.

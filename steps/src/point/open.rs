@@ -45,7 +45,7 @@ fn id_for(at: Time, attempt: &str) -> Result<PointId, StepError> {
 fn opened_for(ctx: &Ctx, at: Time) -> Result<Opened, StepError> {
     let plan = PlanRef { name: ctx.plan.to_string(), digest: ctx.digest.to_string() };
     let environment = ctx.environment.as_deref().unwrap_or_default().to_owned();
-    let origin = Origin { plan, environment, run: ctx.run.to_string() };
+    let origin = Origin { plan, environment, run: ctx.run.to_string(), by: ctx.by.to_string() };
     Ok(Opened::new(id_for(at, &ctx.attempt)?, origin, at))
 }
 

@@ -48,7 +48,7 @@ inputs! {
         max_share: f64 = maybe(Shape::Number).or("30"),
         /// So many verified points are left, or nothing is removed.
         min_verified: usize = maybe(Shape::Integer).or("3"),
-        /// Whether files go too that no sealed point has: of points that were never sealed, and WAL that leads nowhere any more.
+        /// Whether files go too that no sealed point has: of points that were never sealed, WAL that leads nowhere any more, and what puts that were cut have left.
         orphans: bool = maybe(Shape::Boolean).or("false"),
         /// How much older than the newest point one must be that was opened and never sealed, to count as an orphan.
         unsealed_after: Millis = maybe(Shape::Duration).or("\"1d\""),

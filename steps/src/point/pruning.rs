@@ -14,6 +14,7 @@ use drydock_recovery::catalogue::{Catalogue, Record};
 use drydock_recovery::manifest::{Opened, PointId, PointMark, PointMarkKind};
 use drydock_recovery::pruning::{Guards, Outlook, wal_floors};
 use drydock_recovery::retention::Retention;
+use drydock_step::artifact::Leftover;
 use drydock_step::{ArtifactStore, Connection, StepError};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,9 @@ pub struct Planned {
     pub interrupted: Vec<PointId>,
     /// How many segments of WAL lead nowhere any more.
     pub spent_wal: usize,
+    /// How many files are left of puts that were cut; they are among those that would go.
+    #[serde(default)]
+    pub leftovers: usize,
     /// How many files would go.
     pub files: usize,
     /// Their bytes.
@@ -144,8 +148,10 @@ pub async fn planned(connection: &dyn Connection, terms: &Terms, now: Time) -> R
     let spent = spent_wal(store, &found, &doomed, terms).await?;
     planned.spared = spared;
     planned.spent_wal = spent.len();
-    planned.files = files.len() + spent.len();
-    planned.bytes = files.values().sum::<u64>() + spent.values().sum::<u64>();
+    let left = leftovers(store, &found, terms).await?;
+    planned.leftovers = left.len();
+    planned.files = files.len() + spent.len() + left.len();
+    planned.bytes = files.values().chain(spent.values()).chain(left.iter().map(|one| &one.size)).sum();
     Ok(planned)
 }
 
@@ -163,6 +169,7 @@ async fn unsealed(
         let at = text.and_then(|text| Opened::parse(&text).ok()).map(|opened| opened.opened_at);
         let old = |at: Time| newest.is_some_and(|newest| at + terms.unsealed_after < newest);
         let (keep, why) = match at {
+            _ if found.doubted.contains_key(id) => (true, "what was said about it is not trusted".to_owned()),
             None => (true, "nobody can read when it was opened".to_owned()),
             Some(at) if !old(at) => {
                 let why = format!("opened {}, it may still be sealed", clock(at));
@@ -239,6 +246,25 @@ async fn spent_wal(
     Ok(spent)
 }
 
+/// What puts that were cut have left: where that is certain, and else what is older than the newest point by as much as a point that will never
+/// be sealed. None unless they are asked for.
+async fn leftovers(
+    store: &dyn ArtifactStore,
+    found: &Found,
+    terms: &Terms,
+) -> Result<Vec<Leftover>, StepError> {
+    if !terms.orphans {
+        return Ok(Vec::new());
+    }
+    let newest = found.points.iter().map(|point| point.marked_at).max();
+    let old = |ms: i64| {
+        let written = Time::from_timestamp_millis(ms);
+        written.zip(newest).is_some_and(|(written, newest)| written + terms.unsealed_after < newest)
+    };
+    let left = store.leftovers().await?;
+    Ok(left.into_iter().filter(|one| one.written_ms.is_none_or(old)).collect())
+}
+
 /// Who prunes, and when.
 pub struct Pruner<'p> {
     /// Who, for the mark of a point that goes.
@@ -278,6 +304,13 @@ pub async fn pruned(
             stuck.insert(path.clone());
         }
         told(done as u64 + 1);
+    }
+    for left in leftovers(store, &found, terms).await? {
+        match store.clear(&left).await {
+            Ok(_) => {}
+            Err(error) if error.transient || error.unknown => return Err(error),
+            Err(error) => refused.push(format!("{} stays: {}", left.path, error.message)),
+        }
     }
     for (id, artifacts) in &found.pruning {
         let folder = format!("{}/", layout::prefix(id));

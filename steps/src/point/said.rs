@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use drydock_recovery::manifest::PointMark;
 use drydock_recovery::sealed::text_of;
-use drydock_step::{ArtifactStore, Connection, StepError};
+use drydock_step::{ArtifactStore, Connection, Ctx, Reconciled, StepError};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::layout;
 
@@ -65,4 +66,36 @@ pub(super) async fn say_at(
 ) -> Result<(), StepError> {
     let text = Bytes::from(signed(connection, mark)?);
     store_of(connection)?.put_new(path, text).await.map(drop)
+}
+
+/// Says something about a point as a step does: where it will lie is noted first, so that an attempt which died is known to have said it.
+/// `outputs` get the place as their `mark`.
+///
+/// # Errors
+/// What journal and store say.
+pub(super) async fn said_once(
+    ctx: &Ctx,
+    connection: &dyn Connection,
+    mark: &PointMark,
+    outputs: &mut Value,
+) -> Result<(), StepError> {
+    let path = free_place(store_of(connection)?, mark).await?;
+    outputs["mark"] = path.clone().into();
+    ctx.note(json!({ "attempt": &*ctx.attempt, "outputs": outputs })).await?;
+    say_at(connection, mark, &path).await
+}
+
+/// What became of an attempt that may have died while it said something.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn said_before(ctx: &Ctx) -> Result<Reconciled, StepError> {
+    let own = |note: &&Value| note.get("attempt").and_then(Value::as_str) == Some(&ctx.attempt);
+    let Some(outputs) = ctx.notes.iter().rev().find(own).and_then(|note| note.get("outputs")) else {
+        return Ok(Reconciled::NotDone);
+    };
+    let path = outputs.get("mark").and_then(Value::as_str).unwrap_or_default();
+    let connection = ctx.connection().await?;
+    let there = store_of(&*connection)?.size(path).await?.is_some();
+    Ok(if there { Reconciled::Done(outputs.clone()) } else { Reconciled::NotDone })
 }

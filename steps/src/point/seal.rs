@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::adopted::with_adopted;
+use super::adopted::{awaited, with_adopted};
 use super::asked::proved_by_server;
 use super::catalogue::{catalogue_of, manifest_text};
 use super::evidence::{Given, gathered};
@@ -136,13 +136,14 @@ const OUTPUTS: Shape = Shape::Record(&[
 pub struct Seal;
 
 impl SealInputs {
-    /// The versions that the plan says, as texts.
+    /// The versions that the plan says, as texts; one that is empty is not known.
     fn versions(&self) -> Result<IndexMap<String, String>, StepError> {
         let text = |value: &Value| match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        Ok(self.versions.known()?.iter().map(|(name, value)| (name.clone(), text(value))).collect())
+        let said = self.versions.known()?.iter().map(|(name, value)| (name.clone(), text(value)));
+        Ok(said.filter(|(_, version)| !version.is_empty()).collect())
     }
 
     /// What a record misses of what was wanted.
@@ -215,7 +216,7 @@ async fn opened(ctx: &Ctx, store: &dyn ArtifactStore, inputs: &SealInputs) -> Re
 
 /// The newest point whose vectors stand for those of a log point.
 async fn vector_base(connection: &dyn Connection, at: Time) -> Result<Option<PointId>, StepError> {
-    let catalogue: Catalogue = catalogue_of(connection).await?.catalogue();
+    let catalogue: Catalogue = catalogue_of(connection).await?.taken_catalogue();
     let good = catalogue.points().iter().filter(|point| catalogue.barred(&point.id).is_none());
     let mut before = good.filter(|point| point.marked_at <= at && point.has_vectors());
     Ok(before.next().map(|point| point.id.clone()))
@@ -289,8 +290,19 @@ async fn sealed(
         }
     };
     agreed(sealed, unproved, &terms).map_err(|refusal| {
-        StepError::new("point.unproved", refusal.to_string())
-            .help("mend what is named and run the plan again; `accept_missing` seals the point without it")
+        let awaited = if between { awaited(&sqlserver, mark) } else { Vec::new() };
+        if awaited.is_empty() {
+            return StepError::new("point.unproved", refusal.to_string()).help(
+                "mend what is named and run the plan again; `accept_missing` seals the point without it",
+            );
+        }
+        let of = awaited.join(", ");
+        let message = format!(
+            "{refusal}; another run has taken the log of {of} that holds the mark, and not sealed it yet"
+        );
+        StepError::transient("point.unproved", message).help(
+            "give the step a `retry`; if no run of Drydock took it, stop whatever else backs that log up",
+        )
     })
 }
 

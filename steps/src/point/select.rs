@@ -6,12 +6,14 @@ use drydock_step::{
     Access, Action, ActionKind, Ctx, Ended, Facts, Field, KindShape, Reconciled, Shape, StepError, StepKind,
     TargetNeed, Touch, inputs, known, maybe,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::catalogue::catalogue_of;
 use super::changed::Changed;
+use super::expected::expected;
 use super::open::store_of;
-use super::selected::selected;
+use super::priced::priced;
+use super::selected::{files_to_restore, selected};
 use super::{layout, moment};
 use crate::artifact_shape::ARTIFACT;
 use crate::described::described;
@@ -199,6 +201,24 @@ const OUTPUTS: Shape = Shape::Record(&[
                 Shape::Integer,
                 "How many documents have to be indexed again, at least, as the truth counted them.",
             ),
+            Field::optional(
+                "expected",
+                Shape::Record(&[
+                    Field::required(
+                        "seconds",
+                        Shape::Number,
+                        "The median of what the last restores by this plan took.",
+                    ),
+                    Field::required("least_s", Shape::Number, "The fastest of them."),
+                    Field::required("most_s", Shape::Number, "The slowest."),
+                    Field::required("restores", Shape::Integer, "How many there are."),
+                    Field::required("from_bytes", Shape::Integer, "Bytes that the median one came from."),
+                    Field::required("bytes", Shape::Integer, "Bytes that this one comes from."),
+                    Field::required("environment", Shape::Text, "Where they were done, or `several`."),
+                ]),
+                "How long it may be expected to take, by what `point.restored` kept of earlier ones.",
+            ),
+            Field::optional("expected_unknown", Shape::Text, "Why nobody knows how long it takes."),
             Field::optional("documents_unknown", Shape::Text, "Why they could not be counted."),
         ]),
         "What going back costs.",
@@ -277,6 +297,10 @@ impl StepKind for Select {
         actions
     }
 
+    fn headlines(&self, outputs: &Value) -> Vec<String> {
+        priced(outputs)
+    }
+
     async fn execute(
         &self,
         ctx: &Ctx,
@@ -289,9 +313,11 @@ impl StepKind for Select {
         let counted = counted_of(inputs)?;
         let work = async {
             let found = catalogue_of(&*connection).await?;
-            selected(store, found, &to, inputs.accept_missing.known()?, moment::now(ctx)?).await
+            let marks = found.marks.clone();
+            let accepted = inputs.accept_missing.known()?;
+            Ok((selected(store, found, &to, accepted, moment::now(ctx)?).await?, marks))
         };
-        let selection = ctx.or_cancelled(work).await?;
+        let (selection, marks) = ctx.or_cancelled(work).await?;
         for line in &selection.passed_over {
             ctx.log(format!("passed over: {line}"));
         }
@@ -300,6 +326,11 @@ impl StepKind for Select {
             .chain(selection.sqlserver.values().flat_map(|part| &part.problems))
             .for_each(|line| ctx.log(line.clone()));
         let mut outputs = outputs(&selection);
+        let bytes = files_to_restore(&selection).values().map(|file| file.size).sum();
+        match expected(&marks, &ctx.plan, ctx.environment.as_deref().unwrap_or_default(), bytes) {
+            Ok(expected) => outputs["price"]["expected"] = json!(expected),
+            Err(why) => outputs["price"]["expected_unknown"] = why.into(),
+        }
         if let Some(counted) = counted {
             let price = ctx.or_cancelled(async { Ok(counted.asked(ctx, &selection).await) }).await?;
             match price {

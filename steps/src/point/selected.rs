@@ -1,5 +1,7 @@
 //! A point chosen from a store, all of whose files are there: [`selected`].
 
+use std::collections::BTreeMap;
+
 use drydock_recovery::Time;
 use drydock_recovery::backup::clock;
 use drydock_recovery::catalogue::{SelectError, Selection, To, select};
@@ -19,9 +21,9 @@ pub(super) async fn selected(
     accept_missing: &[String],
     now: Time,
 ) -> Result<Selection, StepError> {
-    let mut passed = Vec::new();
+    let (mut passed, mut catalogue) = (Vec::new(), found.taken_catalogue());
     loop {
-        let chosen = match select(&found.catalogue(), to, accept_missing, now) {
+        let chosen = match select(&catalogue, to, accept_missing, now) {
             Ok(chosen) => chosen,
             Err(error) => return Err(in_words(&with_passed(error, passed), &found)),
         };
@@ -29,6 +31,8 @@ pub(super) async fn selected(
             // Files that nobody can read may be newer points: whoever restores must see them.
             let unreadable = found.unreadable.iter().map(ToString::to_string);
             let passed_over = passed.into_iter().chain(chosen.passed_over).chain(unreadable).collect();
+            // To give back ten thousand points takes as long as to choose among them; nobody has to wait for it.
+            drop(tokio::task::spawn_blocking(move || drop(catalogue)));
             return Ok(Selection { passed_over, ..chosen });
         };
         let id = chosen.id;
@@ -36,8 +40,7 @@ pub(super) async fn selected(
             return Err(in_words(&SelectError::Unusable { id: id.to_string(), why }, &found));
         }
         passed.push(format!("{id} of {}: {why}", clock(chosen.at)));
-        found.points.retain(|point| point.id != id);
-        found.log_points.retain(|log| log.id != id);
+        catalogue = catalogue.without(&id);
     }
 }
 
@@ -50,6 +53,16 @@ fn with_passed(error: SelectError, mut passed: Vec<String>) -> SelectError {
         passed.extend(passed_over);
     }
     SelectError::AllUnusable { passed_over: passed }
+}
+
+/// The files that a restore of a selection reads, by path.
+pub(super) fn files_to_restore(selection: &Selection) -> BTreeMap<&str, &Artifact> {
+    let backups = selection.sqlserver.values().flat_map(|part| &part.backups);
+    let snapshots = selection.qdrant.collections.iter().flat_map(|one| &one.snapshots);
+    let clusters = selection.postgres.values().flat_map(|part| part.part.cluster.artifacts());
+    let files = backups.flat_map(|stored| &stored.artifacts);
+    let files = files.chain(snapshots.map(|one| &one.artifact)).chain(clusters);
+    files.map(|artifact| (artifact.path.as_str(), artifact)).collect()
 }
 
 /// Why a selection cannot be used, as far as the store's files tell.

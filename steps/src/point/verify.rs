@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::catalogue::catalogue_of;
 use super::resolved::resolved;
-use super::said::{free_place, say_at, store_of};
+use super::said::{said_before, said_once, store_of};
 use super::verifying::{Asked, Report, Wanted, verified};
 use super::{layout, moment};
 use crate::described::described;
@@ -104,12 +104,6 @@ pub fn unverified(report: &Report) -> StepError {
     ))
 }
 
-/// What an attempt was about to say, from its note.
-fn noted(ctx: &Ctx) -> Option<&Value> {
-    let own = |note: &&Value| note.get("attempt").and_then(Value::as_str) == Some(&ctx.attempt);
-    ctx.notes.iter().rev().find(own)
-}
-
 #[async_trait]
 impl StepKind for Verify {
     type Inputs = VerifyInputs;
@@ -187,22 +181,13 @@ impl StepKind for Verify {
         if *inputs.effect.known()? == SaidEffect::Reads {
             return Ok(Ended::Outputs(outputs));
         }
-        let said = PointMarkKind::Verified { how: report.how(), run: ctx.run.to_string() };
+        let said = PointMarkKind::Verified { how: report.how(), run: ctx.run.to_string(), restored: None };
         let mark = PointMark::new(report.id.clone(), moment::now(ctx)?, format!("plan {}", ctx.plan), said);
-        let path = free_place(store_of(&*connection)?, &mark).await?;
-        outputs["mark"] = path.clone().into();
-        ctx.note(json!({ "attempt": &*ctx.attempt, "outputs": outputs })).await?;
-        say_at(&*connection, &mark, &path).await?;
+        said_once(ctx, &*connection, &mark, &mut outputs).await?;
         Ok(Ended::Outputs(outputs))
     }
 
     async fn reconcile(&self, ctx: &Ctx, _inputs: &VerifyInputs) -> Result<Reconciled, StepError> {
-        let Some(outputs) = noted(ctx).and_then(|note| note.get("outputs")) else {
-            return Ok(Reconciled::NotDone);
-        };
-        let path = outputs.get("mark").and_then(Value::as_str).unwrap_or_default();
-        let connection = ctx.connection().await?;
-        let there = store_of(&*connection)?.size(path).await?.is_some();
-        Ok(if there { Reconciled::Done(outputs.clone()) } else { Reconciled::NotDone })
+        said_before(ctx).await
     }
 }

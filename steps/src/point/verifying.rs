@@ -15,6 +15,7 @@ use super::asked::proved_again;
 use super::catalogue::Found;
 use super::layout;
 use super::resolved::record_of;
+use super::selected::files_to_restore;
 use crate::rehash::rehashed;
 
 /// How many files are asked about side by side.
@@ -170,14 +171,8 @@ fn without_digest(record: Record<'_>) -> Option<String> {
 /// What it names, and what a restore of it reads beside: what log points before it hold, and the snapshots of its vector base.
 fn files_of<'f>(record: Record<'f>, selection: Option<&'f Selection>) -> BTreeMap<&'f str, &'f Artifact> {
     let own = record.artifacts().into_iter();
-    let chosen = selection.into_iter().flat_map(|selection| {
-        let backups = selection.sqlserver.values().flat_map(|part| &part.backups);
-        let snapshots = selection.qdrant.collections.iter().flat_map(|one| &one.snapshots);
-        let clusters = selection.postgres.values().flat_map(|part| part.part.cluster.artifacts());
-        let files = backups.flat_map(|stored| &stored.artifacts);
-        files.chain(snapshots.map(|one| &one.artifact)).chain(clusters)
-    });
-    own.chain(chosen).map(|artifact| (artifact.path.as_str(), artifact)).collect()
+    let chosen = selection.into_iter().flat_map(files_to_restore);
+    own.map(|artifact| (artifact.path.as_str(), artifact)).chain(chosen).collect()
 }
 
 fn backups_of(record: Record<'_>, selection: Option<&Selection>) -> Vec<(String, StoredBackup)> {

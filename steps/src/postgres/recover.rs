@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, ArtifactStore, Connection, Ctx, Effect, Ended, Facts, Field, KindShape,
-    Preflight, PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
+    Access, Action, ActionKind, ArtifactStore, CleanUp, Connection, Ctx, Effect, Ended, Facts, Field, From,
+    KindShape, Preflight, PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
 };
 use serde_json::{Value, json};
 
@@ -56,6 +56,15 @@ impl StepKind for Recover {
             target_inputs: &[("from", &["artifacts"])],
             outputs: OUTPUTS,
             effect: Effect::Writes,
+            clean_up: Some(CleanUp {
+                kind: "postgres.stop",
+                inputs: &[
+                    ("into", From::First(&["into"])),
+                    ("programs", From::First(&["programs"])),
+                    ("os_user", From::First(&["os_user"])),
+                    ("remove", From::True),
+                ],
+            }),
             permissions: &[
                 "the runner's machine: write the data folder; as root, with `os_user`, or as the user that the server runs as",
                 "artifacts: read the store",

@@ -9,6 +9,7 @@ use drydock_step::StepError;
 
 use super::recover_to::lsn_number;
 use super::segment::{Segment, SegmentSize, WalFile};
+use crate::room::room_in;
 
 /// The file whose lock says that somebody has the spool; the system frees it when that process ends.
 const LOCK: &str = ".drydock-lock";
@@ -162,7 +163,7 @@ pub(super) fn looked_at(folder: &Path, size: SegmentSize) -> Result<Vec<(String,
     if !std::fs::metadata(there).map_err(failed)?.is_dir() {
         return Err(failed(std::io::Error::other(format!("{} is no folder", there.display()))));
     }
-    let free = free_bytes(there).map_err(failed)?;
+    let free = room_in(there).map_err(failed)?;
     if let Some(free) = free.filter(|free| *free < ROOM * size.bytes()) {
         let message = format!(
             "the disk of the spool {} has {free} bytes left, and {ROOM} segments need {}",
@@ -173,20 +174,6 @@ pub(super) fn looked_at(folder: &Path, size: SegmentSize) -> Result<Vec<(String,
             .help("free some space, or give a `spool` on another disk"));
     }
     if there == folder { listed(folder, size) } else { Ok(Vec::new()) }
-}
-
-/// The space that is left in a folder, which the runner may write.
-#[cfg(unix)]
-fn free_bytes(folder: &Path) -> std::io::Result<Option<u64>> {
-    use rustix::fs::{Access, access, statvfs};
-    access(folder, Access::WRITE_OK | Access::EXEC_OK)?;
-    let of = statvfs(folder)?;
-    Ok(Some(of.f_bavail.saturating_mul(of.f_frsize)))
-}
-
-#[cfg(not(unix))]
-fn free_bytes(_folder: &Path) -> std::io::Result<Option<u64>> {
-    Ok(None)
 }
 
 /// Whether a file has nothing but zeros.

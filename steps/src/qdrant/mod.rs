@@ -28,6 +28,7 @@ mod serving;
 mod placing;
 mod recovery;
 pub mod recover;
+pub mod drop;
 mod measure;
 pub mod count;
 pub mod query;

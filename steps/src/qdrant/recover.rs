@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use drydock_recovery::manifest::{Artifact, Band};
 use drydock_step::{
-    Access, Action, ActionKind, Connection, Ctx, Effect, Ended, Facts, Field, In, KindShape, Preflight,
-    PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, CleanUp, Connection, Ctx, Effect, Ended, Facts, Field, From, In, KindShape,
+    Preflight, PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, known,
+    maybe,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -198,6 +199,14 @@ impl StepKind for Recover {
             target_inputs: &[("from", &["artifacts"])],
             outputs: OUTPUTS,
             effect: Effect::Writes,
+            clean_up: Some(CleanUp {
+                kind: "qdrant.drop",
+                inputs: &[
+                    ("collection", From::First(&["collection"])),
+                    ("snapshot", From::First(&["snapshot"])),
+                    ("rename", From::First(&["rename"])),
+                ],
+            }),
             permissions: &["qdrant: a key with manage access", "artifacts: read the store"],
             example: "recover_vectors:\n  uses: qdrant.recover\n  target: vectors\n  needs: [point]\n  foreach: steps.point.outputs.qdrant.collections\n  key: item.collection\n  with: { from: backups, snapshot: \"{{ item }}\" }\n",
             ..described(

@@ -182,18 +182,32 @@ impl Sees {
     /// # Errors
     /// `sqlserver.unseen`, when it does not.
     pub(super) fn server_path(&self, store: &str) -> Result<ServerPath, StepError> {
+        let (seen, rest) = self.longest(store)?;
+        seen.join(rest)
+    }
+
+    /// The folder that it finds this path of the store in, as `sees` names it.
+    ///
+    /// # Errors
+    /// `sqlserver.unseen`, when there is none.
+    pub(super) fn folder_of(&self, store: &str) -> Result<ServerPath, StepError> {
+        self.longest(store).map(|(seen, _)| seen.clone())
+    }
+
+    /// The pair that says most of where a path lies: where the server sees its folder, and what of the path lies below that.
+    fn longest<'s>(&'s self, store: &'s str) -> Result<(&'s ServerPath, &'s str), StepError> {
         let path = store.trim_matches('/');
-        let fits = |(folder, seen): &(String, ServerPath)| {
+        let fits = |(folder, seen): &'s (String, ServerPath)| {
             let rest = path.strip_prefix(folder.as_str())?;
             let whole = folder.is_empty() || rest.is_empty() || rest.starts_with('/');
-            whole.then(|| (folder.len(), seen.join(rest)))
+            whole.then_some((folder.len(), seen, rest))
         };
-        let longest = self.0.iter().filter_map(fits).max_by_key(|(length, _)| *length);
-        longest.map(|(_, path)| path).unwrap_or_else(|| {
+        let longest = self.0.iter().filter_map(fits).max_by_key(|(length, ..)| *length);
+        longest.map(|(_, seen, rest)| (seen, rest)).ok_or_else(|| {
             let message = format!("the server does not see `{store}` of the artifact store");
-            Err(StepError::new("sqlserver.unseen", message).help(
+            StepError::new("sqlserver.unseen", message).help(
                 "say in the environment how it reaches it: `sees: [ { artifacts: sql/, as: <the folder as the server names it> } ]`",
-            ))
+            )
         })
     }
 
@@ -281,6 +295,8 @@ mod tests {
             assert_eq!(sees.server_path(store).unwrap().as_str(), server);
             assert_eq!(sees.store_path(&windows(server)).as_deref(), Some(store));
         }
+        assert_eq!(sees.folder_of("sql/x/a.bak").unwrap().as_str(), r"\\nas01\octopus\sql");
+        assert_eq!(sees.folder_of("sqlother/a.bak").unwrap_err().code, "sqlserver.unseen");
         assert_eq!(sees.store_path(&windows(r"\\NAS01\Octopus\SQL\A.bak")).as_deref(), Some("sql/A.bak"));
         assert_eq!(sees.store_path(&windows(r"\\nas01\octopus\sqlother\a.bak")), None);
         let unseen = sees.server_path("sqlother/a.bak").unwrap_err();

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Duty, Effect, Ended, Facts, Field, Grant, In, KindShape, Preflight,
-    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
+    Access, Action, ActionKind, CleanUp, Ctx, Duty, Effect, Ended, Facts, Field, From, Grant, In, KindShape,
+    Preflight, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
 };
 use serde_json::{Value, json};
 
@@ -60,6 +60,13 @@ impl StepKind for Restore {
             target: TargetNeed::OneOf(&["sqlserver"]),
             outputs: Shape::Record(OUTPUTS),
             effect: Effect::Writes,
+            clean_up: Some(CleanUp {
+                kind: "sqlserver.drop",
+                inputs: &[
+                    ("database", From::First(&["into", "database"])),
+                    ("group", From::First(&["group"])),
+                ],
+            }),
             permissions: &[
                 "server role dbcreator, or CREATE ANY DATABASE and to own what is replaced",
                 "ALTER ANY DATABASE, to keep others out of what is replaced",

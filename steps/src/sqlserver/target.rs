@@ -4,12 +4,13 @@ use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use drydock_step::target::{LockClass, Locks, Proves, RowSet, Rows, Script};
+use drydock_step::target::{LockClass, Locks, Proves, RowSet, Rows, Script, SeenPlace, SeesFiles};
 use drydock_step::{Connection, Grant, Identity, Settings, StepError, TargetKind, TargetKindShape};
 use indexmap::IndexMap;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use super::brought::{self, Asked};
 use super::failure::{Effect, Failure};
 use super::history::Recorded;
 use super::locks::{self, Patience};
@@ -110,6 +111,10 @@ impl SqlServerConnection {
         self.settings.sees(self.facts().await?.style)
     }
 
+    async fn asked<'a>(&'a self, below: Option<&'a str>) -> Result<Asked<'a>, StepError> {
+        Ok(Asked { session: &self.session, facts: self.facts().await?, sees: self.sees().await?, below })
+    }
+
     /// The rows of a query that only reads, at most so many and one more; it is run in a transaction that is rolled back, so that a
     /// change that slipped through the judgement does not stay.
     ///
@@ -172,6 +177,10 @@ impl Connection for SqlServerConnection {
         Some(self)
     }
 
+    fn sees_files(&self) -> Option<&dyn SeesFiles> {
+        Some(self)
+    }
+
     fn locks(&self) -> Option<&dyn Locks> {
         Some(self)
     }
@@ -216,6 +225,17 @@ impl Proves for SqlServerConnection {
         let doing = format!("verifying set {position} of {}", media.join(", "));
         self.session.ask_long(&doing, &verify_only(&paths, position, true)).await?;
         recorded.header()
+    }
+}
+
+#[async_trait]
+impl SeesFiles for SqlServerConnection {
+    async fn sees_file(&self, path: &str, below: Option<&str>) -> Result<SeenPlace, StepError> {
+        brought::file(&self.asked(below).await?, path).await
+    }
+
+    async fn sees_folder(&self, path: &str, below: Option<&str>) -> Result<SeenPlace, StepError> {
+        brought::folder(&self.asked(below).await?, path).await
     }
 }
 

@@ -103,6 +103,35 @@ async fn what_was_stored_before_is_read_as_it_is_and_replaced_by_what_is_encrypt
 }
 
 #[tokio::test]
+async fn what_a_kill_left_is_found_and_what_is_in_use_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = connected(folder(dir.path(), json!({ "encrypt_to": [RECIPIENT] }))).await.unwrap();
+    let store = writer.store().unwrap();
+    store.put("a", stream_of("hello")).await.unwrap();
+    store.put("b", stream_of("hello")).await.unwrap();
+    assert_eq!(store.leftovers().await.unwrap(), []);
+    // A put of `b` that was killed before its sum, and one of `c`, which had none before.
+    let (used, lies) = (file_of(dir.path(), "b"), dir.path().join("store"));
+    let name = used.file_name().unwrap().to_str().unwrap();
+    let other = format!("{}0123456789abcdef.age", &name[..name.len() - 20]);
+    std::fs::copy(&used, lies.join(&other)).unwrap();
+    std::fs::copy(&used, lies.join(other.replacen('b', "c", 1))).unwrap();
+    let found = store.leftovers().await.unwrap();
+    let names: Vec<&str> = found.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!(names, [other.as_str(), other.replacen('b', "c", 1).as_str()]);
+    assert!(found.iter().all(|one| one.written_ms.is_some()), "a put under way looks the same: {found:?}");
+    assert_eq!(store.list("").await.unwrap().len(), 2, "no listing shows them");
+
+    let in_use = drydock_step::artifact::Leftover { path: name.to_owned(), size: 0, written_ms: None };
+    assert_eq!(store.clear(&in_use).await, Ok(false));
+    for one in &found {
+        assert_eq!(store.clear(one).await, Ok(true));
+    }
+    assert_eq!(store.leftovers().await.unwrap(), []);
+    assert_eq!(rehashed(store, "b", |_| {}).await.unwrap().size, 5);
+}
+
+#[tokio::test]
 async fn what_lies_there_is_an_age_file_as_any_age_program_reads_it() {
     let dir = tempfile::tempdir().unwrap();
     let writer = connected(folder(dir.path(), json!({ "encrypt_to": [RECIPIENT] }))).await.unwrap();

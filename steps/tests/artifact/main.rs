@@ -9,3 +9,4 @@ mod lines;
 mod locks;
 mod encryption;
 mod points;
+mod ahead;

@@ -148,7 +148,7 @@ async fn a_manifest_that_nobody_can_read_stops_it() {
 
 fn opened(n: usize, points: &[Manifest], days: i64) -> (String, String) {
     let plan = PlanRef { name: "b".into(), digest: "d".into() };
-    let origin = Origin { plan, environment: "e".into(), run: "r".into() };
+    let origin = Origin { plan, environment: "e".into(), run: "r".into(), restored: None };
     let opened = Opened::new(id(n), origin, now(points) - TimeDelta::days(days));
     (format!("points/{}", id(n)), text_of(&opened.file(), None).unwrap())
 }
@@ -273,7 +273,7 @@ async fn the_kind_says_all_beforehand_and_does_it() {
     let allowed = with(json!({ "max_share": 60, "min_verified": 1 }));
     let error = world.error(&Prune, allowed.clone()).await;
     assert!(error.message.contains("0 verified points would be left, fewer than 1"), "{error}");
-    let said = PointMarkKind::Verified { how: "hashes".into(), run: "r".into() };
+    let said = PointMarkKind::Verified { how: "hashes".into(), run: "r".into(), restored: None };
     say(&*world.store, &PointMark::new(id(5), points[4].marked_at, "on-call", said)).await.unwrap();
     let facts =
         Kind::preflight(&Prune, &world.ctx(), drydock_step::test_host::given(allowed.clone())).await.unwrap();
@@ -300,4 +300,34 @@ async fn what_keeps_nothing_is_refused() {
     let error = judged(json!({ "keep": { "last": 1 }, "max_share": 101 })).unwrap_err();
     assert!(error.message.contains("`max_share`"), "{error}");
     drop(world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_puts_that_were_cut_have_left_goes_where_orphans_are_asked_for() {
+    let recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+    let world = World::new().await;
+    let points = past(&world, 4).await;
+    let root = world.files().local_path("sql").unwrap().parent().unwrap().to_owned();
+    let encrypted = World::with(json!({ "url": root, "encrypt_to": [recipient] })).await;
+    let half = root.join("sql/.full.bak.9.77-0.drydock-part");
+    std::fs::write(&half, "half").unwrap();
+    let stray = |name: &str| root.join(format!("sql/{name}.200-0123456789abcdef.age"));
+    for name in ["old", "young"] {
+        std::fs::write(stray(name), "nobody's").unwrap();
+    }
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    std::fs::File::options().write(true).open(stray("old")).unwrap().set_modified(long_ago).unwrap();
+
+    let asked = Terms { orphans: true, ..terms(4) };
+    let told = plan(&encrypted, &terms(4), &points).await;
+    assert_eq!((told.leftovers, told.is_empty()), (0, true), "nobody has asked");
+    let told = plan(&encrypted, &asked, &points).await;
+    assert_eq!((told.leftovers, told.files, told.bytes, told.is_empty()), (2, 2, 12, false));
+    assert!(half.exists() && stray("old").exists(), "a plan removes nothing");
+    let pruner = Pruner { by: "on-call", now: now(&points) };
+    let refused = pruned(&*encrypted.store, &told.doomed(), &asked, &pruner, &|_| {}).await.unwrap();
+    assert_eq!(refused, Vec::<String>::new());
+    assert!(!half.exists() && !stray("old").exists());
+    assert!(stray("young").exists(), "a put may be at it");
+    assert_whole(&world, "without what was left").await;
 }

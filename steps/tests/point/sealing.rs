@@ -1,13 +1,14 @@
 //! `point.seal`: a good night is sealed; with one thing wrong the claim that does not hold is named.
 
-use drydock_recovery::manifest::{Manifest, Opened};
+use drydock_recovery::manifest::{LogPoint, Manifest, Opened};
 use drydock_recovery::sealed::text_of;
 use drydock_step::test_host::actions;
 use drydock_step::{Ended, Reconciled, StepError};
+use drydock_steps::point::open::Open;
 use drydock_steps::point::seal::Seal;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, at};
 
 #[tokio::test(start_paused = true)]
 async fn a_good_night_is_sealed_with_every_proof() {
@@ -356,4 +357,73 @@ fn it_says_what_it_does_before_it_is_known() {
     let shown = actions(&Seal, with).unwrap();
     assert_eq!(shown[0].target.as_deref(), Some("sql"));
     assert_eq!((shown[2].text.as_str(), shown[2].writes), ("put (known after open)", true));
+}
+
+/// What `point.seal` is given of a log point whose mark is at this LSN.
+async fn between(world: &World, lsn: &str, log: &Value) -> Value {
+    // No two are opened in one moment of one run, by which they are named.
+    tokio::time::sleep(std::time::Duration::from_millis(lsn.parse().unwrap())).await;
+    let point = world.outputs(&Open, json!({})).await;
+    json!({
+        "point": point,
+        "mark": {
+            "mark": point["mark"], "sent_at": at(20), "answered_at": at(21),
+            "databases": {"octopus": {"database": "OctopusDB", "lsn": lsn, "at": at(20)}},
+        },
+        "log_point": "log",
+        "sqlserver": {"octopus": [log]},
+        "truth": "sql",
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_another_run_took_after_the_mark_is_waited_for_and_adopted() {
+    let mut world = World::new().await;
+    let other = world.backup("other.trn", "log", "200", "300", 30).await;
+    let own = world.backup("own.trn", "log", "300", "400", 40).await;
+    let ours = between(&world, "250", &own).await;
+    let error = world.error(&Seal, ours.clone()).await;
+    assert_eq!((error.code.as_str(), error.transient), ("point.unproved", true), "{error}");
+    let words = "another run has taken the log of octopus that holds the mark, and not sealed it yet";
+    assert!(
+        error.message.contains("chain_complete does not hold for octopus") && error.message.ends_with(words),
+        "{error}"
+    );
+
+    // The other run comes to its own end.
+    world.forget();
+    let theirs = between(&world, "240", &other).await;
+    world.outputs(&Seal, theirs).await;
+    let outputs = world.outputs(&Seal, ours).await;
+    let record = LogPoint::parse(&world.read(outputs["manifest"].as_str().unwrap()).await).unwrap();
+    let taken: Vec<(&str, bool)> = record.sqlserver["octopus"]
+        .backups
+        .iter()
+        .map(|one| (one.artifacts[0].path.as_str(), one.adopted))
+        .collect();
+    assert_eq!(taken, [("sql/own.trn", false), ("sql/other.trn", true)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_of_another_fork_holds_no_mark_and_one_that_ends_before_it_is_nobody_elses_doing() {
+    let mut world = World::new().await;
+    let mut other = world.backup("other.trn", "log", "200", "300", 30).await;
+    other["recovery_fork"] = json!("fork-b");
+    other["backup"]["recovery_fork_id"] = json!("fork-b");
+    let header =
+        json!({"backup": other["backup"], "size": 10, "has_checksums": true, "encryptor_thumbprint": null});
+    world.sql.headers.lock().unwrap().insert(r"D:\Backups\other.trn".into(), Ok(header));
+    let theirs = between(&world, "240", &other).await;
+    world.outputs(&Seal, theirs).await;
+    world.forget();
+    let own = world.backup("own.trn", "log", "300", "400", 40).await;
+    let ours = between(&world, "250", &own).await;
+    let error = world.error(&Seal, ours).await;
+    assert!(error.transient && error.message.contains("no backup of this run holds the mark"), "{error}");
+
+    world.forget();
+    let early = world.backup("early.trn", "log", "100", "200", 40).await;
+    let early = between(&world, "251", &early).await;
+    let error = world.error(&Seal, early).await;
+    assert_eq!((error.code.as_str(), error.transient), ("point.unproved", false), "{error}");
 }

@@ -31,7 +31,7 @@ async fn what_holds_is_marked_with_how_and_by_which_run() {
     assert_eq!((&outputs["hashed"], &outputs["read_by_server"]), (&json!(4), &json!(2)));
     assert_eq!((&outputs["findings"], &outputs["unasked"]), (&json!([]), &json!([])));
     let marks = marks(&world).await;
-    let PointMarkKind::Verified { how, run } = &marks[1].said else { panic!("{marks:?}") };
+    let PointMarkKind::Verified { how, run, restored: None } = &marks[1].said else { panic!("{marks:?}") };
     assert_eq!(run, "r1");
     assert!(
         how.ends_with(

@@ -29,10 +29,12 @@ impl World {
         World::with(json!({})).await
     }
 
-    /// With these settings of the store, beside its place.
+    /// With these settings of the store, whose place is a folder where they name none.
     pub(crate) async fn with(mut store: Value) -> World {
         let folder = tempfile::tempdir().unwrap();
-        store["url"] = json!(folder.path());
+        if store.get("url").is_none() {
+            store["url"] = json!(folder.path());
+        }
         let values = serde_json::from_value(store).unwrap();
         let settings = Settings { values, folder: PathBuf::new(), attempt: "r1/step/1".into() };
         let store = ArtifactsTarget.connect(settings).await.unwrap();
@@ -92,7 +94,14 @@ impl World {
         String::from_utf8(drydock_step::artifact::bytes_of(bytes, 1 << 20).await.unwrap()).unwrap()
     }
 
-    async fn backup(&self, name: &str, kind: &str, first_lsn: &str, last_lsn: &str, ended: i64) -> Value {
+    pub(crate) async fn backup(
+        &self,
+        name: &str,
+        kind: &str,
+        first_lsn: &str,
+        last_lsn: &str,
+        ended: i64,
+    ) -> Value {
         let media = format!(r"D:\Backups\{name}");
         let path = format!("sql/{name}");
         self.put(&path, &format!("the bytes of {name}")).await;

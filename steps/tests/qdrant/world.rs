@@ -71,6 +71,7 @@ impl World {
         let options = QdrantOptions {
             dir: dir.path().join("qdrant"),
             nodes,
+            port: 0,
             api_key: Some(KEY.into()),
             read_only_key: Some(READ_ONLY_KEY.into()),
             seed: Seed(7),

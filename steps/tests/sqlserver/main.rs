@@ -12,6 +12,7 @@ mod open;
 mod backup;
 mod media;
 mod verify;
+mod placing;
 mod history;
 mod certificate;
 mod objects;

@@ -142,21 +142,32 @@ impl ObjectServer {
         Self { child, address, _folder: folder }
     }
 
-    /// A new bucket of S3.
-    pub(crate) async fn bucket(&self, name: &str, with_lock: bool) {
+    /// What S3 answers to a request that is signed and has no body: its status, and what it says.
+    pub(crate) async fn asked(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        header: Option<(&'static str, &'static str)>,
+    ) -> (u16, String) {
         let (key_id, secret_key) = ("drydock".to_owned(), "drydock-secret".to_owned());
         let credential = AwsCredential { key_id, secret_key, token: None };
+        let mut request = HttpRequest::new(Vec::new().into());
+        *request.method_mut() = method;
+        *request.uri_mut() = format!("{}/{path}", self.address).parse().unwrap();
+        if let Some((name, value)) = header {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        AwsAuthorizer::new(&credential, "s3", "us-east-1").try_authorize(&mut request, None).unwrap();
+        let answer = client().call(request).await.unwrap();
+        let status = answer.status().as_u16();
+        (status, String::from_utf8_lossy(&answer.into_body().bytes().await.unwrap()).into_owned())
+    }
+
+    /// A new bucket of S3.
+    pub(crate) async fn bucket(&self, name: &str, with_lock: bool) {
+        let header = with_lock.then_some(("x-amz-bucket-object-lock-enabled", "true"));
         for _ in 0..600 {
-            let mut request = HttpRequest::new(Vec::new().into());
-            *request.method_mut() = reqwest::Method::PUT;
-            *request.uri_mut() = format!("{}/{name}", self.address).parse().unwrap();
-            if with_lock {
-                let (name, value) = ("x-amz-bucket-object-lock-enabled", "true");
-                request.headers_mut().insert(name, value.parse().unwrap());
-            }
-            AwsAuthorizer::new(&credential, "s3", "us-east-1").try_authorize(&mut request, None).unwrap();
-            let answer = client().call(request).await.unwrap();
-            if answer.status().is_success() {
+            if (200..300).contains(&self.asked(reqwest::Method::PUT, name, header).await.0) {
                 return;
             }
             // Its parts find each other after it first answers.

@@ -2,7 +2,7 @@
 
 use super::keyword::Keyword;
 
-keywords! { rpo rto }
+keywords! { rpo rto restored_by }
 
 /// What sealing a point and `points list` judge by. A run without either keeps to it unasked.
 fn rpo() -> Keyword {
@@ -22,6 +22,18 @@ fn rto() -> Keyword {
     )
     .refuses("rto: 5ms", "rto: fast", "DD204", "`fast` is not a duration")
     .dry_alike("rto: 5ms", "rto: 1h")
+    .shows("/status", "succeeded")
+    .warns("longer than the recovery time objective of 5ms")
+}
+
+/// What comes after the step that has the system back does not count.
+fn restored_by() -> Keyword {
+    Keyword::of_plan(
+        "purpose: restore\nobjectives: { rto: 5ms, restored_by: it }",
+        &["it: { needs: [gate], uses: flow.wait, with: { for: 10ms } }"],
+    )
+    .refuses("restored_by: it", "restored_by: no_step", "DD212", "`no_step`, which is no step")
+    .dry_alike("restored_by: it", "restored_by: gate")
     .shows("/status", "succeeded")
     .warns("longer than the recovery time objective of 5ms")
 }

@@ -23,7 +23,7 @@ pub(super) fn list(session: &Session, store: &Store, args: &ListArgs) -> Result<
     let objective = args.rpo.as_deref().map(|text| span("rpo", text)).transpose()?;
     let (mut found, now) = (store.found()?, now(session));
     let rpo = objective.map(|objective| Rpo::of(store, &found, objective, now)).transpose()?;
-    let catalogue = taken(&mut found);
+    let catalogue = found.taken_catalogue();
     let gone = if args.rebuild { gone(store, &catalogue)? } else { HashMap::new() };
     let listed = catalogue.list(now);
     if session.common.format == Format::Json {
@@ -38,18 +38,14 @@ pub(super) fn list(session: &Session, store: &Store, args: &ListArgs) -> Result<
             eprintln!("does not count: {why}");
         }
     }
+    let is_damaged = args.rebuild && (!gone.is_empty() || !found.unreadable.is_empty());
+    // The process ends here, and to give back ten thousand points piece by piece takes longer than to list them.
+    std::mem::forget((catalogue, listed));
     Ok(match rpo {
         Some(rpo) if !rpo.is_met() => Exit::ObjectiveMissed,
-        _ if args.rebuild && (!gone.is_empty() || !found.unreadable.is_empty()) => Exit::ValidationFailed,
+        _ if is_damaged => Exit::ValidationFailed,
         _ => Exit::Done,
     })
-}
-
-/// The catalogue of what was found, without a copy of it: there may be ten thousand points.
-fn taken(found: &mut Found) -> Catalogue {
-    let (points, log_points) = (std::mem::take(&mut found.points), std::mem::take(&mut found.log_points));
-    let catalogue = Catalogue::new(points, log_points, std::mem::take(&mut found.marks));
-    catalogue.with_untrusted(std::mem::take(&mut found.untrusted))
 }
 
 /// Whether the newest point that needs no server is young enough.
@@ -172,6 +168,7 @@ fn state(entry: &Listing) -> Vec<String> {
     }
     words.extend(entry.bad.as_ref().map(|why| format!("bad: {why}")));
     words.extend(entry.untrusted.clone());
+    words.extend(entry.doubted.iter().cloned());
     if !entry.current {
         words.push("abandoned history".to_owned());
     }

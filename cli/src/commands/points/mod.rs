@@ -88,6 +88,8 @@ impl Store {
             run: "points".into(),
             folder: session.state.root().to_owned(),
             run_started_ms: (session.outside.clock)(),
+            sitting: 1,
+            by: session.outside.by().into(),
             plan_folder: Arc::new(folder.clone()),
             environment_folder: folder,
         };
@@ -115,6 +117,9 @@ impl Store {
         let found = self.ask(async |connection| catalogue_of(connection).await)?;
         for file in &found.unreadable {
             eprintln!("warning: {file}");
+        }
+        for one in found.doubted.values().flatten() {
+            eprintln!("warning: {}: {one}", one.path);
         }
         Ok(found)
     }

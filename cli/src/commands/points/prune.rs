@@ -85,7 +85,11 @@ fn page(planned: &Planned, done: bool, quiet: bool) -> String {
         0 => String::new(),
         segments => format!(", {segments} of them segments of WAL that lead nowhere any more"),
     };
-    let what = format!("{points} points and {files} files of {}{wal}", bytes(planned.bytes));
+    let left = match planned.leftovers {
+        0 => String::new(),
+        left => format!(", {left} of them left by puts that were cut"),
+    };
+    let what = format!("{points} points and {files} files of {}{wal}{left}", bytes(planned.bytes));
     text.push_str(&match (planned.is_empty(), done) {
         (true, _) => "nothing to remove\n".to_owned(),
         (false, true) => format!("removed {what}\n"),

@@ -7,6 +7,7 @@ use drydock_recovery::manifest::{
     Artifact, ClusterPart, CollectionPart, DatabasePart, PointId, PointMark, PointMarkKind, ProvedClaim,
     TableSamplePart, off_words,
 };
+use drydock_step::Millis;
 use drydock_steps::point::catalogue::Found;
 use serde_json::json;
 
@@ -29,9 +30,14 @@ pub(super) fn show(session: &Session, found: &Found, id: &PointId) -> Result<Exi
             Record::Log(log) => json!(log),
         };
         value["marks"] = json!(marks);
+        let doubted: Vec<String> = catalogue.doubted(id).iter().map(ToString::to_string).collect();
+        if !doubted.is_empty() {
+            value["doubted"] = json!(doubted);
+        }
         print(&format!("{value:#}\n"));
     } else {
-        print(&page(record, marks));
+        let doubted: String = catalogue.doubted(id).iter().map(|one| format!("  {one}\n")).collect();
+        print(&(page(record, marks) + &doubted));
     }
     Ok(Exit::Done)
 }
@@ -45,14 +51,15 @@ fn page(record: Record<'_>, marks: &[PointMark]) -> String {
         Record::Log(_) => None,
     };
     let clusters = || clusters.into_iter().flatten();
-    let (run, plan, collections, claims) = match record {
+    let (run, by, plan, collections, claims) = match record {
         Record::Point(point) => {
             let collections = point.qdrant.as_ref().map_or(&[][..], |part| &part.collections);
-            (&point.run, &point.plan.name, collections, &point.claims)
+            (&point.run, &point.by, &point.plan.name, collections, &point.claims)
         }
-        Record::Log(log) => (&log.run, &log.plan.name, &[][..], &log.claims),
+        Record::Log(log) => (&log.run, &log.by, &log.plan.name, &[][..], &log.claims),
     };
-    text.push_str(&format!("  sealed by run {run} of {plan}\n"));
+    let by = if by.is_empty() { String::new() } else { format!(", {by}") };
+    text.push_str(&format!("  sealed by run {run} of {plan}{by}\n"));
     if !record.incomplete().is_empty() {
         text.push_str(&format!("  INCOMPLETE: {}\n", record.incomplete().join(", ")));
     }
@@ -88,7 +95,17 @@ fn page(record: Record<'_>, marks: &[PointMark]) -> String {
 fn mark_words(mark: &PointMark) -> String {
     let at = clock(mark.at);
     match &mark.said {
-        PointMarkKind::Verified { how, run } => format!("verified {at} by {} ({run}): {how}", mark.by),
+        PointMarkKind::Verified { how, run, restored } => {
+            let took = restored.as_ref().map_or_else(String::new, |one| {
+                format!(
+                    " in {}, environment {}, plan {}",
+                    Millis(one.took_ms),
+                    one.environment,
+                    one.plan.digest
+                )
+            });
+            format!("verified {at} by {} ({run}): {how}{took}", mark.by)
+        }
         PointMarkKind::Held { until: Some(until), reason } => {
             format!("held until {}: {reason}", clock(*until))
         }

@@ -33,7 +33,8 @@ pub(super) fn verify(session: &Session, store: &Store, args: &VerifyArgs) -> Res
     })?;
     let mark = match report.findings.as_slice() {
         [] => {
-            let said = PointMarkKind::Verified { how: report.how(), run: "drydock points verify".to_owned() };
+            let run = "drydock points verify".to_owned();
+            let said = PointMarkKind::Verified { how: report.how(), run, restored: None };
             let mark = PointMark::new(report.id.clone(), now, by, said);
             Some(store.ask(async |connection| say(connection, &mark).await)?)
         }

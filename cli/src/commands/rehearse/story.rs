@@ -39,6 +39,12 @@ pub(super) fn story(session: &Session, args: &RehearseArgs, kill: Option<Kill>) 
     Ok(exit)
 }
 
+/// A moment of a report, in seconds since 1970.
+fn seconds_of(moment: &serde_json::Value) -> Option<f64> {
+    let at = chrono::DateTime::parse_from_rfc3339(moment.as_str()?).ok()?;
+    Some(at.timestamp_millis() as f64 / 1_000.0)
+}
+
 struct Story<'a> {
     session: &'a Session,
     args: &'a RehearseArgs,
@@ -98,10 +104,11 @@ impl Story<'_> {
         self.dry_run(&drydock, &restore)?;
         let went = drydock.run(&restore, "restore", &["-p", "to=point:latest"], kills[1].as_ref())?;
         let ok = self.went_well("restore", &went, &mut told);
-        told.rto_s = Some(self.now_s() - lost_at);
-        told.rpo_s = chrono::DateTime::parse_from_rfc3339(marked.as_str().unwrap_or_default())
-            .ok()
-            .map(|marked| lost_at - marked.timestamp_millis() as f64 / 1_000.0);
+        // The new point that follows is not part of the recovery.
+        let back = went.report["steps"]["recall"]["attempts"].as_array().and_then(|attempts| attempts.last());
+        let back = back.and_then(|attempt| seconds_of(&attempt["ended_at"]));
+        told.rto_s = Some(back.unwrap_or_else(|| self.now_s()) - lost_at);
+        told.rpo_s = seconds_of(&marked).map(|marked| lost_at - marked);
         told.ok = ok;
         drop(servers);
         Ok((told, if ok { Exit::Done } else { Exit::StepFailed }))

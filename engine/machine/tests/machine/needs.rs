@@ -227,6 +227,29 @@ fn a_restore_that_took_too_long_ends_well_with_a_warning() {
 }
 
 #[test]
+fn a_drill_that_took_too_long_has_missed_its_objective() {
+    let took = |ms: u64| World::new(plan([step("a")]).rto(3_600_000).drill()).takes("a", ms).run();
+    took(3_600_001).expect("a succeeded -> 22");
+    took(3_600_000).expect("a succeeded -> 0");
+}
+
+#[test]
+fn a_restore_is_timed_to_the_step_that_has_the_system_back() {
+    let timed = |before: u64| {
+        let steps = [step("a"), step("b").needs(&["a"])];
+        let world = World::new(plan(steps).rto(3_600_000).restored_by("a")).takes("a", before);
+        world.takes("b", 3_600_000).run().expect("a succeeded, b succeeded -> 0").machine.report().warnings
+    };
+    assert_eq!(timed(3_600_000), Vec::<String>::new());
+    assert_eq!(timed(3_600_001), ["it took 1h1ms, longer than the recovery time objective of 1h"]);
+    // Where it never came back, it took as long as the run.
+    let steps = [step("a"), step("b").needs(&["a"])];
+    let world = World::new(plan(steps).rto(3_600_000).restored_by("b")).takes("a", 3_600_001);
+    let warnings = world.fails("b", permanent("x")).run().machine.report().warnings;
+    assert_eq!(warnings, ["it took 1h1ms, longer than the recovery time objective of 1h"]);
+}
+
+#[test]
 fn only_and_skip_leave_steps_out_for_good() {
     use drydock_machine::Sitting;
     let steps = || [step("a"), step("b").needs(&["a"]), step("c").needs(&["b"]), finally("f"), finally("g")];

@@ -220,6 +220,7 @@ pub(crate) fn plan(steps: impl IntoIterator<Item = StepBuilder>) -> PlanBuilder 
         outputs: IndexMap::new(),
         environment: None,
         files: IndexMap::new(),
+        drill: false,
         digest: Digest("d1".to_owned()),
     })
 }
@@ -237,6 +238,16 @@ impl PlanBuilder {
 
     pub(crate) fn rto(mut self, ms: u64) -> Self {
         self.0.objectives.rto = Some(Millis(ms));
+        self
+    }
+
+    pub(crate) fn drill(mut self) -> Self {
+        self.0.drill = true;
+        self
+    }
+
+    pub(crate) fn restored_by(mut self, id: &str) -> Self {
+        self.0.objectives.restored_by = self.0.indices().find(|ix| self.0.step(*ix).id == name(id));
         self
     }
 

@@ -10,7 +10,7 @@ use crate::codes;
 use crate::environment::Environment;
 use crate::expr::{Datum, Root, Scope, Template};
 use crate::finding::{Finding, Findings};
-use crate::model::{EnvironmentName, Plan};
+use crate::model::{EnvironmentName, Objectives, Plan, StepIx};
 use crate::name::{Digest, Name};
 use crate::params::Params;
 use crate::source::{Place, SourceFile};
@@ -65,6 +65,7 @@ pub(super) fn lower(
     let Some(table) = StepTable::of(&file.steps, findings) else {
         return Lowered { plan: None, files: BTreeMap::new() };
     };
+    let objectives = Objectives { restored_by: restored_by(file, &table, findings), ..file.objectives };
     let mut lowering = Lowering {
         source: with.source,
         calls: Calls { catalog: with.catalog, targets: &targets },
@@ -95,7 +96,7 @@ pub(super) fn lower(
             name: name.value.clone(),
             purpose: file.purpose,
             description: file.description.clone(),
-            objectives: file.objectives,
+            objectives,
             max_parallel: file.max_parallel.unwrap_or(DEFAULT_PARALLEL),
             on_unfinished: file.on_unfinished,
             params: in_order(params, &params.values),
@@ -110,11 +111,33 @@ pub(super) fn lower(
                 protected: environment.protected,
             }),
             files: IndexMap::new(),
+            drill: false,
             digest: Digest(String::new()),
         }),
         _ => None,
     };
     Lowered { plan, files }
+}
+
+/// The step with whose end the system is back. One of `finally` runs whatever became of the others, so that its end says nothing.
+fn restored_by(file: &PlanFile<'_>, table: &StepTable<'_>, findings: &mut Findings) -> Option<StepIx> {
+    let written = file.restored_by.as_ref()?;
+    let Some(number) = table.number(written.value) else {
+        let message = format!("`restored_by` names `{}`, which is no step", written.value);
+        let finding = Finding::error(codes::UNKNOWN_STEP, written.place, message).label("unknown");
+        findings.push(table.no_such_step(finding, written.value));
+        return None;
+    };
+    if table.steps[number].finally {
+        let message = format!("`restored_by` names `{}`, which stands in `finally`", written.value);
+        findings.push(
+            Finding::error(codes::NEEDS_FINALLY, written.place, message)
+                .label("runs whatever became of the others")
+                .help("name the step of `steps` that proves that the system is back"),
+        );
+        return None;
+    }
+    u32::try_from(number).ok().map(StepIx)
 }
 
 /// In the order of the declarations.

@@ -16,6 +16,7 @@ mod validations;
 mod steps;
 mod lowering;
 mod inner_plans;
+mod drill;
 mod whole;
 
 pub use files::Files;

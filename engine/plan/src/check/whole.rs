@@ -10,7 +10,7 @@ use crate::codes;
 use crate::digest::digest_of;
 use crate::environment::{Bound, Environment, Reading};
 use crate::finding::{Finding, Findings};
-use crate::model::{Plan, Target};
+use crate::model::{EnvironmentName, Plan, Target};
 use crate::name::Name;
 use crate::params::{GivenParams, Params};
 use crate::source::{Place, SourceFile};
@@ -20,6 +20,7 @@ use crate::syntax::requests_file::requests_of;
 use crate::syntax::tree::Node;
 use crate::syntax::yaml;
 
+use super::drill::with_clean_up;
 use super::files::Files;
 use super::inner_plans::inner_plans;
 use super::lowering::{Lower, lower};
@@ -74,6 +75,8 @@ pub struct Checked {
     pub sources: Vec<SourceFile>,
     /// The files that inputs name, by path.
     pub named: Vec<NamedSource>,
+    /// The environment, where one was given that can be read.
+    pub environment: Option<EnvironmentName>,
     /// Every target that the environment binds, also those that the plan does not name.
     pub bound: IndexMap<Name, Target>,
 }
@@ -93,10 +96,14 @@ pub fn check(input: &CheckInput<'_>) -> Checked {
         sources: vec![input.file.clone()],
         named: Vec::new(),
         bound: IndexMap::new(),
+        environment: None,
     };
     let node = yaml::read(input.file, 0, &mut work.findings);
     let kind = node.as_ref().and_then(|node| FileKind::of(node, &mut work.findings));
     let plan = match (&node, kind) {
+        (Some(node), Some(FileKind::Plan)) if input.given.drill => {
+            work.plan(&with_clean_up(node, input.catalog))
+        }
         (Some(node), Some(FileKind::Plan)) => work.plan(node),
         (Some(node), Some(FileKind::Environment)) => {
             work.environment_at(node, input.file, 0);
@@ -112,8 +119,8 @@ pub fn check(input: &CheckInput<'_>) -> Checked {
             None
         }
     };
-    let Work { findings, sources, named, bound, .. } = work;
-    Checked { kind, plan, findings: findings.into_sorted(), sources, named, bound }
+    let Work { findings, sources, named, bound, environment, .. } = work;
+    Checked { kind, plan, findings: findings.into_sorted(), sources, named, environment, bound }
 }
 
 /// One check as it goes on.
@@ -123,6 +130,7 @@ struct Work<'a> {
     sources: Vec<SourceFile>,
     named: Vec<NamedSource>,
     bound: IndexMap<Name, Target>,
+    environment: Option<EnvironmentName>,
 }
 
 impl Work<'_> {
@@ -136,6 +144,8 @@ impl Work<'_> {
                 let Bound { kind, settings, .. } = bound.as_ref()?;
                 Some((name.clone(), Target { kind, settings: Some(settings.clone()) }))
             };
+            let (name, protected) = (environment.name.clone(), environment.protected);
+            self.environment = Some(EnvironmentName { name, protected });
             self.bound = environment.targets.iter().filter_map(bound).collect();
         }
         params.take(self.input.given, &mut self.sources, &mut self.findings);
@@ -152,6 +162,7 @@ impl Work<'_> {
             self.named_file(path, *place);
         }
         let mut plan = lowered.plan.filter(|_| !self.findings.has_errors())?;
+        plan.drill = self.input.given.drill;
         let own = [("plan", Some(self.input.file)), ("environment", self.input.environment)];
         let own = own.into_iter().filter_map(|(name, source)| Some((name, source?.text.as_bytes())));
         let digest = |file: &NamedSource| digest_of([("file", &*file.bytes)]);

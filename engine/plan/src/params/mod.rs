@@ -33,6 +33,8 @@ pub struct GivenParams {
     pub file: Option<SourceFile>,
     /// The environment variables that begin with `DRYDOCK_PARAM_`, whole names and values.
     pub variables: BTreeMap<String, String>,
+    /// Whether the run is a drill: then steps that clean up are added.
+    pub drill: bool,
 }
 
 /// The first letters of environment variables that give parameters.

@@ -244,6 +244,12 @@ pub static OBJECTIVES: Table = Table {
             "rto: 1h",
             "Recovery time objective: how long a recovery may take.",
         ),
+        key(
+            "restored_by",
+            Wanted::Name,
+            "restored_by: recall",
+            "The step with whose end the system is back. A recovery is timed to there, and to the end of the run where it is left out.",
+        ),
     ],
 };
 

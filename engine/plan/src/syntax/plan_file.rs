@@ -25,8 +25,10 @@ pub struct PlanFile<'n> {
     pub params: Vec<ParamWritten<'n>>,
     /// Its targets.
     pub targets: Vec<TargetWritten<'n>>,
-    /// What it must keep to.
+    /// What it must keep to; `restored_by` stands beside it, as a name.
     pub objectives: Objectives,
+    /// The step with whose end the system is back.
+    pub restored_by: Option<Spanned<&'n str>>,
     /// How many attempts may run at once.
     pub max_parallel: Option<u32>,
     /// What to do about a run that died.
@@ -136,6 +138,7 @@ impl<'n> PlanFile<'n> {
         let top = node.map().and_then(|entries| entries.first()).map_or(node.place, |entry| entry.key_place);
         let Some(fields) = Fields::of(node, top, &PLAN, findings) else { return Self::empty() };
         super::file::version(&fields, findings);
+        let (objectives, restored_by) = objectives(&fields, findings);
         let mut steps = Vec::new();
         for (key, finally) in [("steps", false), ("finally", true)] {
             for entry in fields.entries(key, findings) {
@@ -160,7 +163,8 @@ impl<'n> PlanFile<'n> {
                 .iter()
                 .filter_map(|entry| target(entry, findings))
                 .collect(),
-            objectives: objectives(&fields, findings),
+            objectives,
+            restored_by,
             max_parallel: fields.positive("max_parallel", findings).map(|number| number.value),
             on_unfinished: fields.one_of("on_unfinished", findings).map(|word| match word.value {
                 "resume" => OnUnfinished::Resume,
@@ -180,6 +184,7 @@ impl<'n> PlanFile<'n> {
             params: Vec::new(),
             targets: Vec::new(),
             objectives: Objectives::default(),
+            restored_by: None,
             max_parallel: None,
             on_unfinished: None,
             steps: Vec::new(),
@@ -188,15 +193,17 @@ impl<'n> PlanFile<'n> {
     }
 }
 
-fn objectives(fields: &Fields<'_>, findings: &mut Findings) -> Objectives {
-    let Some(entry) = fields.entry("objectives") else { return Objectives::default() };
+fn objectives<'n>(fields: &Fields<'n>, findings: &mut Findings) -> (Objectives, Option<Spanned<&'n str>>) {
+    let Some(entry) = fields.entry("objectives") else { return Default::default() };
     let Some(fields) = Fields::of(&entry.value, entry.key_place, &OBJECTIVES, findings) else {
-        return Objectives::default();
+        return Default::default();
     };
-    Objectives {
+    let objectives = Objectives {
         rpo: fields.duration("rpo", findings).map(|duration| duration.value),
         rto: fields.duration("rto", findings).map(|duration| duration.value),
-    }
+        restored_by: None,
+    };
+    (objectives, fields.text("restored_by", findings))
 }
 
 fn param<'n>(entry: &'n Entry, findings: &mut Findings) -> Option<ParamWritten<'n>> {

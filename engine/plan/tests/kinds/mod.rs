@@ -32,6 +32,7 @@ const fn kind(
         effect,
         answers_in_dry_run: false,
         runs_plan: None,
+        clean_up: None,
         reconciles: true,
         permissions: &[],
         example: "",

@@ -14,5 +14,5 @@ pub use clusters::{ClusterChoice, ClusterStop};
 pub use record::Record;
 pub use select::{SelectError, select};
 pub use selection::{ChainPart, Price, Reindex, Selection, StopAtMark};
-pub use store::{Catalogue, Current, Listing, Untrusted};
+pub use store::{Catalogue, Current, Doubted, Listing, Untrusted};
 pub use to::To;

@@ -21,6 +21,49 @@ pub struct Catalogue {
     log_points: Vec<LogPoint>,
     marks: HashMap<PointId, Vec<PointMark>>,
     untrusted: HashMap<PointId, Untrusted>,
+    doubted: HashMap<PointId, Vec<Doubted>>,
+}
+
+/// Something that was said about a point, and that nobody may believe: it holds nothing, makes nothing bad and removes nothing. But whoever
+/// said it may have meant it, before there were keys, so that its point stays until somebody has spoken who is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubted {
+    /// The file that says so.
+    pub path: String,
+    /// What it says, in the word of its kind: `held`.
+    pub word: String,
+    /// Who is said to have said it.
+    pub by: String,
+    /// When that is said to have been.
+    pub at: Time,
+    /// Why it is not believed.
+    pub why: Untrusted,
+}
+
+impl Doubted {
+    /// Whether somebody who is believed has decided since: by a hold, its release, or by condemning the point. That it was verified decides
+    /// nothing. What says that a point is being removed has to go by hand: a removal that is meant could not be told from it.
+    pub fn is_settled_by(&self, mark: &PointMark) -> bool {
+        let decides = matches!(
+            mark.said,
+            PointMarkKind::Held { .. } | PointMarkKind::Released { .. } | PointMarkKind::Bad { .. }
+        );
+        decides && mark.at >= self.at && self.word != "pruned"
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> String {
+        if self.word == "pruned" {
+            return format!("move {} out of the store", self.path);
+        }
+        "hold or release it by somebody who is trusted, and that decides".to_owned()
+    }
+}
+
+impl fmt::Display for Doubted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` by {} is not trusted: {}", self.word, self.by, self.why)
+    }
 }
 
 /// Why nobody may believe a manifest or record.
@@ -74,6 +117,9 @@ pub struct Listing {
     /// Why it is not believed, where it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub untrusted: Option<String>,
+    /// What was said about it and is not believed, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubted: Vec<String>,
     /// Whether it lies on the current line of history.
     pub current: bool,
 }
@@ -90,13 +136,32 @@ impl Catalogue {
             by_point.entry(mark.point.clone()).or_default().push(mark);
         }
         by_point.values_mut().for_each(|marks| marks.sort_by_key(|mark| mark.at));
-        Catalogue { points, log_points, marks: by_point, untrusted: HashMap::new() }
+        Catalogue { points, log_points, marks: by_point, ..Catalogue::default() }
     }
 
     /// The same, in which these are not believed. They are listed, and neither restored from nor removed.
     #[must_use]
     pub fn with_untrusted(self, untrusted: HashMap<PointId, Untrusted>) -> Catalogue {
         Catalogue { untrusted, ..self }
+    }
+
+    /// The same without a point or log point.
+    #[must_use]
+    pub fn without(mut self, id: &PointId) -> Catalogue {
+        self.points.retain(|point| point.id != *id);
+        self.log_points.retain(|log| log.id != *id);
+        self
+    }
+
+    /// The same, in which this was said and is not believed.
+    #[must_use]
+    pub fn with_doubted(self, doubted: HashMap<PointId, Vec<Doubted>>) -> Catalogue {
+        Catalogue { doubted, ..self }
+    }
+
+    /// What was said about a point and is not believed.
+    pub fn doubted(&self, id: &PointId) -> &[Doubted] {
+        self.doubted.get(id).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Why a manifest or record is not believed, where it is not.
@@ -176,6 +241,7 @@ impl Catalogue {
                 held: self.held(id, now).is_some(),
                 bad: self.bad(id).map(str::to_owned),
                 untrusted: self.untrusted(id).map(ToString::to_string),
+                doubted: self.doubted(id).iter().map(ToString::to_string).collect(),
                 current: current.has(record),
             }
         };

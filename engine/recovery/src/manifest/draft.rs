@@ -26,6 +26,9 @@ pub struct Origin {
     pub environment: String,
     /// The run's id.
     pub run: String,
+    /// Who ran it and where, `user@host`; empty in what was written before this was kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
 }
 
 /// A point that has begun: its bases are done, its mark is not yet set.

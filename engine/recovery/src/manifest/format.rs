@@ -1,6 +1,8 @@
 //! [`FormatError`] and the check that stands before every read: is it ours, and do we know this version?
 
-use serde::de::DeserializeOwned;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::sealed::{SealError, parts};
@@ -73,19 +75,64 @@ pub enum FormatError {
 pub(crate) fn read<T: DeserializeOwned>(text: &str, format: &'static str) -> Result<T, FormatError> {
     let unreadable =
         |error: serde_json::Error| FormatError::Unreadable { expected: format, message: error.to_string() };
-    let head: Head = serde_json::from_str(text).map_err(unreadable)?;
-    if head.format != format {
-        return Err(FormatError::OtherFormat { expected: format, found: head.format });
-    }
-    if head.version > VERSION {
-        return Err(FormatError::TooNew { format, found: head.version });
-    }
-    match parts(text) {
-        Ok(_) => {}
-        Err(SealError::None) if head.version < DIGESTED => {}
-        Err(why) => return Err(FormatError::Changed { format, why }),
+    let head = match first_fields(text) {
+        Some(head) => head,
+        None => serde_json::from_str(text).map_err(unreadable)?,
+    };
+    if let Some(why) = refused(&head, text, format) {
+        // What is not even JSON is told as that.
+        return Err(serde_json::from_str::<Head>(text).map_or_else(unreadable, |_| why));
     }
     serde_json::from_str(text).map_err(unreadable)
+}
+
+fn refused(head: &Head, text: &str, format: &'static str) -> Option<FormatError> {
+    if head.format != format {
+        return Some(FormatError::OtherFormat { expected: format, found: head.format.clone() });
+    }
+    if head.version > VERSION {
+        return Some(FormatError::TooNew { format, found: head.version });
+    }
+    match parts(text) {
+        Ok(_) => None,
+        Err(SealError::None) if head.version < DIGESTED => None,
+        Err(why) => Some(FormatError::Changed { format, why }),
+    }
+}
+
+/// The first two fields, read no further than they go: a store may have ten thousand files, and each is read whole once already.
+fn first_fields(text: &str) -> Option<Head> {
+    let mut first = First::default();
+    // That the rest was not read is an error, which does not matter here.
+    let _ = serde_json::Deserializer::from_str(text).deserialize_map(&mut first);
+    Some(Head { format: first.format?, version: first.version? })
+}
+
+/// Takes the fields of a [`Head`] and stops.
+#[derive(Default)]
+struct First {
+    format: Option<String>,
+    version: Option<u32>,
+}
+
+impl<'de> Visitor<'de> for &mut First {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a file of ours")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while self.format.is_none() || self.version.is_none() {
+            match map.next_key::<String>()?.as_deref() {
+                Some("format") => self.format = Some(map.next_value()?),
+                Some("version") => self.version = Some(map.next_value()?),
+                Some(_) => drop(map.next_value::<IgnoredAny>()?),
+                None => break,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The first fields of a new file of `format`.

@@ -66,7 +66,7 @@ fn not_accepted(mut unproved: Vec<Unproved>, incomplete: &[String]) -> Vec<Unpro
 /// A point as it was when its mark was set. When the mark was sent is not told: it was before the answer.
 fn marked(id: &PointId, mark: &MarkName, at: Time, places: IndexMap<String, MarkPlace>) -> Marked {
     let plan = PlanRef { name: String::new(), digest: String::new() };
-    let origin = Origin { plan, environment: String::new(), run: String::new() };
+    let origin = Origin { plan, environment: String::new(), run: String::new(), by: String::new() };
     let opened = Opened { id: id.clone(), mark: mark.clone(), origin, opened_at: at };
     opened.marked(at, at, places)
 }

@@ -41,6 +41,9 @@ pub struct LogPoint {
     pub environment: String,
     /// The run that made it.
     pub run: String,
+    /// Who ran it and where, `user@host`; empty in what was written before this was kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
     /// The name of its mark, which was set before the backups.
     pub mark: MarkName,
     /// When its mark was answered: the moment that it stands for.

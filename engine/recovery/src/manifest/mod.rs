@@ -39,7 +39,7 @@ pub use judge::{rejudged, rejudged_log};
 pub use log_point::{LogPoint, LogPointKind};
 pub use pause::{PauseEvidence, PausePart};
 pub use point::{Manifest, Neighbours, PointState};
-pub use point_mark::{PointMark, PointMarkKind};
+pub use point_mark::{PointMark, PointMarkKind, Restored};
 pub use postgres::{
     AgainstPart, BasePart, ClusterEvidence, ClusterPart, RestorePointPart, StretchEvidence, StretchPart,
     TableSamplePart, WalPart,

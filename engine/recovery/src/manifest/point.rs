@@ -57,6 +57,9 @@ pub struct Manifest {
     pub environment: String,
     /// The run that made it.
     pub run: String,
+    /// Who ran it and where, `user@host`; empty in what was written before this was kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
     /// The name of its mark.
     pub mark: MarkName,
     /// When it was opened.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Time;
+use crate::manifest::draft::PlanRef;
 use crate::manifest::format::{FormatError, POINT_MARK, head, read};
 use crate::manifest::id::PointId;
 
@@ -16,6 +17,9 @@ pub enum PointMarkKind {
         how: String,
         /// The run that proved it.
         run: String,
+        /// The restore that proved it, where it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restored: Option<Restored>,
     },
     /// It must not be pruned.
     Held {
@@ -39,6 +43,23 @@ pub enum PointMarkKind {
         /// Why.
         reason: String,
     },
+}
+
+/// A restore that went through and was proved: what the next one may be expected to take, and what this is evidence of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Milliseconds from the run's start until it was proved.
+    pub took_ms: u64,
+    /// How many sittings the run had by then. In a run of several somebody waited between two, so that its time says little.
+    pub sittings: u32,
+    /// Bytes of the artifacts that it came from.
+    pub bytes: u64,
+    /// Digest over their paths and digests.
+    pub artifacts: String,
+    /// The plan, with the digest over it and everything that it names.
+    pub plan: PlanRef,
+    /// The environment's name.
+    pub environment: String,
 }
 
 /// Something said about a point, format `drydock.point_mark`, version 2.

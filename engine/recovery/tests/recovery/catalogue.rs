@@ -320,7 +320,7 @@ fn latest_never_leaves_the_current_line_of_history() {
 fn the_list_tells_what_was_said() {
     let mut past = Past::new();
     let (first, second) = (past.points[0].id.clone(), past.points[1].id.clone());
-    past.say(first.clone(), PointMarkKind::Verified { how: "drill".into(), run: "r".into() });
+    past.say(first.clone(), PointMarkKind::Verified { how: "drill".into(), run: "r".into(), restored: None });
     past.say(
         first,
         PointMarkKind::Held { until: Some(past.world.now + TimeDelta::days(1)), reason: "audit".into() },

@@ -112,7 +112,7 @@ impl Past {
         self.ids += 1;
         let id = PointId::parse(&format!("01K0{:022}", self.ids)).expect("a ULID");
         let plan = PlanRef { name: "b".into(), digest: "d".into() };
-        let origin = Origin { plan, environment: "e".into(), run: "r".into() };
+        let origin = Origin { plan, environment: "e".into(), run: "r".into(), by: String::new() };
         let opened = Opened::new(id, origin, self.server.now);
         self.server.commit();
         let truth = self.server.changes().to_vec();

@@ -198,7 +198,7 @@ fn the_manifest_holds_the_cluster_and_a_restore_is_given_it() {
 }
 
 /// The WAL that a quarter of an hour leaves behind the one before it, in the segments from `first` to `last`.
-fn stretch(marked: &Marked, first: u32, last: u32) -> StretchEvidence {
+pub(crate) fn stretch(marked: &Marked, first: u32, last: u32) -> StretchEvidence {
     let asked = marked.sent_at - TimeDelta::seconds(1);
     StretchEvidence {
         from: WalLsn((u64::from(first) << 24) + 0x100),

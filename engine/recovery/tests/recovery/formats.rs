@@ -1,6 +1,6 @@
 //! The formats that last: golden files of every version are read, the newest is written as ever, and no changed byte goes unnoticed.
 
-use drydock_recovery::manifest::{LogPoint, Manifest, Opened, PointMark, PointMarkKind};
+use drydock_recovery::manifest::{LogPoint, Manifest, Opened, PlanRef, PointMark, PointMarkKind, Restored};
 use drydock_recovery::sealed::{Signature, Signs, parts, text_of};
 use serde_json::Value;
 
@@ -88,6 +88,12 @@ fn every_changed_byte_of_a_manifest_is_noticed() {
     each_byte_counts("a signed manifest", &signed, parse);
 }
 
+fn restored() -> Restored {
+    let plan = PlanRef { name: "octopus_restore".into(), digest: "sha256:0d5c".into() };
+    let (artifacts, environment) = ("ab12".to_owned(), "drill".to_owned());
+    Restored { took_ms: 91_000, sittings: 1, bytes: 4_096, artifacts, plan, environment }
+}
+
 #[test]
 fn every_changed_byte_of_a_record_a_mark_and_an_opening_is_noticed() {
     let mut world = World::new();
@@ -96,7 +102,8 @@ fn every_changed_byte_of_a_record_a_mark_and_an_opening_is_noticed() {
     each_byte_counts("a record", &text_of(&log, None).expect("JSON"), |text| LogPoint::parse(text).is_ok());
     for said in [
         PointMarkKind::Held { until: Some(world.now), reason: "audit".into() },
-        PointMarkKind::Verified { how: "a drill".into(), run: "r1".into() },
+        PointMarkKind::Verified { how: "hashed".into(), run: "r1".into(), restored: None },
+        PointMarkKind::Verified { how: "a drill".into(), run: "r1".into(), restored: Some(restored()) },
         PointMarkKind::Released { reason: "over".into() },
     ] {
         let mark = PointMark::new(log.id.clone(), world.now, "on-call", said);

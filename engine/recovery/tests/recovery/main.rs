@@ -10,6 +10,7 @@ mod clusters;
 mod claims;
 mod catalogues;
 mod explained;
+mod golden;
 mod formats;
 mod histories;
 mod pauses;

@@ -18,7 +18,7 @@ fn collection(evidence: &mut Evidence) -> &mut CollectionEvidence {
 }
 
 /// A night in a pause: nothing changes, and the application says so.
-fn paused_night() -> (Marked, Evidence) {
+pub(crate) fn paused_night() -> (Marked, Evidence) {
     let (marked, mut evidence) = World::new().night();
     collection(&mut evidence).points = Band::of(2000, 2000);
     if let Some(found) = &mut evidence.qdrant {

@@ -33,7 +33,7 @@ impl Past {
 
     fn verify_all(&mut self) {
         for id in self.points.iter().map(|point| point.id.clone()).collect::<Vec<_>>() {
-            self.say(id, PointMarkKind::Verified { how: "hashes".into(), run: "r".into() });
+            self.say(id, PointMarkKind::Verified { how: "hashes".into(), run: "r".into(), restored: None });
         }
     }
 
@@ -77,7 +77,7 @@ fn too_few_verified_points_are_not_left_unless_it_was_said() {
     let mut past = Past::days(10);
     let ids: Vec<PointId> = past.points.iter().rev().take(2).map(|point| point.id.clone()).collect();
     for id in ids {
-        past.say(id, PointMarkKind::Verified { how: "hashes".into(), run: "r".into() });
+        past.say(id, PointMarkKind::Verified { how: "hashes".into(), run: "r".into(), restored: None });
     }
     let stops = past.stops(9, USUAL);
     assert_eq!(stops.len(), 1, "{stops:?}");

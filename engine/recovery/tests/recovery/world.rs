@@ -162,7 +162,12 @@ impl World {
 
     fn opened(&mut self) -> Opened {
         let plan = PlanRef { name: "octopus_backup".into(), digest: "sha256:0d5c".into() };
-        let origin = Origin { plan, environment: "production".into(), run: "20260701-000000-backup".into() };
+        let origin = Origin {
+            plan,
+            environment: "production".into(),
+            run: "20260701-000000-backup".into(),
+            by: String::new(),
+        };
         Opened::new(self.id(), origin, self.now)
     }
 

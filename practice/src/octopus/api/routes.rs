@@ -24,6 +24,8 @@ use super::{agents, conversation, health};
 pub struct ApiOptions {
     /// The stores behind it.
     pub addresses: Addresses,
+    /// Its port; any free one where it is 0.
+    pub port: u16,
     /// What new ids are drawn from.
     pub seed: Seed,
     /// What episodes are dated by and leases expire by.
@@ -46,14 +48,14 @@ impl Api {
     /// # Errors
     /// When no port can be bound.
     pub async fn start(options: ApiOptions) -> io::Result<Self> {
-        let ApiOptions { addresses, seed, clock, ledger, faults } = options;
+        let ApiOptions { addresses, port, seed, clock, ledger, faults } = options;
         let octopus = Octopus::new(addresses, clock, seed).map_err(io::Error::other)?;
         let repeats = Some(Repeats::default());
         let disk_full =
             |_: &Uri| worded(StatusCode::INTERNAL_SERVER_ERROR, "No space left on device (os error 28)");
         let frame =
             Frame { server: "api".into(), ledger, faults, writes, refusal: worded, disk_full, repeats };
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         Ok(Self { serving: serve(listener, routes(Arc::new(octopus)), frame)? })
     }
 
