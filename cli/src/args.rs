@@ -252,6 +252,15 @@ pub(crate) enum Command {
         /// One kind, such as `sqlserver.restore`
         kind: Option<String>,
     },
+    /// Begin: a first plan that runs at once, its environment, schemas for editors, a CI job
+    #[command(
+        after_help = "Example:\n  drydock init backups && cd backups && drydock run plans/first.yaml -e environments/local.yaml"
+    )]
+    Init {
+        /// The folder, made where it is not there
+        #[arg(value_name = "DIR", default_value = ".")]
+        folder: PathBuf,
+    },
     /// Print the JSON Schema of plans, environments or requests files
     Schema {
         /// Which

@@ -27,6 +27,7 @@ mod warning;
 mod two_databases;
 mod pgvector;
 mod pgvector_warning;
+mod beginning;
 mod chains;
 mod grants;
 mod inner_plans;

@@ -60,6 +60,9 @@ fn text(plan: &str, shown: &DryRun) -> String {
         let target = destroyed.target.as_ref().map_or(String::new(), |target| format!(" on {target}"));
         text.push_str(&format!("  DESTROYS {}{target}, by {}\n", destroyed.words(), destroyed.step));
     }
+    for (target, written) in written_by_target(shown) {
+        text.push_str(&format!("  writes on {target}: {written}\n"));
+    }
     for unseen in &shown.unseen {
         text.push_str(&format!("  note: which plan {} runs is known only during the run\n", unseen.step));
     }
@@ -75,6 +78,33 @@ fn text(plan: &str, shown: &DryRun) -> String {
     }
     shown.steps.iter().for_each(|step| text.push_str(&step_text(step)));
     text
+}
+
+/// What would be written to beside what is destroyed, a line for each target: each thing once, with the steps that write it.
+fn written_by_target(shown: &DryRun) -> Vec<(String, String)> {
+    let mut targets: Vec<(&str, Vec<(&str, Vec<&str>)>)> = Vec::new();
+    for touched in &shown.writes {
+        let target = touched.target.as_deref().unwrap_or("the runner");
+        // An instance is shown by its step: a foreach over a hundred collections is one line.
+        let step = touched.step.split('[').next().unwrap_or(&touched.step);
+        let at = targets.iter().position(|(name, _)| *name == target).unwrap_or_else(|| {
+            targets.push((target, Vec::new()));
+            targets.len() - 1
+        });
+        let things = &mut targets[at].1;
+        match things.iter_mut().find(|(thing, _)| *thing == touched.words()) {
+            Some((_, steps)) if steps.contains(&step) => {}
+            Some((_, steps)) => steps.push(step),
+            None => things.push((touched.words(), vec![step])),
+        }
+    }
+    let thing = |(thing, steps): &(&str, Vec<&str>)| format!("{thing} (by {})", steps.join(", "));
+    targets
+        .iter()
+        .map(|(target, things)| {
+            ((*target).to_owned(), things.iter().map(thing).collect::<Vec<_>>().join("; "))
+        })
+        .collect()
 }
 
 fn step_text(step: &DryStep) -> String {

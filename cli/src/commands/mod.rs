@@ -17,6 +17,7 @@ mod rehearse;
 mod points;
 mod kinds;
 mod schema;
+mod init;
 mod explain;
 mod shell;
 
@@ -33,6 +34,7 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
     let session = Session::new(cli.common, outside);
     let result = match cli.command {
         Command::Check { files, binding } => check::check(&session, &files, &binding),
+        Command::Init { folder } => init::init(&session, &folder),
         Command::DryRun { plan, probe, out } => dry_run::dry_run(&session, &plan, probe, out.as_deref()),
         Command::Run { plan, options } => run::run(&session, &plan, &options),
         Command::Resume { run, assume, redo, accept_changes, confirm } => {

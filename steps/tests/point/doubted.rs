@@ -63,7 +63,7 @@ async fn it_is_named_and_neither_believed_nor_taken_for_leave_to_remove() {
         "marks/1.json",
         &id(3),
         now,
-        PointMarkKind::Verified { how: "a drill".into(), run: "r1".into() },
+        PointMarkKind::Verified { how: "a drill".into(), run: "r1".into(), restored: None },
     );
     unsigned(&world, "marks/1.json", &id(5), now, PointMarkKind::Bad { reason: reason() });
 
@@ -113,7 +113,7 @@ async fn somebody_who_is_trusted_decides() {
     unsigned(&world, "marks/1.json", &id(1), said, held("audit"));
     unsigned(&world, "marks/1.json", &id(2), said, held("audit"));
     unsigned(&world, "pruning.json", &id(3), said, PointMarkKind::Pruned { reason: "x".into() });
-    let verified = PointMarkKind::Verified { how: "sizes".into(), run: "r1".into() };
+    let verified = PointMarkKind::Verified { how: "sizes".into(), run: "r1".into(), restored: None };
     let released =
         |of: usize| PointMark::new(id(of), now, "Ben", PointMarkKind::Released { reason: "over".into() });
     for mark in [released(1), PointMark::new(id(2), now, "night", verified), released(3)] {

@@ -148,7 +148,7 @@ async fn a_manifest_that_nobody_can_read_stops_it() {
 
 fn opened(n: usize, points: &[Manifest], days: i64) -> (String, String) {
     let plan = PlanRef { name: "b".into(), digest: "d".into() };
-    let origin = Origin { plan, environment: "e".into(), run: "r".into(), restored: None };
+    let origin = Origin { plan, environment: "e".into(), run: "r".into(), by: String::new() };
     let opened = Opened::new(id(n), origin, now(points) - TimeDelta::days(days));
     (format!("points/{}", id(n)), text_of(&opened.file(), None).unwrap())
 }

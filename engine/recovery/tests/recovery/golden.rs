@@ -4,8 +4,8 @@
 //! Version 1 was written of manifests and openings alone; records and marks came with version 2. Their readers take version 1 all the same.
 
 use drydock_recovery::manifest::{
-    LogPoint, LogPointKind, Manifest, Opened, PointId, PointMark, PointMarkKind, SamplePart, SealTerms, seal,
-    seal_log_point,
+    LogPoint, LogPointKind, Manifest, Opened, PlanRef, PointId, PointMark, PointMarkKind, Restored,
+    SamplePart, SealTerms, seal, seal_log_point,
 };
 use drydock_recovery::sealed::text_of;
 use serde_json::{Value, json};
@@ -29,7 +29,8 @@ fn assert_as_ever(name: &str, value: &impl serde::Serialize) -> String {
 
 /// A point in a pause, with scripts of a server and a sample; everything that a manifest with collections may have.
 fn whole() -> Manifest {
-    let (marked, mut evidence) = paused_night();
+    let (mut marked, mut evidence) = paused_night();
+    marked.opened.origin.by = "ops@runner".into();
     let script = artifact("server_objects/sql01.sql", 900);
     let sample = artifact("qdrant/agent_7f3a.sample.json", 4000);
     evidence.rehashed.extend([script.clone(), sample.clone()]);
@@ -68,13 +69,30 @@ fn opened() -> Opened {
     World::new().night().0.opened
 }
 
+fn restored() -> Restored {
+    let plan = PlanRef { name: "octopus_restore".into(), digest: "sha256:0d5c".into() };
+    let (artifacts, environment) = ("ab12".to_owned(), "drill".to_owned());
+    Restored { took_ms: 91_000, sittings: 1, bytes: 4_096, artifacts, plan, environment }
+}
+
 /// Everything that can be said of a point.
 fn said() -> Vec<(&'static str, PointMark)> {
     let world = World::new();
     let id = PointId::parse("01K00000000000000000000002").expect("a ULID");
     let reason = || "audit".to_owned();
     let all = [
-        ("verified", PointMarkKind::Verified { how: "a drill".into(), run: "drill-1".into() }),
+        (
+            "verified",
+            PointMarkKind::Verified { how: "hashed".into(), run: "verify-1".into(), restored: None },
+        ),
+        (
+            "verified-by-a-drill",
+            PointMarkKind::Verified {
+                how: "a drill".into(),
+                run: "drill-1".into(),
+                restored: Some(restored()),
+            },
+        ),
         ("held", PointMarkKind::Held { until: Some(world.now), reason: reason() }),
         ("held-for-ever", PointMarkKind::Held { until: None, reason: reason() }),
         ("released", PointMarkKind::Released { reason: reason() }),
