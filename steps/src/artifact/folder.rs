@@ -28,6 +28,12 @@ const UNFINISHED: &str = ".drydock-part";
 /// Bytes that are written or read at once.
 const PIECE: usize = 256 * 1024;
 
+/// So many folders beside each other are listed by several threads.
+const MANY: usize = 256;
+
+/// How many threads list them.
+const SHARED_BY: usize = 4;
+
 /// Folders in folders; more of them are links that lead in a circle.
 const MAX_DEPTH: usize = 64;
 
@@ -235,6 +241,42 @@ fn collect(folder: &Path, path: &str, depth: usize, found: &mut Vec<Listed>) -> 
             folder.display()
         )));
     }
+    let folders = match level(folder, path, found) {
+        // It went while the list was made.
+        Err(error) if depth > 0 && is_absence(&error) => return Ok(()),
+        listed => listed?,
+    };
+    folders.iter().try_for_each(|(folder, path)| collect(folder, path, depth + 1, found))
+}
+
+/// The same; where there are many folders, as of points, some threads share them.
+fn collect_shared(folder: &Path, path: &str, found: &mut Vec<Listed>) -> io::Result<()> {
+    let folders = level(folder, path, found)?;
+    let share = |share: &[(PathBuf, String)]| {
+        let mut found = Vec::new();
+        share.iter().try_for_each(|(folder, path)| collect(folder, path, 1, &mut found)).map(|()| found)
+    };
+    if folders.len() < MANY {
+        found.extend(share(&folders)?);
+        return Ok(());
+    }
+    let each = folders.len().div_ceil(SHARED_BY);
+    let shares = std::thread::scope(|scope| {
+        let begun: Vec<_> = folders.chunks(each).map(|some| scope.spawn(|| share(some))).collect();
+        let ended = begun.into_iter().map(|one| one.join());
+        ended
+            .map(|one| one.unwrap_or_else(|_| Err(io::Error::other("a thread ended early"))))
+            .collect::<Vec<_>>()
+    });
+    for share in shares {
+        found.extend(share?);
+    }
+    Ok(())
+}
+
+/// What lies in a folder itself: its files are added to those that were found, and its folders are given.
+fn level(folder: &Path, path: &str, found: &mut Vec<Listed>) -> io::Result<Vec<(PathBuf, String)>> {
+    let mut folders = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -246,14 +288,14 @@ fn collect(folder: &Path, path: &str, depth: usize, found: &mut Vec<Listed>) -> 
         // often one.
         let facts = match entry.file_type() {
             Ok(kind) if kind.is_dir() => {
-                collect(&entry.path(), &path, depth + 1, found)?;
+                folders.push((entry.path(), path));
                 continue;
             }
             Ok(kind) if kind.is_file() => entry.metadata(),
             _ => std::fs::metadata(entry.path()),
         };
         match facts {
-            Ok(facts) if facts.is_dir() => collect(&entry.path(), &path, depth + 1, found)?,
+            Ok(facts) if facts.is_dir() => folders.push((entry.path(), path)),
             Ok(facts) if facts.is_file() => found.push(Listed { path, size: facts.len() }),
             Ok(_) => {}
             // It went while the list was made, or its link leads nowhere.
@@ -261,7 +303,7 @@ fn collect(folder: &Path, path: &str, depth: usize, found: &mut Vec<Listed>) -> 
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(folders)
 }
 
 async fn on_thread<T: Send + 'static>(
@@ -349,7 +391,7 @@ impl ArtifactStore for FolderStore {
         let shown = folder.display().to_string();
         let listed = on_thread(move || {
             let mut found = Vec::new();
-            match collect(&folder, &path, 0, &mut found) {
+            match collect_shared(&folder, &path, &mut found) {
                 Err(error) if is_absence(&error) => {}
                 other => other?,
             }
@@ -512,6 +554,22 @@ mod tests {
         }
         assert_eq!((store.clear(&left).await, store.clear(&left).await), (Ok(true), Ok(false)));
         assert_eq!(files(dir.path()).len(), 2);
+    }
+
+    #[tokio::test]
+    async fn many_folders_are_listed_as_few_are() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..=MANY {
+            let folder = dir.path().join(format!("points/{n:04}"));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("a"), "x").unwrap();
+        }
+        std::fs::write(dir.path().join("points/z"), "xy").unwrap();
+        let listed = FolderStore::new(dir.path()).list("points").await.unwrap();
+        assert_eq!(listed.len(), MANY + 2);
+        assert!(listed.is_sorted());
+        assert_eq!(listed[0], Listed { path: "points/0000/a".into(), size: 1 });
+        assert_eq!(listed[MANY + 1], Listed { path: "points/z".into(), size: 2 });
     }
 
     #[tokio::test]

@@ -206,9 +206,12 @@ enum LocalError {
 fn local_text(path: &Path) -> Result<Option<String>, LocalError> {
     use std::io::{ErrorKind, Read};
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path)?;
         let limit = FILE_LIMIT as u64 + 1;
-        std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        // In one piece: a buffer that grows by itself takes ten reads for a manifest.
+        let length = usize::try_from(file.metadata()?.len().min(limit)).unwrap_or(FILE_LIMIT);
+        let mut bytes = Vec::with_capacity(length + 1);
+        file.take(limit).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     match read() {
