@@ -1,5 +1,7 @@
-//! Backups that another run took and a point's chain needs: [`with_adopted`] finds them in the catalogue. A log point that is made between a
+//! Backups that another run took and a point's chain needs: [`with_awaited`] finds them in the catalogue. A log point that is made between a
 //! full backup and the mark holds a part of the log that leads there.
+
+use std::time::Duration;
 
 use drydock_recovery::catalogue::{Catalogue, Record};
 use drydock_recovery::chain::{Chain, ChainRequest, Goal, choose};
@@ -14,12 +16,49 @@ use super::given::{BackupGiven, MarkGiven, MarkedDatabase};
 /// By the plan's names for the databases.
 type Backups = IndexMap<String, Vec<BackupGiven>>;
 
+/// How often a log point looks for the record of another run that has taken the log which holds its mark, and how long it waits in between:
+/// that run comes to its own end in a moment, or has an hour of downloads before it.
+const LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_secs(3);
+
+/// [`with_adopted`], where a log point waits a while for a log that another run has taken and not sealed yet.
+///
+/// # Errors
+/// What the store says; `cancelled`.
+pub(super) async fn with_awaited(
+    ctx: &Ctx,
+    connection: &dyn Connection,
+    given: &Backups,
+    mark: &MarkGiven,
+    between: bool,
+) -> Result<Backups, StepError> {
+    for look in 0..LOOKS {
+        let all = with_adopted(ctx, connection, given, mark, between).await?;
+        let awaited = if between { awaited(&all, mark) } else { Vec::new() };
+        if awaited.is_empty() {
+            return Ok(all);
+        }
+        if look == 0 {
+            let of = awaited.join(", ");
+            ctx.log(format!(
+                "another run has taken the log of {of} that holds the mark: its record is waited for"
+            ));
+        }
+        let pause = async {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            Ok(())
+        };
+        ctx.or_cancelled(pause).await?;
+    }
+    with_adopted(ctx, connection, given, mark, between).await
+}
+
 /// The backups that were given, and for each database that they do not lead to its mark, those of the catalogue that they lack. Where
 /// nothing leads there, nothing is added: then the seal says what is missing.
 ///
 /// # Errors
 /// What the store says.
-pub(super) async fn with_adopted(
+async fn with_adopted(
     ctx: &Ctx,
     connection: &dyn Connection,
     given: &Backups,
@@ -62,7 +101,7 @@ pub(super) async fn with_adopted(
 
 /// The databases of a log point whose own log begins behind the mark: another run has taken the one that holds it, and has not sealed it yet.
 /// Its record will be there in a moment.
-pub(super) fn awaited<'m>(all: &Backups, mark: &'m MarkGiven) -> Vec<&'m str> {
+fn awaited<'m>(all: &Backups, mark: &'m MarkGiven) -> Vec<&'m str> {
     let is_awaited = |(name, place): &(&'m String, &MarkedDatabase)| {
         let own = all.get(*name).map(Vec::as_slice).unwrap_or_default();
         let behind = |one: &BackupGiven| one.backup.range().first > place.lsn;

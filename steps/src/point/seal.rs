@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::adopted::{awaited, with_adopted};
+use super::adopted::with_awaited;
 use super::asked::proved_by_server;
 use super::catalogue::{catalogue_of, manifest_text};
 use super::evidence::{Given, gathered};
@@ -246,7 +246,7 @@ async fn sealed(
     let store = store_of(connection)?;
     let opened = opened(ctx, store, inputs).await?;
     let (mark, between) = (inputs.mark.known()?, inputs.between()?);
-    let sqlserver = with_adopted(ctx, connection, inputs.sqlserver.known()?, mark, between).await?;
+    let sqlserver = with_awaited(ctx, connection, inputs.sqlserver.known()?, mark, between).await?;
     let given = Given {
         mark,
         sqlserver: &sqlserver,
@@ -290,19 +290,8 @@ async fn sealed(
         }
     };
     agreed(sealed, unproved, &terms).map_err(|refusal| {
-        let awaited = if between { awaited(&sqlserver, mark) } else { Vec::new() };
-        if awaited.is_empty() {
-            return StepError::new("point.unproved", refusal.to_string()).help(
-                "mend what is named and run the plan again; `accept_missing` seals the point without it",
-            );
-        }
-        let of = awaited.join(", ");
-        let message = format!(
-            "{refusal}; another run has taken the log of {of} that holds the mark, and not sealed it yet"
-        );
-        StepError::transient("point.unproved", message).help(
-            "give the step a `retry`; if no run of Drydock took it, stop whatever else backs that log up",
-        )
+        StepError::new("point.unproved", refusal.to_string())
+            .help("mend what is named and run the plan again; `accept_missing` seals the point without it")
     })
 }
 

@@ -19,8 +19,7 @@ async fn the_same_attempt_at_the_same_time_opens_the_same_point() {
     assert_eq!(other.outputs(&Open, json!({})).await, outputs);
     let file: Value = serde_json::from_str(&one.read(&format!("points/{id}/opened.json")).await).unwrap();
     assert_eq!(file["format"], "drydock.opened");
-    let origin =
-        json!({"plan": {"name": "plan", "digest": "sha256:0d5c"}, "environment": "test", "run": "r1"});
+    let origin = json!({"plan": {"name": "plan", "digest": "sha256:0d5c"}, "environment": "test", "run": "r1", "by": "tester@runner"});
     assert_eq!(file["origin"], origin);
 }
 
