@@ -5,6 +5,7 @@ use std::path::Path;
 use drydock_machine::Exit;
 use drydock_plan::check::Demand;
 use drydock_run::dry_run::{DryOptions, DryRun, DryStep, Runs, dry_run as ask};
+use indexmap::IndexMap;
 
 use crate::args::PlanArgs;
 use crate::formats::Format;
@@ -82,29 +83,19 @@ fn text(plan: &str, shown: &DryRun) -> String {
 
 /// What would be written to beside what is destroyed, a line for each target: each thing once, with the steps that write it.
 fn written_by_target(shown: &DryRun) -> Vec<(String, String)> {
-    let mut targets: Vec<(&str, Vec<(&str, Vec<&str>)>)> = Vec::new();
+    let mut targets: IndexMap<&str, IndexMap<&str, Vec<&str>>> = IndexMap::new();
     for touched in &shown.writes {
-        let target = touched.target.as_deref().unwrap_or("the runner");
+        let things = targets.entry(touched.target.as_deref().unwrap_or("the runner")).or_default();
+        let steps = things.entry(touched.words()).or_default();
         // An instance is shown by its step: a foreach over a hundred collections is one line.
         let step = touched.step.split('[').next().unwrap_or(&touched.step);
-        let at = targets.iter().position(|(name, _)| *name == target).unwrap_or_else(|| {
-            targets.push((target, Vec::new()));
-            targets.len() - 1
-        });
-        let things = &mut targets[at].1;
-        match things.iter_mut().find(|(thing, _)| *thing == touched.words()) {
-            Some((_, steps)) if steps.contains(&step) => {}
-            Some((_, steps)) => steps.push(step),
-            None => things.push((touched.words(), vec![step])),
+        if !steps.contains(&step) {
+            steps.push(step);
         }
     }
-    let thing = |(thing, steps): &(&str, Vec<&str>)| format!("{thing} (by {})", steps.join(", "));
-    targets
-        .iter()
-        .map(|(target, things)| {
-            ((*target).to_owned(), things.iter().map(thing).collect::<Vec<_>>().join("; "))
-        })
-        .collect()
+    let thing = |(thing, steps): (&&str, &Vec<&str>)| format!("{thing} (by {})", steps.join(", "));
+    let line = |things: &IndexMap<&str, Vec<&str>>| things.iter().map(thing).collect::<Vec<_>>().join("; ");
+    targets.iter().map(|(target, things)| ((*target).to_owned(), line(things))).collect()
 }
 
 fn step_text(step: &DryStep) -> String {
