@@ -13,6 +13,7 @@ mod judged;
 mod shapes;
 mod disk;
 mod drills;
+mod dry_runs;
 mod secrets;
 mod signals;
 mod shipped;

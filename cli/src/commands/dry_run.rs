@@ -45,13 +45,17 @@ pub(crate) fn dry_run(
 /// For people: first what would be lost and what speaks against it, then every step.
 fn text(plan: &str, shown: &DryRun) -> String {
     let count = |wanted: Runs| shown.steps.iter().filter(|step| step.runs == wanted).count();
-    let mut text = format!("dry run of {plan}: {} steps would run", count(Runs::Yes));
-    for (runs, words) in
-        [(Runs::Unknown, "depend on what is known during the run"), (Runs::No, "would not run")]
-    {
-        if count(runs) > 0 {
-            text.push_str(&format!(", {} {words}", count(runs)));
-        }
+    let would_run = count(Runs::Yes);
+    let steps = if would_run == 1 { "step" } else { "steps" };
+    let mut text = format!("dry run of {plan}: {would_run} {steps} would run");
+    let (unknown, none) = (count(Runs::Unknown), count(Runs::No));
+    match unknown {
+        0 => {}
+        1 => text.push_str(", 1 depends on what is known during the run"),
+        more => text.push_str(&format!(", {more} depend on what is known during the run")),
+    }
+    if none > 0 {
+        text.push_str(&format!(", {none} would not run"));
     }
     text.push_str(". Nothing was changed.\n");
     for headline in &shown.headlines {

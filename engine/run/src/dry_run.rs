@@ -415,6 +415,10 @@ impl Work<'_> {
         call: &Call,
         with: &IndexMap<String, Rendered>,
     ) {
+        // What another plan touches is told by its own steps.
+        if kind.shape().runs_plan.is_some() {
+            return;
+        }
         let target = call.target.as_ref().map(Name::as_str);
         let touches = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
         for Touch { target, resource, access } in touches {

@@ -105,7 +105,7 @@ impl StepKind for RestoredKind {
     }
 
     fn actions(&self, target: Option<&str>, inputs: &RestoredInputs, _facts: &Facts) -> Vec<Action> {
-        let text = format!("put {}/<id of {}>/marks/<time>-verified.json", layout::POINTS, inputs.point);
+        let text = format!("put {}/{}/marks/<time>-verified.json", layout::POINTS, inputs.point);
         vec![Action::writes(ActionKind::Artifact, target, text)]
     }
 
