@@ -18,7 +18,7 @@ pub(crate) enum Format {
     Sarif,
     /// Findings as annotations of a CI job
     Ci,
-    /// The reference, in Markdown
+    /// In Markdown: the reference, or a dry run for a comment on a pull request
     Markdown,
     /// A drawing for Markdown
     Mermaid,
@@ -36,7 +36,7 @@ fn formats_of(way: &[&str]) -> &'static [Format] {
     use Format::{Ci, Dot, Json, Markdown, Mermaid, Sarif, Svg, Text};
     match way {
         ["check"] => &[Text, Json, Sarif, Ci],
-        ["kinds"] => &[Text, Json, Markdown],
+        ["kinds"] | ["dry-run"] => &[Text, Json, Markdown],
         ["graph"] => &[Mermaid, Dot, Svg, Json],
         ["schema"] => &[Json],
         ["practice" | "completions" | "man" | "__reaper"] => &[Text],

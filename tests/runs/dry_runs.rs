@@ -79,6 +79,27 @@ fn read(shown: &str) -> String {
     shown.lines().map(|one| line(one) + "\n").collect()
 }
 
+/// The same as a comment on a pull request: what counts first, every step behind a fold.
+fn in_markdown(world: &World, plan: &str, given: &str) {
+    let shown = world.drydock(&format!("dry-run {plan} -e env.yaml {given} --format markdown")).with_exit(0);
+    let shown = shown.stdout;
+    let (first, folded) = shown.split_once("<details><summary>Every step</summary>").unwrap();
+    assert!(first.starts_with("## Dry run of `octopus_restore`\n\n15 steps would run, "), "{shown}");
+    for line in [
+        "- `point`: skew 6.0 s\n",
+        "**Destroys**\n\n- database OctopusDB on `sql`, by `restore_sql`\n",
+        "- collections agent\\_\\* on `vectors`, by `consistent`\n",
+        "- on `hook`: path / (by notify)\n",
+    ] {
+        assert!(first.contains(line), "{line} is not in\n{first}");
+    }
+    assert!(
+        folded.contains("```text\nfence  http.request\n  ! api: POST /maintenance {\"enabled\":true}\n```\n"),
+        "{shown}"
+    );
+    assert!(folded.ends_with("\n</details>\n"), "{shown}");
+}
+
 #[test]
 fn dry_runs_of_shipped_plans_read_as_ever_and_leave_nothing_behind() {
     let world = World::plan("").write("env.yaml", ENVIRONMENT);
@@ -92,6 +113,9 @@ fn dry_runs_of_shipped_plans_read_as_ever_and_leave_nothing_behind() {
         let golden = folder(&format!("tests/dry_runs/{plan}.txt"));
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&golden, &shown).unwrap();
+        }
+        if *plan == "restore" {
+            in_markdown(&world, &path, given);
         }
         let ever = std::fs::read_to_string(&golden).unwrap_or_default();
         assert!(shown == ever, "the dry run of {plan} reads otherwise than {golden}:\n{shown}");

@@ -3,6 +3,7 @@
 mod plan_of;
 mod told;
 mod check;
+mod dry_run_text;
 mod dry_run;
 mod resume;
 mod abandon;
