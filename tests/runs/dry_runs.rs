@@ -101,6 +101,7 @@ fn in_markdown(world: &World, plan: &str, given: &str) {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "UPDATE=1 writes golden files anew")]
 fn dry_runs_of_shipped_plans_read_as_ever_and_leave_nothing_behind() {
     let world = World::plan("").write("env.yaml", ENVIRONMENT);
     for (plan, given) in PLANS {
