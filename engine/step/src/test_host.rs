@@ -323,6 +323,15 @@ pub async fn reconcile(kind: &dyn Kind, ctx: &Ctx, with: Value) -> Result<Reconc
     kind.reconcile(ctx, given(with)).await
 }
 
+/// Whether a kind takes these inputs together.
+///
+/// # Errors
+/// What it has against them.
+pub fn judge(kind: &dyn Kind, with: Value) -> Result<(), StepError> {
+    let with = given(with).with;
+    kind.judge(&Given { with: &with, fill: None })
+}
+
 /// What a dry run shows of a kind with these inputs on the target `t`.
 ///
 /// # Errors

@@ -135,7 +135,7 @@ impl StepKind for Drop {
 
 #[cfg(test)]
 mod tests {
-    use drydock_step::test_host::{actions, touches};
+    use drydock_step::test_host::{actions, judge, touches};
 
     use super::*;
 
@@ -148,7 +148,7 @@ mod tests {
         let renamed = json!({ "snapshot": entry, "rename": { "pattern": "agent_*", "to": "drill_*" } });
         assert_eq!(line(renamed.clone()), "DELETE /collections/drill_7");
         assert_eq!(touches(&Drop, renamed).unwrap()[0].resource, "collection drill_7");
-        let error = actions(&Drop, json!({})).unwrap_err();
+        let error = judge(&Drop, json!({})).unwrap_err();
         assert!(error.message.contains("nothing names the collection"), "{error}");
     }
 }

@@ -146,6 +146,7 @@ impl StepKind for Drop {
         inputs: &DropInputs,
         _from: Option<&Value>,
     ) -> Result<Ended, StepError> {
+        StepKind::judge(self, inputs)?;
         let connection = ctx.connection().await?;
         let session = SqlServerConnection::of(&*connection)?.session();
         let mut dropped = found_there(ctx);
@@ -196,7 +197,7 @@ impl StepKind for Drop {
 
 #[cfg(test)]
 mod tests {
-    use drydock_step::test_host::{actions, touches};
+    use drydock_step::test_host::{actions, judge, touches};
 
     use super::*;
 
@@ -223,10 +224,10 @@ mod tests {
     #[test]
     fn databases_of_the_system_stay() {
         for name in ["master", "MSDB"] {
-            let error = actions(&Drop, json!({ "database": name })).unwrap_err();
+            let error = judge(&Drop, json!({ "database": name })).unwrap_err();
             assert!(error.code == "input" && error.message.contains("one of the system"), "{error}");
         }
-        let error = actions(&Drop, json!({})).unwrap_err();
+        let error = judge(&Drop, json!({})).unwrap_err();
         assert!(error.message.contains("nothing names a database"), "{error}");
     }
 }
