@@ -5,7 +5,7 @@ use crate::world::World;
 /// Commands with the formats that they have; the first is theirs where nothing is said.
 const COMMANDS: &[(&str, &str)] = &[
     ("check plan.yaml", "text json sarif ci"),
-    ("dry-run plan.yaml", "text json"),
+    ("dry-run plan.yaml", "text json markdown"),
     ("run plan.yaml", "text json"),
     ("resume", "text json"),
     ("abandon", "text json"),

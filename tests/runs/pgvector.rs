@@ -310,7 +310,8 @@ fn the_line_goes_on(world: &World, before: &str) {
     assert_eq!(latest["postgres"]["vectors"]["restore_point"]["timeline"], 2, "{}", latest["postgres"]);
 
     let agents = outputs(world, "agents.yaml", "away.yaml", "agents3", "");
-    let agent = agents["rows"][0]["Id"].as_str().unwrap();
+    // One whose documents are among those that are compared.
+    let agent = agents["documents"][0]["AgentId"].as_str().unwrap();
     let sql = format!(
         "DELETE FROM [Octopus_Documents] WHERE [AgentId] = '{agent}'; DELETE FROM [Octopus_Episodes] WHERE [AgentId] = '{agent}'"
     );
