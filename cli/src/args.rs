@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Command as Line, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use drydock_plan::duration::Millis;
 use drydock_practice::clock::Offset;
 
 use crate::formats::{Format, chosen, with_formats};
@@ -104,6 +105,61 @@ pub(crate) struct PlanArgs {
     pub(crate) binding: Binding,
 }
 
+/// A plan with what binds it, or a saved dry run, which names both.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MaybePlan {
+    /// The plan file
+    #[arg(required_unless_present = "saved_dry_run")]
+    plan: Option<PathBuf>,
+    #[command(flatten)]
+    binding: Binding,
+}
+
+impl MaybePlan {
+    /// The plan; clap has seen to it that there is one, where no saved dry run is named.
+    pub(crate) fn plan(self) -> PlanArgs {
+        PlanArgs { plan: self.plan.unwrap_or_default(), binding: self.binding }
+    }
+}
+
+/// Everything that a saved dry run says itself.
+const SAYS_ITSELF: [&str; 7] = ["plan", "env", "param", "params", "drill", "only", "skip"];
+
+/// The steps that are chosen.
+#[derive(Debug, Clone, Args, Default)]
+pub(crate) struct Choice {
+    /// Only these steps; what they need is not added
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Leave these steps out
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    pub(crate) skip: Vec<String>,
+}
+
+/// How to show what a run would do.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DryRunOptions {
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+    /// Ask the servers too, only reading
+    #[arg(long)]
+    pub(crate) probe: bool,
+    /// Save what was shown: `drydock run --saved FILE` does exactly that, once
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Show a dry run that was saved, and say what of it does not hold any more
+    #[arg(long, id = "saved_dry_run", value_name = "FILE", conflicts_with_all = SAYS_ITSELF.iter().chain(&["probe", "out"]))]
+    pub(crate) read: Option<PathBuf>,
+    /// How old a saved dry run may be
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    pub(crate) max_age: Millis,
+}
+
+/// A duration as plans write it.
+fn duration(text: &str) -> Result<Millis, String> {
+    Millis::parse(text)
+}
+
 /// What binds a plan.
 #[derive(Debug, Clone, Args, Default)]
 pub(crate) struct Binding {
@@ -138,25 +194,21 @@ pub(crate) enum Command {
     },
     /// Show everything that a run would do, changing nothing
     #[command(
-        after_help = "Examples:\n  drydock dry-run restore.yaml -e drill.yaml -p to=point:latest\n  drydock dry-run restore.yaml -e production.yaml --probe --out reviewed.json"
+        after_help = "Examples:\n  drydock dry-run restore.yaml -e drill.yaml -p to=point:latest\n  drydock dry-run restore.yaml -e production.yaml --probe --out reviewed.json\n  drydock dry-run --read reviewed.json"
     )]
     DryRun {
         #[command(flatten)]
-        plan: PlanArgs,
-        /// Ask the servers too, only reading
-        #[arg(long)]
-        probe: bool,
-        /// Keep what was shown, as JSON
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
+        plan: MaybePlan,
+        #[command(flatten)]
+        options: DryRunOptions,
     },
     /// Run a plan
     #[command(
-        after_help = "Examples:\n  drydock run backup.yaml -e production.yaml\n  drydock run restore.yaml -e drill.yaml -p to=point:latest --format json"
+        after_help = "Examples:\n  drydock run backup.yaml -e production.yaml\n  drydock run restore.yaml -e drill.yaml -p to=point:latest --format json\n  drydock run --saved reviewed.json"
     )]
     Run {
         #[command(flatten)]
-        plan: PlanArgs,
+        plan: MaybePlan,
         #[command(flatten)]
         options: RunOptions,
     },
@@ -404,17 +456,19 @@ pub(crate) enum RunsCommand {
 }
 
 /// How to run.
-#[derive(Debug, Clone, Args, Default)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct RunOptions {
     /// The run's id; one that sorts by time when left out
     #[arg(long, value_name = "ID")]
     pub(crate) run_id: Option<String>,
-    /// Run only these steps; what they need is not added
-    #[arg(long, value_name = "STEP", value_delimiter = ',')]
-    pub(crate) only: Vec<String>,
-    /// Leave these steps out
-    #[arg(long, value_name = "STEP", value_delimiter = ',')]
-    pub(crate) skip: Vec<String>,
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+    /// Do what this saved dry run shows and nothing else, once; refused where it would be something else now
+    #[arg(long, id = "saved_dry_run", value_name = "FILE", conflicts_with_all = SAYS_ITSELF.iter().chain(&["no_preflight"]))]
+    pub(crate) saved: Option<PathBuf>,
+    /// How old a saved dry run may be
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    pub(crate) max_age: Millis,
     /// What to do about a run of this plan and environment that died in the middle
     #[arg(long, value_enum)]
     pub(crate) on_unfinished: Option<Unfinished>,

@@ -4,6 +4,9 @@ mod ahead;
 mod confirm;
 mod drill;
 mod inner;
+mod difference;
+mod saved_file;
+mod reviewed;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,12 +16,13 @@ use std::sync::mpsc;
 use drydock_machine::{Exit, Input, Machine, RunHead, RunStatus, Sitting as Begin};
 use drydock_plan::model::Plan;
 use drydock_run::attempts::Executor;
+use drydock_run::bound::Bound;
 use drydock_run::children::CancelSignal;
 use drydock_run::journal::{Journal, Journaled, RealDisk};
 use drydock_run::message::Message;
 use drydock_run::services::Services;
 use drydock_run::sitting::{Sitting, SittingEnd};
-use drydock_run::state::{RunLock, Start, StateDir, StateError};
+use drydock_run::state::{Reviewed, RunLock, Start, StateDir, StateError};
 use drydock_run::world::{RunSite, World};
 use drydock_step::{Registry, StepError};
 
@@ -27,8 +31,11 @@ use crate::load::{self, Loaded};
 use crate::outside::Outside;
 use crate::reporters;
 
+pub(crate) use self::difference::file_difference;
 pub(crate) use self::inner::Above;
 use self::inner::InnerPlans;
+pub(crate) use self::reviewed::{as_shown, changed_files, clock_of, differs};
+pub(crate) use self::saved_file::{SavedRun, read, text_of, too_old};
 
 /// What every command that works on runs has.
 #[derive(Clone)]
@@ -40,6 +47,8 @@ pub(crate) struct Session {
     pub(crate) confirmed: Vec<String>,
     /// Whether what is run is a drill.
     pub(crate) drill: bool,
+    /// The saved dry run that is executed.
+    pub(crate) reviewed: Option<Arc<Reviewed>>,
 }
 
 /// Why a run could not be worked on: an exit, and words for it.
@@ -108,7 +117,7 @@ pub(crate) fn registry() -> Registry {
 impl Session {
     pub(crate) fn new(common: Common, outside: Outside) -> Self {
         let state = StateDir::at(outside.folder().join(&common.state_dir));
-        Self { common, outside, state, confirmed: Vec::new(), drill: false }
+        Self { common, outside, state, confirmed: Vec::new(), drill: false, reviewed: None }
     }
 
     /// The same, confirmed for these servers.
@@ -119,6 +128,16 @@ impl Session {
     /// The same, for a drill or none.
     pub(crate) fn drilling(&self, drill: bool) -> Self {
         Self { drill, ..self.clone() }
+    }
+
+    /// The same, bound to what was reviewed, or to nothing.
+    pub(crate) fn reviewing(&self, reviewed: Option<Arc<Reviewed>>) -> Self {
+        Self { reviewed, ..self.clone() }
+    }
+
+    /// What the run is bound to.
+    pub(crate) fn bound(&self) -> Option<Arc<Bound>> {
+        self.reviewed.as_ref().map(|reviewed| Arc::new(reviewed.steps.clone()))
     }
 
     /// The run that was named, or the newest.
@@ -176,7 +195,8 @@ impl Session {
         let (names, bytes) = loaded.sources().into_iter().unzip();
         let (plan, environment) = (loaded.path.clone(), loaded.environment.clone());
         let start = Start::new(plan, environment, loaded.given.clone(), names);
-        (Start { confirmed: self.confirmed.clone(), ..start }, bytes)
+        let reviewed = self.reviewed.as_deref().cloned();
+        (Start { confirmed: self.confirmed.clone(), reviewed, ..start }, bytes)
     }
 
     /// Keep what a run goes on with from now on, its changes accepted.
@@ -242,6 +262,7 @@ impl Session {
             by: self.outside.by().into(),
             plan_folder: Arc::new(folder_of(&at.plan)),
             environment_folder: at.environment.as_deref().map_or_else(|| folder_of(&at.plan), folder_of),
+            bound: self.bound(),
         };
         let services = Services::new(world, machine.plan().clone(), site);
         if let Some(refusal) = missing_secrets(&runtime.block_on(services.missing_secrets())) {

@@ -206,11 +206,9 @@ async fn a_mark_is_one_point_in_two_databases() {
     let history = rows(&mut conn, "SELECT database_name, mark_name, description, user_name FROM msdb.dbo.logmarkhistory ORDER BY mark_name, database_name").await;
     assert_eq!(history[0], ["left", "dd_01", "point dd_01", "drydock"]);
     assert_eq!(history.len(), 4);
-    let times = rows(
-        &mut conn,
-        "SELECT mark_time FROM msdb.dbo.logmarkhistory ORDER BY mark_name, database_name",
-    )
-    .await;
+    let times =
+        rows(&mut conn, "SELECT mark_time FROM msdb.dbo.logmarkhistory ORDER BY mark_name, database_name")
+            .await;
     assert_eq!(times[0], times[1], "a mark has one time in both databases");
     assert_eq!(times[2], times[3], "a mark has one time in both databases");
     assert!(times[0] <= times[2], "two marks of one tick may have one time, but none goes back");

@@ -5,6 +5,7 @@ mod told;
 mod check;
 mod dry_run_text;
 mod dry_run;
+mod read_saved;
 mod resume;
 mod abandon;
 mod run;
@@ -36,8 +37,14 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Check { files, binding } => check::check(&session, &files, &binding),
         Command::Init { folder } => init::init(&session, &folder),
-        Command::DryRun { plan, probe, out } => dry_run::dry_run(&session, &plan, probe, out.as_deref()),
-        Command::Run { plan, options } => run::run(&session, &plan, &options),
+        Command::DryRun { plan, options } => match &options.read {
+            Some(file) => read_saved::read_saved(&session, file, options.max_age),
+            None => dry_run::dry_run(&session, &plan.plan(), &options),
+        },
+        Command::Run { plan, options } => match &options.saved {
+            Some(file) => run::run_saved(&session, file, &options),
+            None => run::run(&session, &plan.plan(), &options),
+        },
         Command::Resume { run, assume, redo, accept_changes, confirm } => {
             resume::resume(&session, run, &resume::Wishes { assume, redo, accept_changes, confirm })
         }

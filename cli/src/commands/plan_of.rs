@@ -1,4 +1,4 @@
-//! The plan that a command works on, and the steps that its flags name: [`loaded`], [`step_named`], [`selected`].
+//! The plan that a command works on, and the steps that its flags name: [`loaded`], [`steps_named`], [`selected`].
 
 use std::sync::Arc;
 
@@ -7,11 +7,12 @@ use drydock_plan::check::Demand;
 use drydock_plan::model::Plan;
 use drydock_plan::name::Name;
 use drydock_plan::show::Look;
+use drydock_run::state::Given;
 
 use crate::args::PlanArgs;
 use crate::findings::written;
 use crate::formats::Format;
-use crate::load::{Loaded, given, load};
+use crate::load::{Loaded, Unreadable, given, load};
 use crate::session::{Refusal, Session, registry};
 
 use super::{colored, print};
@@ -22,8 +23,17 @@ pub(crate) fn loaded(
     args: &PlanArgs,
     demand: Demand,
 ) -> Result<Option<(Loaded, Arc<Plan>)>, Refusal> {
-    let unreadable = |error: crate::load::Unreadable| Refusal::new(error.exit(), error.to_string());
     let given = given(&args.binding, &session.outside).map_err(unreadable)?;
+    loaded_with(session, args, given, demand)
+}
+
+/// A checked plan, with these values for its parameters.
+pub(crate) fn loaded_with(
+    session: &Session,
+    args: &PlanArgs,
+    given: Given,
+    demand: Demand,
+) -> Result<Option<(Loaded, Arc<Plan>)>, Refusal> {
     let environment = args.binding.env.as_deref();
     let loaded = load(&args.plan, environment, given, demand, registry().catalog(), &session.outside)
         .map_err(unreadable)?;
@@ -46,6 +56,16 @@ pub(crate) fn loaded(
         None => Err(Refusal::new(Exit::Invalid, format!("{} is no plan", args.plan.display()))
             .help("a plan has `steps:` at its top")),
     }
+}
+
+/// The refusal of a file that cannot be read.
+pub(crate) fn unreadable(error: Unreadable) -> Refusal {
+    Refusal::new(error.exit(), error.to_string())
+}
+
+/// The steps that a flag names.
+pub(crate) fn steps_named(plan: &Plan, flag: &str, names: &[String]) -> Result<Vec<Name>, Refusal> {
+    names.iter().map(|name| step_named(plan, flag, name)).collect()
 }
 
 /// The step that a flag names.

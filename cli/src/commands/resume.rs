@@ -1,6 +1,5 @@
 //! `drydock resume`: go on with a run where it was.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use drydock_machine::{Assume, Exit, RunEvent, RunStatus, Sitting as Begin, TooLate};
@@ -12,7 +11,7 @@ use drydock_run::state::Start;
 
 use crate::findings::written;
 use crate::load::{Loaded, is_as_kept, load};
-use crate::session::{Above, At, Folded, Refusal, Session, registry};
+use crate::session::{Above, At, Folded, Refusal, Session, file_difference, registry};
 
 use super::plan_of::selected;
 use super::told::told;
@@ -32,7 +31,8 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
     let (folder, _lock) = session.state.lock_run(&id)?;
     let start = session.state.start(&id)?;
     let confirmed = start.confirmed.iter().chain(&wishes.confirm);
-    let session = &session.confirmed(confirmed).drilling(start.given.drill);
+    let reviewed = start.reviewed.clone().map(Arc::new);
+    let session = &session.confirmed(confirmed).drilling(start.given.drill).reviewing(reviewed);
     let kept = Arc::new(session.plan_of_sources(&id, &start)?);
     let folded = session.fold(&id, kept.clone())?;
     folded.refuse_unknown(&id)?;
@@ -48,6 +48,15 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
         Now::Changed(plan, _) => plan,
     };
     let begin = Begin { redo: redo(plan, wishes)?, assume: assume(plan, wishes)?, ..Begin::default() };
+    let session = &match &now {
+        Now::Changed(..) if session.reviewed.is_some() => {
+            eprintln!(
+                "note: what has changed was not reviewed; the run is bound to its saved dry run no longer"
+            );
+            session.reviewing(None)
+        }
+        _ => session.clone(),
+    };
     let (mut machine, begin) = match &now {
         Now::Same | Now::Invalid => (folded.machine.clone(), begin),
         Now::Changed(plan, loaded) => {
@@ -162,23 +171,13 @@ fn difference(kept: &[(String, Vec<u8>)], now: &Loaded) -> String {
     for (at, (name, old)) in kept.iter().enumerate() {
         let new = now.get(at).map(|(_, bytes)| bytes.as_slice()).unwrap_or_default();
         if old.as_slice() != new {
-            text.push_str(&file_difference(name, old, new));
+            text.push_str(&file_difference(name, "as the run has it", old, new));
         }
     }
     for (name, _) in now.iter().skip(kept.len()) {
         text.push_str(&format!("+++ {name} (new)\n"));
     }
     text
-}
-
-fn file_difference(name: &str, old: &[u8], new: &[u8]) -> String {
-    let (old, new) = (String::from_utf8_lossy(old), String::from_utf8_lossy(new));
-    let diff = similar::TextDiff::from_lines(old.as_ref(), new.as_ref());
-    let shown = Path::new(name).display().to_string();
-    diff.unified_diff()
-        .context_radius(1)
-        .header(&format!("{shown} (as the run has it)"), &format!("{shown} (now)"))
-        .to_string()
 }
 
 fn redo(plan: &Plan, wishes: &Wishes) -> Result<Vec<drydock_machine::machine::Selected>, Refusal> {

@@ -1,61 +1,153 @@
 //! `drydock run`: a new run of a plan.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use drydock_machine::{Exit, Machine, RunStatus, Sitting as Begin};
 use drydock_plan::check::Demand;
 use drydock_plan::model::{OnUnfinished, Plan};
 use drydock_plan::name::Name;
 use drydock_run::dry_run::DryOptions;
+use drydock_run::saved::Saved;
+use drydock_run::state::{Given, Reviewed};
+use serde_json::Value;
 
-use crate::args::{PlanArgs, RunOptions, Unfinished};
-use crate::session::{Above, At, Refusal, Session};
+use crate::args::{Binding, PlanArgs, RunOptions, Unfinished};
+use crate::load::{Loaded, given};
+use crate::session::{Above, At, Refusal, Session, as_shown, changed_files, differs, read, too_old};
 
-use super::plan_of::{loaded, step_named};
+use super::plan_of::{loaded, loaded_with, steps_named, unreadable};
 use super::told::told;
 use super::{abandon, resume};
 
 pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> Result<Exit, Refusal> {
     let Some((loaded, plan)) = loaded(session, args, Demand::Run)? else { return Ok(Exit::Invalid) };
-    let begin = Begin {
-        only: steps(&plan, "--only", &options.only)?,
-        skip: steps(&plan, "--skip", &options.skip)?,
-        ..Begin::default()
+    let chosen = DryOptions {
+        only: steps_named(&plan, "--only", &options.choice.only)?,
+        skip: steps_named(&plan, "--skip", &options.choice.skip)?,
+        ..DryOptions::default()
     };
-    let chosen = DryOptions { only: begin.only.clone(), skip: begin.skip.clone(), ..DryOptions::default() };
     let session = &session.confirmed(&options.confirm).drilling(plan.drill);
     let above = Above::outermost(&loaded.path);
     session.guard_drill(&loaded, &plan, &chosen, &above)?;
     session.confirm(&loaded, &plan, &chosen, &above)?;
-    let unfinished_before = unfinished_run(session, &plan)?;
-    if !options.no_preflight && unfinished_before.is_none() {
+    if !options.no_preflight && unfinished_run(session, &plan)?.is_none() {
         session.look_ahead(&loaded, &plan, &chosen, &above)?;
     }
-    let held = session.state.hold()?;
-    let unfinished = unfinished_run(session, &plan)?;
-    if let Some((id, status)) = unfinished {
-        drop(held);
-        match choice(options, &plan) {
-            OnUnfinished::Resume => {
-                let wishes = resume::Wishes { confirm: options.confirm.clone(), ..resume::Wishes::default() };
-                return resume::resume(session, Some(id), &wishes);
-            }
-            OnUnfinished::Abandon => drop(abandon::abandon(session, Some(id))?),
-            OnUnfinished::Refuse => return Err(in_the_way(&id, status)),
-        }
-        return run(session, args, options);
+    let wanted = Wanted { loaded: &loaded, plan: &plan, chosen: &chosen, above: &above, saved: None };
+    match begun(session, &wanted, options)? {
+        Begun::Ended(exit) => Ok(exit),
+        Begun::Anew => run(session, args, options),
     }
-    let id = options.run_id.clone().unwrap_or_else(|| session.outside.new_run_id());
-    let (folder, _lock, journal) = session.create(&id, &loaded)?;
-    drop(held);
-    let mut machine = Machine::new(plan);
-    let (plan, environment) = (loaded.path.clone(), loaded.environment.clone());
-    let at = At { id: id.clone(), folder, plan, environment, nested: false, cancelled: None, above };
-    let exit = session.sit(&mut machine, journal, &at, begin)?;
-    Ok(told(session, &machine, &id, exit))
 }
 
-/// The steps that a flag names.
-fn steps(plan: &Plan, flag: &str, names: &[String]) -> Result<Vec<Name>, Refusal> {
-    names.iter().map(|name| step_named(plan, flag, name)).collect()
+/// Do what a saved dry run shows, and nothing else.
+pub(crate) fn run_saved(session: &Session, file: &Path, options: &RunOptions) -> Result<Exit, Refusal> {
+    let was = read(file)?;
+    let refused = |code: &str, why: &str| {
+        Refusal::new(Exit::CannotSucceed, format!("{} cannot be run: {why} [{code}]", file.display()))
+            .help("make the dry run anew with `--probe --out`, and review that")
+    };
+    let Some(saved) = was.saved.as_deref().filter(|saved| saved.probed) else {
+        return Err(refused(
+            "saved.unprobed",
+            "it was saved without --probe, so that nobody knows of which servers it is",
+        ));
+    };
+    if let Some(why) = too_old(saved, (session.outside.clock)(), options.max_age) {
+        return Err(refused("saved.old", &why));
+    }
+    let binding = Binding {
+        env: saved.environment.as_ref().map(|environment| environment.file.clone()),
+        drill: saved.drill,
+        ..Binding::default()
+    };
+    let args = PlanArgs { plan: saved.plan_file.clone(), binding };
+    let params = Some(("the saved dry run".to_owned(), Value::Object(saved.params.clone()).to_string()));
+    let given = Given { file: params, ..given(&args.binding, &session.outside).map_err(unreadable)? };
+    let Some((loaded, plan)) = loaded_with(session, &args, given, Demand::Run)? else {
+        return Ok(Exit::Invalid);
+    };
+    if plan.digest != was.digest {
+        return Err(differs(file, &changed_files(saved, &loaded)));
+    }
+    let reviewed = Reviewed {
+        id: saved.id.clone(),
+        at_ms: saved.at_ms,
+        by: saved.by.clone(),
+        steps: saved.steps.clone(),
+    };
+    let session =
+        &session.confirmed(&options.confirm).drilling(saved.drill).reviewing(Some(Arc::new(reviewed)));
+    let chosen = DryOptions { only: saved.only.clone(), skip: saved.skip.clone(), ..DryOptions::default() };
+    let above = Above::outermost(&loaded.path);
+    session.guard_drill(&loaded, &plan, &chosen, &above)?;
+    session.confirm(&loaded, &plan, &chosen, &above)?;
+    let now = session.asked_ahead(&loaded, &plan, &chosen, &above)?;
+    as_shown(file, &was, &now)?;
+    session.judged(&now)?;
+    let wanted = Wanted { loaded: &loaded, plan: &plan, chosen: &chosen, above: &above, saved: Some(saved) };
+    match begun(session, &wanted, options)? {
+        Begun::Ended(exit) => Ok(exit),
+        Begun::Anew => run_saved(session, file, options),
+    }
+}
+
+/// A run that may begin.
+struct Wanted<'w> {
+    loaded: &'w Loaded,
+    plan: &'w Arc<Plan>,
+    chosen: &'w DryOptions,
+    above: &'w Above,
+    saved: Option<&'w Saved>,
+}
+
+/// What came of beginning it.
+enum Begun {
+    /// A run ended so: this one, or the one that was in its way.
+    Ended(Exit),
+    /// What was in its way is closed, and everything is asked anew.
+    Anew,
+}
+
+fn begun(session: &Session, wanted: &Wanted<'_>, options: &RunOptions) -> Result<Begun, Refusal> {
+    let Wanted { loaded, plan, chosen, above, saved } = *wanted;
+    let held = session.state.hold()?;
+    if let Some((id, status)) = unfinished_run(session, plan)? {
+        drop(held);
+        return match choice(options, plan) {
+            // What was reviewed is a run of its own.
+            OnUnfinished::Resume if saved.is_none() => {
+                let wishes = resume::Wishes { confirm: options.confirm.clone(), ..resume::Wishes::default() };
+                resume::resume(session, Some(id), &wishes).map(Begun::Ended)
+            }
+            OnUnfinished::Abandon => {
+                abandon::abandon(session, Some(id))?;
+                Ok(Begun::Anew)
+            }
+            OnUnfinished::Resume | OnUnfinished::Refuse => Err(in_the_way(&id, status)),
+        };
+    }
+    let id = options.run_id.clone().unwrap_or_else(|| session.outside.new_run_id());
+    if let Some(saved) = saved {
+        session.claim(saved, &id, loaded, plan, above)?;
+    }
+    let (folder, _lock, journal) = session.create(&id, loaded)?;
+    drop(held);
+    let mut machine = Machine::new(plan.clone());
+    let begin = Begin { only: chosen.only.clone(), skip: chosen.skip.clone(), ..Begin::default() };
+    let (plan, environment) = (loaded.path.clone(), loaded.environment.clone());
+    let at = At {
+        id: id.clone(),
+        folder,
+        plan,
+        environment,
+        nested: false,
+        cancelled: None,
+        above: above.clone(),
+    };
+    let exit = session.sit(&mut machine, journal, &at, begin)?;
+    Ok(Begun::Ended(told(session, &machine, &id, exit)))
 }
 
 fn choice(options: &RunOptions, plan: &Plan) -> OnUnfinished {

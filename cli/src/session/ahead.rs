@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drydock_machine::Exit;
 use drydock_plan::model::Plan;
-use drydock_run::dry_run::{DryFinding, DryOptions, dry_run};
+use drydock_run::dry_run::{DryFinding, DryOptions, DryRun, dry_run};
 
 use super::{Above, Refusal, Session, runtime};
 use crate::formats::Format;
@@ -22,11 +22,27 @@ impl Session {
         if plan.targets.is_empty() {
             return Ok(());
         }
+        self.judged(&self.asked_ahead(loaded, plan, chosen, above)?)
+    }
+
+    /// What a run would do, the servers asked.
+    pub(crate) fn asked_ahead(
+        &self,
+        loaded: &Loaded,
+        plan: &Arc<Plan>,
+        chosen: &DryOptions,
+        above: &Above,
+    ) -> Result<DryRun, Refusal> {
         let services = self.looking(loaded, plan.clone(), above)?;
         let runtime = runtime()?;
         let options = DryOptions { probe: true, ..chosen.clone() };
         let shown = runtime.block_on(dry_run(&services, &options));
         runtime.shutdown_background();
+        Ok(shown)
+    }
+
+    /// Refused, where something speaks against a run.
+    pub(crate) fn judged(&self, shown: &DryRun) -> Result<(), Refusal> {
         let (fatal, notes): (Vec<&DryFinding>, Vec<&DryFinding>) =
             shown.findings.iter().partition(|found| found.finding.fatal);
         if self.common.format == Format::Text && self.common.verbose > 0 {

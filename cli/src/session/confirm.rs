@@ -29,6 +29,7 @@ impl Session {
             by: self.outside.by().into(),
             plan_folder: Arc::new(folder_of(&loaded.path)),
             environment_folder: folder_of(loaded.environment.as_deref().unwrap_or(&loaded.path)),
+            bound: self.bound(),
         };
         let world = Arc::new(self.world(loaded.environment.as_deref(), above)?);
         Ok(Services::new(world, plan, site))

@@ -70,12 +70,19 @@ pub(super) struct InnerPlans {
 
 #[async_trait]
 impl Subplans for InnerPlans {
-    async fn dry_run_plan(&self, plan: &Path, params: Rendered, probe: bool) -> Result<DryRun, StepError> {
+    async fn dry_run_plan(
+        &self,
+        step: &str,
+        plan: &Path,
+        params: Rendered,
+        probe: bool,
+    ) -> Result<DryRun, StepError> {
         let above = self.above.then(plan)?;
         let (known, unknown) = parted(&params);
         let demand = if unknown.is_empty() { Demand::Run } else { Demand::Form };
-        let (loaded, inner) = loaded(&self.session, plan, self.environment.as_deref(), known, demand)?;
-        let services = self.session.looking(&loaded, inner, &above).map_err(refused)?;
+        let session = self.session.within(step);
+        let (loaded, inner) = loaded(&session, plan, self.environment.as_deref(), known, demand)?;
+        let services = session.looking(&loaded, inner, &above).map_err(refused)?;
         drop(loaded);
         Ok(dry_run(&services, &DryOptions { probe, unknown, ..DryOptions::default() }).await)
     }
@@ -83,12 +90,13 @@ impl Subplans for InnerPlans {
     async fn run_plan(
         &self,
         id: &str,
+        step: &str,
         plan: &Path,
         params: Value,
         cancelled: CancelSignal,
     ) -> Result<Value, StepError> {
         let above = self.above.then(plan)?;
-        let (session, environment) = (self.session.clone(), self.environment.clone());
+        let (session, environment) = (self.session.within(step), self.environment.clone());
         let (id, plan) = (id.to_owned(), plan.to_owned());
         let worked = tokio::task::spawn_blocking(move || {
             let (loaded, inner) = loaded(&session, &plan, environment.as_deref(), params, Demand::Run)?;

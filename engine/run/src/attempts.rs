@@ -11,12 +11,14 @@ use std::task::{Context, Waker};
 
 use drydock_machine::{Ended, Failure, Verdict, Work};
 use drydock_plan::duration::Millis;
+use drydock_plan::name::Name;
 use drydock_step::kind::OwnedGiven;
-use drydock_step::{Ctx, Kind, Reconciled, StepError};
+use drydock_step::{Ctx, Facts, Given, Kind, Preflight, Reconciled, StepError};
 use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
+use crate::bound::{BoundStep, Difference, as_reviewed, in_words};
 use crate::children::CancelSignal;
 use crate::host::AttemptHost;
 use crate::message::Message;
@@ -122,10 +124,39 @@ impl Executor {
         let (kind, ctx, given) = self.prepare(work, cancel, inbox).await?;
         // What an earlier try left half done is asked about by reconciling; a step that begins is looked at before it changes anything.
         let begins = work.attempt.check.is_none() && work.from.is_none() && work.notes.is_empty();
+        let mut facts = Facts::Null;
         if begins && !kind.is_immediate() {
-            looked_at(kind, &ctx, &given).await?;
+            facts = looked_at(kind, &ctx, &given).await?;
         }
-        kind.execute(&ctx, given, work.from.as_ref()).await
+        let instance = work.attempt.instance();
+        let bound = self.services.site.bound.as_ref().filter(|_| work.attempt.check.is_none());
+        match bound.and_then(|bound| bound.of(&instance)) {
+            Some(BoundStep { answer: Some(_), .. }) => {
+                let answer = self.services.asked(&instance, kind, &ctx, (*given.with).clone()).await?;
+                if answer.1.is_empty() { Ok(answer.0) } else { Err(differs(&answer.1)) }
+            }
+            Some(step) if begins => {
+                self.is_as_reviewed(work, kind, &given, step, &facts)?;
+                kind.execute(&ctx, given, work.from.as_ref()).await
+            }
+            _ => kind.execute(&ctx, given, work.from.as_ref()).await,
+        }
+    }
+
+    /// Whether a step does what was reviewed, before it does anything.
+    fn is_as_reviewed(
+        &self,
+        work: &Work,
+        kind: &dyn Kind,
+        given: &OwnedGiven,
+        reviewed: &BoundStep,
+        facts: &Facts,
+    ) -> Result<(), StepError> {
+        let facts = if reviewed.facts { facts } else { &Facts::Null };
+        let target = work.target.as_ref().map(Name::as_str);
+        let actions = kind.actions(target, &Given { with: &given.with, fill: None }, facts)?;
+        let found = as_reviewed(&work.attempt.instance(), &reviewed.actions, &actions);
+        if found.is_empty() { Ok(()) } else { Err(differs(&found)) }
     }
 
     /// The kind of an attempt, its context, and its inputs with the holes' values at hand.
@@ -212,26 +243,35 @@ impl Executor {
     }
 }
 
-/// Whether a step can work, now that all its inputs are known: a fatal finding is its failure, before anything was changed.
+/// The failure of a step that would not do what was reviewed.
+fn differs(found: &[Difference]) -> StepError {
+    let message = format!("nothing was done: it is not what was reviewed\n{}", in_words(found).trim_end());
+    StepError::new("saved.differs", message).help(
+        "make the dry run anew, review it, and run that; a run without `--saved` does what there is to do now",
+    )
+}
+
+/// Whether a step can work, now that all its inputs are known: a fatal finding is its failure, before anything was changed. What was learned.
 ///
 /// # Errors
 /// The first fatal finding.
-async fn looked_at(kind: &dyn Kind, ctx: &Ctx, given: &OwnedGiven) -> Result<(), StepError> {
-    let found = match ctx.or_cancelled(kind.preflight(ctx, given.clone())).await {
-        Ok(preflight) => preflight.findings,
-        Err(error) if error.code == "cancelled" => return Err(error),
-        // What cannot be asked beforehand is found out by doing it.
-        Err(error) => {
-            ctx.log(format!("it could not be looked at beforehand: {}", error.message));
-            return Ok(());
-        }
-    };
+async fn looked_at(kind: &dyn Kind, ctx: &Ctx, given: &OwnedGiven) -> Result<Facts, StepError> {
+    let Preflight { facts, findings: found } =
+        match ctx.or_cancelled(kind.preflight(ctx, given.clone())).await {
+            Ok(preflight) => preflight,
+            Err(error) if error.code == "cancelled" => return Err(error),
+            // What cannot be asked beforehand is found out by doing it.
+            Err(error) => {
+                ctx.log(format!("it could not be looked at beforehand: {}", error.message));
+                return Ok(Facts::Null);
+            }
+        };
     let (fatal, notes): (Vec<_>, Vec<_>) = found.into_iter().partition(|finding| finding.fatal);
     for note in notes {
         ctx.log(format!("note: {} [{}]", note.message, note.code));
     }
     let mut fatal = fatal.into_iter();
-    let Some(first) = fatal.next() else { return Ok(()) };
+    let Some(first) = fatal.next() else { return Ok(facts) };
     let others: Vec<String> = fatal.map(|other| format!("; {} [{}]", other.message, other.code)).collect();
     let message = format!("nothing was done: {}{}", first.message, others.concat());
     let (code, help) = (first.code, first.help);

@@ -3,6 +3,7 @@
 //! Steps are taken in the order of their needs. What a step would give is unknown, except for kinds that answer in a dry run; what
 //! follows from something unknown is shown as such and never guessed.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -17,9 +18,13 @@ use drydock_step::{
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use crate::bound::{Bound, BoundStep, Difference};
 use crate::dry_host::DryHost;
+use crate::servers::servers;
 use crate::services::Services;
-pub use crate::shown::{DryFinding, DryRun, DryStep, Headline, Needed, Runs, Touched, Unseen, VERSION};
+pub use crate::shown::{
+    DryFinding, DryRun, DryStep, Headline, Needed, Runs, Server, Touched, Unseen, VERSION,
+};
 
 /// What stands for the run itself among the names of steps that something is known after.
 const THE_RUN: &str = "run";
@@ -53,6 +58,9 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         unseen: Vec::new(),
         grants: Vec::new(),
         findings: Vec::new(),
+        servers: if options.probe { servers(services).await } else { Vec::new() },
+        bound: Bound::default(),
+        differences: Vec::new(),
     };
     for ix in order_of(&services.plan.steps) {
         work.step(ix).await;
@@ -60,16 +68,21 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
     let mut entries = work.entries;
     let steps = services.plan.indices().flat_map(|ix| entries.remove(&ix).unwrap_or_default()).collect();
     DryRun {
-        drydock: "dry-run",
+        drydock: "dry-run".into(),
         version: VERSION,
+        plan: Some(services.plan.name.clone()),
         digest: services.plan.digest.clone(),
         steps,
         headlines: work.headlines,
         destroys: work.destroys,
         writes: work.writes,
         unseen: work.unseen,
+        servers: work.servers,
         grants: work.grants,
         findings: work.findings,
+        saved: None,
+        bound: work.bound,
+        differences: work.differences,
     }
 }
 
@@ -120,6 +133,9 @@ struct Work<'a> {
     unseen: Vec<Unseen>,
     grants: Vec<Needed>,
     findings: Vec<DryFinding>,
+    servers: Vec<Server>,
+    bound: Bound,
+    differences: Vec<Difference>,
 }
 
 impl Work<'_> {
@@ -243,6 +259,7 @@ impl Work<'_> {
             Ok(actions) => shown.actions = actions,
             Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
         }
+        self.bind(shown, step, &with, &facts);
         self.note_touched(shown, kind, call, &with);
         self.note_grants(&shown.id, call, &with);
         if let Some(runs) = kind.shape().runs_plan {
@@ -265,9 +282,11 @@ impl Work<'_> {
         with: IndexMap<String, Rendered>,
     ) -> Option<Datum> {
         let ctx = self.ctx(&shown.id, call);
-        let given = OwnedGiven { with: Arc::new(with), fill: None };
-        match kind.execute(&ctx, given, None).await {
-            Ok(Ended::Outputs(mut outputs)) => {
+        let answer = self.services.asked(&shown.id, kind, &ctx, with).await;
+        match answer {
+            Ok((Ended::Outputs(mut outputs), differences)) => {
+                self.differences.extend(differences);
+                self.bound.answered(&shown.id, outputs.clone());
                 let told = kind.headlines(&outputs).into_iter();
                 self.headlines.extend(told.map(|text| Headline { step: shown.id.clone(), text }));
                 let own = Datum::from_json(&outputs);
@@ -281,12 +300,20 @@ impl Work<'_> {
                 }
                 Some(Datum::from_json(&outputs))
             }
-            Ok(Ended::Waits(_)) => None,
+            Ok((Ended::Waits(_), _)) => None,
             Err(error) => {
                 self.refuse(&shown.id, &error.code, error.message, error.help);
                 None
             }
         }
+    }
+
+    /// What a run of the step is bound to, once this was reviewed. What its server said counts where no step before it changes that.
+    fn bind(&mut self, shown: &DryStep, step: &Step, with: &IndexMap<String, Rendered>, facts: &Facts) {
+        let steady = !facts.is_null() && !self.may_change(step, |before| before.target == step.call.target);
+        let facts = if steady { facts } else { &Facts::Null };
+        let actions = self.actions_of(&step.call, with, facts).unwrap_or_default();
+        self.bound.insert(&shown.id, BoundStep { actions, facts: steady, answer: None });
     }
 
     /// Ask the server whether the step can work, where that was wanted and its inputs are known.
@@ -382,7 +409,7 @@ impl Work<'_> {
         let path = services.site.plan_folder.join(path);
         let params = with.get(runs.params).cloned().unwrap_or(Rendered::Map(IndexMap::new()));
         let id = shown.id.clone();
-        match services.world.subplans.dry_run_plan(&path, params, self.options.probe).await {
+        match services.world.subplans.dry_run_plan(&id, &path, params, self.options.probe).await {
             Ok(inner) => {
                 let name = |step: &str| format!("{id}/{step}");
                 let actions = inner.steps.iter().flat_map(|step| {
@@ -399,6 +426,13 @@ impl Work<'_> {
                 self.destroys.extend(inner.destroys.into_iter().map(named));
                 self.writes.extend(inner.writes.into_iter().map(named));
                 self.unseen.extend(inner.unseen.into_iter().map(|one| Unseen { step: name(&one.step) }));
+                let known = |one: &Server, of: &[Server]| of.iter().any(|other| other.target == one.target);
+                let more = inner.servers.into_iter().filter(|one| !known(one, &self.servers));
+                let more: Vec<Server> = more.collect();
+                self.servers.extend(more);
+                self.bound.insert_inner(&id, inner.bound);
+                let differences = inner.differences.into_iter();
+                self.differences.extend(differences.map(|one| Difference { at: name(&one.at), ..one }));
                 let grants = inner.grants.into_iter();
                 self.grants.extend(grants.map(|one| Needed { step: name(&one.step), ..one }));
                 let findings = inner.findings.into_iter();
@@ -578,7 +612,7 @@ enum Unlisted {
 
 fn entry(step: &Step, key: Option<&str>, runs: Runs, why: Option<String>) -> DryStep {
     let id = drydock_machine::attempt::instance_name(&step.id, key);
-    DryStep { id, uses: step.call.kind, runs, why, actions: Vec::new(), unknown: Vec::new() }
+    DryStep { id, uses: Cow::Borrowed(step.call.kind), runs, why, actions: Vec::new(), unknown: Vec::new() }
 }
 
 fn known(status: &str) -> Datum {

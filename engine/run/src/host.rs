@@ -81,8 +81,9 @@ impl Host for AttemptHost {
     }
 
     async fn run_plan(&self, plan: &Path, params: Value) -> Result<Value, StepError> {
-        let id = inner_run_id(&self.services.site.run, &self.attempt.instance(), self.anew);
-        self.services.world.subplans.run_plan(&id, plan, params, self.cancel.clone()).await
+        let instance = self.attempt.instance();
+        let id = inner_run_id(&self.services.site.run, &instance, self.anew);
+        self.services.world.subplans.run_plan(&id, &instance, plan, params, self.cancel.clone()).await
     }
 
     async fn read_requests(&self, path: &Path) -> Result<Requests, StepError> {

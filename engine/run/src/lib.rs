@@ -1,9 +1,11 @@
 //! Executes a plan: journal and locks on disk, the one loop, attempts, children, and the trait that reporters implement.
 
+pub mod bound;
 pub mod journal;
 pub mod state;
 pub mod reporter;
 pub mod children;
+pub mod saved;
 pub mod shown;
 pub mod world;
 pub mod secrets;
@@ -13,4 +15,5 @@ mod host;
 pub mod attempts;
 pub mod sitting;
 mod dry_host;
+mod servers;
 pub mod dry_run;

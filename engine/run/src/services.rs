@@ -5,9 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use drydock_plan::model::{Plan, SecretSource, Setting};
-use drydock_step::{ChildEnd, ChildSpec, Connection, Settings, StepError};
+use drydock_plan::rendered::Rendered;
+use drydock_step::kind::OwnedGiven;
+use drydock_step::{ChildEnd, ChildSpec, Connection, Ctx, Ended, Kind, Settings, StepError};
+use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
+use crate::bound::{Difference, differences};
 use crate::children::{CancelSignal, ChildEnv, Children};
 use crate::secrets::{SecretValues, Secrets};
 use crate::world::{RunSite, World};
@@ -86,6 +90,33 @@ impl Services {
         cancel: &CancelSignal,
     ) -> Result<ChildEnd, StepError> {
         self.children.run(spec, self.inherited.clone(), cancel).await
+    }
+
+    /// What a kind answers that a dry run asks, and what of that is not as it was reviewed: a run that is bound goes by the answer that was
+    /// reviewed, for as long as the same choice gives it again.
+    ///
+    /// # Errors
+    /// Those of the kind.
+    pub(crate) async fn asked(
+        &self,
+        instance: &str,
+        kind: &dyn Kind,
+        ctx: &Ctx,
+        mut with: IndexMap<String, Rendered>,
+    ) -> Result<(Ended, Vec<Difference>), StepError> {
+        let reviewed = self.site.bound.as_ref().and_then(|bound| bound.of(instance)?.answer.as_ref());
+        if let Some(reviewed) = reviewed {
+            let pinned = kind.pinned(reviewed).into_iter();
+            with.extend(pinned.map(|(name, value)| (name.to_owned(), Rendered::from(value))));
+        }
+        let given = OwnedGiven { with: Arc::new(with), fill: None };
+        Ok(match (kind.execute(ctx, given, None).await?, reviewed) {
+            (Ended::Outputs(now), Some(reviewed)) => {
+                let found = differences(instance, reviewed, &now, kind.moving());
+                (Ended::Outputs(reviewed.clone()), found)
+            }
+            (ended, _) => (ended, Vec::new()),
+        })
     }
 
     /// A new connection to a target of the plan.

@@ -1,11 +1,16 @@
 //! What a dry run shows: [`DryRun`].
 
+use std::borrow::Cow;
+
 use drydock_plan::name::{Digest, Name};
-use drydock_step::{Action, Grant, PreflightFinding};
-use serde::Serialize;
+use drydock_step::{Action, Grant, Identity, PreflightFinding};
+use serde::{Deserialize, Serialize};
+
+use crate::bound::{Bound, Difference};
+use crate::saved::Saved;
 
 /// Whether a step would run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Runs {
     /// It would.
@@ -17,12 +22,12 @@ pub enum Runs {
 }
 
 /// One step, or one instance of it, as a run would do it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DryStep {
     /// Its name, with its key.
     pub id: String,
     /// Its kind.
-    pub uses: &'static str,
+    pub uses: Cow<'static, str>,
     /// Whether it would run.
     pub runs: Runs,
     /// Why, where that is not plain.
@@ -34,7 +39,7 @@ pub struct DryStep {
 }
 
 /// A line about what a step that was asked answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Headline {
     /// The step; through inner plans with theirs, `outer/inner`.
     pub step: String,
@@ -43,7 +48,7 @@ pub struct Headline {
 }
 
 /// A thing that a run would write to, or destroy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Touched {
     /// By which step; through inner plans with theirs, `outer/inner`.
     pub step: String,
@@ -61,7 +66,7 @@ impl Touched {
 }
 
 /// A step of which only the run knows which plan it runs, and so what that would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unseen {
     /// The step; through inner plans with theirs, `outer/inner`.
     pub step: String,
@@ -83,7 +88,7 @@ pub struct Needed {
 }
 
 /// What a probe found about a step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DryFinding {
     /// The step.
     pub step: String,
@@ -97,20 +102,36 @@ pub struct DryFinding {
     pub finding: PreflightFinding,
 }
 
+/// A server that a target stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// The target, by the plan's name.
+    pub target: Name,
+    /// Who it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// Why it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<String>,
+}
+
 /// The version of a dry run that is written down.
 pub const VERSION: u32 = 1;
 
 /// A whole dry run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DryRun {
     /// `dry-run`: what the document is.
-    pub drydock: &'static str,
+    pub drydock: Cow<'static, str>,
     /// The format's version, [`VERSION`].
     pub version: u32,
+    /// The plan's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Name>,
     /// Of what was shown.
     pub digest: Digest,
     /// What to read first: what steps that were asked answered, and what that costs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headlines: Vec<Headline>,
     /// The steps in written order.
     pub steps: Vec<DryStep>,
@@ -119,13 +140,25 @@ pub struct DryRun {
     /// Everything that would be written to beside that.
     pub writes: Vec<Touched>,
     /// Steps that run a plan which only the run knows.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Unseen>,
+    /// The servers that were asked who they are, by target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<Server>,
     /// The rights that it needs; no part of what is written down.
     #[serde(skip)]
     pub grants: Vec<Needed>,
     /// What speaks against it.
     pub findings: Vec<DryFinding>,
+    /// What a run of it is bound to, where it was saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<Box<Saved>>,
+    /// What each step is bound to, to be saved.
+    #[serde(skip)]
+    pub bound: Bound,
+    /// What is not as it was bound.
+    #[serde(skip)]
+    pub differences: Vec<Difference>,
 }
 
 impl DryRun {

@@ -9,6 +9,7 @@ use drydock_machine::RunEvent;
 use drydock_plan::name::Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::bound::Bound;
 use crate::journal::{Damage, Disk, Ends, Journaled, RealDisk, read};
 
 /// The version of `start.json`.
@@ -36,6 +37,22 @@ pub struct Start {
     /// The servers, by their own names, that a destructive run in a protected environment was confirmed for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confirmed: Vec<String>,
+    /// The saved dry run that it executes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewed: Option<Reviewed>,
+}
+
+/// A saved dry run that a run executes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reviewed {
+    /// The name under which it may be executed once.
+    pub id: String,
+    /// When it was made, in milliseconds since 1970, UTC.
+    pub at_ms: i64,
+    /// By whom and where, `user@host`.
+    pub by: String,
+    /// What each step is bound to.
+    pub steps: Bound,
 }
 
 /// What was given for a run's parameters. Secrets are never among it: they are given as sources, not as values.
@@ -55,7 +72,15 @@ pub struct Given {
 impl Start {
     /// With the version that this build writes.
     pub fn new(plan: PathBuf, environment: Option<PathBuf>, given: Given, sources: Vec<String>) -> Self {
-        Self { version: START_VERSION, plan, environment, given, sources, confirmed: Vec::new() }
+        Self {
+            version: START_VERSION,
+            plan,
+            environment,
+            given,
+            sources,
+            confirmed: Vec::new(),
+            reviewed: None,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use drydock_plan::requests::Requests;
 use drydock_step::{Registry, StepError};
 use serde_json::Value;
 
+use crate::bound::Bound;
 use crate::journal::crash::CrashAt;
 use crate::shown::DryRun;
 
@@ -25,19 +26,26 @@ pub type RequestsFiles = Arc<dyn Fn(&Path) -> Result<Requests, StepError> + Send
 /// Runs plans inside plans.
 #[async_trait]
 pub trait Subplans: Send + Sync {
-    /// What running this plan would do, as a part of what is shown; `params` may hold what is known only during the run.
+    /// What running this plan as a part of `step` would do; `params` may hold what is known only during the run.
     ///
     /// # Errors
     /// When there is no such plan, something is wrong with it, or it would run itself.
-    async fn dry_run_plan(&self, plan: &Path, params: Rendered, probe: bool) -> Result<DryRun, StepError>;
+    async fn dry_run_plan(
+        &self,
+        step: &str,
+        plan: &Path,
+        params: Rendered,
+        probe: bool,
+    ) -> Result<DryRun, StepError>;
 
-    /// Run a plan to its end under this run id, or resume that run; its outputs. Returns early when `cancelled` does.
+    /// Run a plan to its end under this run id as a part of `step`, or resume that run; its outputs. Returns early when `cancelled` does.
     ///
     /// # Errors
     /// With the exit and the summary of the run that did not succeed.
     async fn run_plan(
         &self,
         id: &str,
+        step: &str,
         plan: &Path,
         params: Value,
         cancelled: crate::children::CancelSignal,
@@ -133,6 +141,8 @@ pub struct RunSite {
     pub plan_folder: Arc<PathBuf>,
     /// The folder of the environment file, which its relative paths are relative to.
     pub environment_folder: PathBuf,
+    /// What it is bound to, where a saved dry run is executed.
+    pub bound: Option<Arc<Bound>>,
 }
 
 #[cfg(test)]

@@ -97,6 +97,16 @@ pub trait StepKind: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The inputs by which it gives this answer again once what is newest has moved on. Pure; none where its inputs do that as they are.
+    fn pinned(&self, _outputs: &Value) -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
+
+    /// What of its answer moves while what was chosen stays, as JSON pointers: a saved dry run does not bind it.
+    fn moving(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The rights that it needs, as statements for an administrator. Pure; empty where its target gives rights in another way.
     fn grants(&self, _inputs: &Self::Inputs) -> Vec<Grant> {
         Vec::new()
@@ -159,6 +169,12 @@ pub trait Kind: Send + Sync {
 
     /// What of its answer in a dry run everybody should read first.
     fn headlines(&self, outputs: &Value) -> Vec<String>;
+
+    /// The inputs by which it gives this answer again.
+    fn pinned(&self, outputs: &Value) -> Vec<(&'static str, Value)>;
+
+    /// What of its answer always moves, as JSON pointers.
+    fn moving(&self) -> &'static [&'static str];
 
     /// What it does.
     ///
@@ -246,6 +262,14 @@ impl<K: StepKind> Kind for K {
 
     fn headlines(&self, outputs: &Value) -> Vec<String> {
         StepKind::headlines(self, outputs)
+    }
+
+    fn pinned(&self, outputs: &Value) -> Vec<(&'static str, Value)> {
+        StepKind::pinned(self, outputs)
+    }
+
+    fn moving(&self) -> &'static [&'static str] {
+        StepKind::moving(self)
     }
 
     fn actions(

@@ -301,6 +301,15 @@ impl StepKind for Select {
         priced(outputs)
     }
 
+    /// A moment between two points is found from the time again; a point has an id.
+    fn pinned(&self, outputs: &Value) -> Vec<(&'static str, Value)> {
+        if outputs["kind"] == "time" { Vec::new() } else { vec![("to", outputs["id"].clone())] }
+    }
+
+    fn moving(&self) -> &'static [&'static str] {
+        &["/price", "/passed_over"]
+    }
+
     async fn execute(
         &self,
         ctx: &Ctx,

@@ -226,6 +226,10 @@ impl StepKind for History {
         }
     }
 
+    fn moving(&self) -> &'static [&'static str] {
+        &["/count", "/problems", "/owners"]
+    }
+
     fn grants(&self, inputs: &HistoryInputs) -> Vec<Grant> {
         let mut grants = msdb(Duty::Plan, &["backupset", "backupmediafamily"]);
         if inputs.folder.value().is_none_or(Option::is_some) {

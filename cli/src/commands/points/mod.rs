@@ -92,6 +92,7 @@ impl Store {
             by: session.outside.by().into(),
             plan_folder: Arc::new(folder.clone()),
             environment_folder: folder,
+            bound: None,
         };
         let world = session.world(Some(environment), &Above::outermost(environment))?;
         let services = Services::new(Arc::new(world), Arc::new(plan), site);
