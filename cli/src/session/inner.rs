@@ -75,7 +75,7 @@ impl Subplans for InnerPlans {
         step: &str,
         plan: &Path,
         params: Rendered,
-        probe: bool,
+        (probe, follows): (bool, bool),
     ) -> Result<DryRun, StepError> {
         let above = self.above.then(plan)?;
         let (known, unknown) = parted(&params);
@@ -84,7 +84,7 @@ impl Subplans for InnerPlans {
         let (loaded, inner) = loaded(&session, plan, self.environment.as_deref(), known, demand)?;
         let services = session.looking(&loaded, inner, &above).map_err(refused)?;
         drop(loaded);
-        Ok(dry_run(&services, &DryOptions { probe, unknown, ..DryOptions::default() }).await)
+        Ok(dry_run(&services, &DryOptions { probe, follows, unknown, ..DryOptions::default() }).await)
     }
 
     async fn run_plan(

@@ -145,25 +145,48 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// What of the actions of a step is not what was reviewed. What was known only during the run may be anything.
+/// What of the actions of a step is not what was reviewed. What was known only during the run may be anything; there may be more or fewer of
+/// such actions too, one for each thing of a list.
 pub fn as_reviewed(at: &str, was: &[Action], is: &[Action]) -> Vec<Difference> {
-    let fits = |was: &Action, is: &Action| {
-        (was.kind, &was.target, was.writes) == (is.kind, &is.target, is.writes)
-            && matches(&was.text, &is.text)
-    };
+    let paired = was.len() == is.len() && was.iter().zip(is).all(|(was, is)| fits(was, is));
+    if paired || (was.iter().any(is_open) && fit_loosely(was, is)) {
+        return Vec::new();
+    }
     let line = |action: &Action| match &action.target {
         Some(target) => format!("{target}: {}", action.text),
         None => action.text.clone(),
     };
-    let paired = was.iter().zip(is).filter(|(was, is)| !fits(was, is));
-    let mut found: Vec<Difference> = paired
-        .map(|(was, is)| Difference { at: at.to_owned(), was: Some(line(was)), is: Some(line(is)) })
-        .collect();
-    let gone = was.iter().skip(is.len());
-    found.extend(gone.map(|one| Difference { at: at.to_owned(), was: Some(line(one)), is: None }));
-    let new = is.iter().skip(was.len());
-    found.extend(new.map(|one| Difference { at: at.to_owned(), was: None, is: Some(line(one)) }));
-    found
+    let found = (0..was.len().max(is.len())).filter_map(|n| {
+        let (was, is) = (was.get(n), is.get(n));
+        let same = was.zip(is).is_some_and(|(was, is)| fits(was, is));
+        (!same).then(|| Difference { at: at.to_owned(), was: was.map(line), is: is.map(line) })
+    });
+    found.collect()
+}
+
+fn fits(was: &Action, is: &Action) -> bool {
+    is_of_one_kind(was, is) && matches(&was.text, &is.text)
+}
+
+fn is_of_one_kind(was: &Action, is: &Action) -> bool {
+    (was.kind, &was.target, was.writes) == (is.kind, &is.target, is.writes)
+}
+
+/// Whether a part of it was known only during the run.
+fn is_open(action: &Action) -> bool {
+    action.text.contains(AFTER)
+}
+
+/// Whether all actions that were known are among these in their order, and the others are of the kind of one that was not.
+fn fit_loosely(was: &[Action], is: &[Action]) -> bool {
+    let mut known = was.iter().filter(|action| !is_open(action)).peekable();
+    let all = is.iter().all(|action| {
+        if known.next_if(|known| fits(known, action)).is_some() {
+            return true;
+        }
+        was.iter().filter(|was| is_open(was)).any(|open| is_of_one_kind(open, action))
+    });
+    all && known.next().is_none()
 }
 
 /// Whether a text is the one that was shown, with anything where that was known only during the run.
@@ -257,6 +280,21 @@ mod tests {
             let found = as_reviewed("s", &was, &is);
             let told: Vec<_> = found.iter().map(|one| (one.was.as_deref(), one.is.as_deref())).collect();
             assert_eq!(told, [lines]);
+        }
+    }
+
+    #[test]
+    fn a_list_that_was_not_known_has_any_number_of_actions() {
+        let get = |text: &str| Action::reads(ActionKind::Http, Some("q"), text);
+        let put = |text: &str| Action::writes(ActionKind::Artifact, Some("s"), text);
+        let was = [get("GET /all"), get("GET each of (known after a)"), put("store (known after a)")];
+        for (is, differences) in [
+            (vec![get("GET /all"), get("GET 1"), put("x"), get("GET 2"), put("y")], 0),
+            (vec![get("GET /all")], 0),
+            (vec![get("GET 1")], 3),
+            (vec![get("GET /all"), put("x"), Action::writes(ActionKind::Sql, Some("s"), "y")], 2),
+        ] {
+            assert_eq!(as_reviewed("s", &was, &is).len(), differences, "{is:?}");
         }
     }
 

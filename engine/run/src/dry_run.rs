@@ -3,17 +3,20 @@
 //! Steps are taken in the order of their needs. What a step would give is unknown, except for kinds that answer in a dry run; what
 //! follows from something unknown is shown as such and never guessed.
 
+mod order;
+mod changes;
+
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use drydock_plan::expr::{Answer, Datum, EvalError, Expr, Scope, Seen, Truth};
-use drydock_plan::model::{Call, OnFailure, Setting, Step, StepIx};
+use drydock_plan::model::{Call, Setting, Step, StepIx};
 use drydock_plan::name::Name;
 use drydock_plan::rendered::Rendered;
 use drydock_step::kind::OwnedGiven;
 use drydock_step::{
-    Access, Action, Ctx, Effect, Ended, Facts, Given, Kind, PreflightFinding, RunsPlan, StepError, Touch,
+    Access, Action, Ctx, Ended, Facts, Given, Kind, PreflightFinding, RunsPlan, StepError, Touch,
 };
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -25,6 +28,8 @@ use crate::services::Services;
 pub use crate::shown::{
     DryFinding, DryRun, DryStep, Headline, Needed, Runs, Server, Touched, Unseen, VERSION,
 };
+
+use self::order::order_of;
 
 /// What stands for the run itself among the names of steps that something is known after.
 const THE_RUN: &str = "run";
@@ -40,6 +45,8 @@ pub struct DryOptions {
     pub skip: Vec<Name>,
     /// Parameters whose values only the run knows that this plan is a part of.
     pub unknown: Vec<Name>,
+    /// Whether it follows steps of another plan that change something.
+    pub follows: bool,
     /// Ask nobody: what kinds would answer in a dry run is not known either.
     pub offline: bool,
 }
@@ -52,6 +59,7 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         params: params(services, options),
         seen: HashMap::new(),
         entries: HashMap::new(),
+        changes: HashMap::new(),
         headlines: Vec::new(),
         destroys: Vec::new(),
         writes: Vec::new(),
@@ -99,34 +107,14 @@ fn during_the_run() -> Rendered {
     Rendered::After(Name::parse(THE_RUN).into_iter().collect())
 }
 
-/// The steps so that each comes after what it needs, written order first; `finally` after the body.
-fn order_of(steps: &[Step]) -> Vec<StepIx> {
-    let mut order = Vec::with_capacity(steps.len());
-    let mut open: Vec<usize> = steps.iter().map(|step| step.needs.len()).collect();
-    let mut ready: std::collections::BTreeSet<(bool, usize)> =
-        (0..steps.len()).filter(|at| open[*at] == 0).map(|at| (steps[at].finally, at)).collect();
-    let mut dependents = vec![Vec::new(); steps.len()];
-    for (at, step) in steps.iter().enumerate() {
-        step.needs.iter().for_each(|need| dependents[need.ix()].push(at));
-    }
-    while let Some((_, at)) = ready.pop_first() {
-        order.push(StepIx(u32::try_from(at).unwrap_or(u32::MAX)));
-        for dependent in &dependents[at] {
-            open[*dependent] -= 1;
-            if open[*dependent] == 0 {
-                ready.insert((steps[*dependent].finally, *dependent));
-            }
-        }
-    }
-    order
-}
-
 struct Work<'a> {
     services: &'a Arc<Services>,
     options: &'a DryOptions,
     params: Datum,
     seen: HashMap<Name, (Datum, Option<Datum>)>,
     entries: HashMap<StepIx, Vec<DryStep>>,
+    /// What each step changes.
+    changes: HashMap<StepIx, Vec<Touch>>,
     headlines: Vec<Headline>,
     destroys: Vec<Touched>,
     writes: Vec<Touched>,
@@ -143,6 +131,7 @@ impl Work<'_> {
         let services = self.services.clone();
         let step = services.plan.step(ix);
         let (runs, why) = self.whether(step);
+        let before = (self.destroys.len(), self.writes.len(), self.unseen.len());
         let mut entries = Vec::new();
         let (status, outputs) = match (&step.foreach, runs) {
             (_, Runs::No) => {
@@ -174,6 +163,8 @@ impl Work<'_> {
         };
         self.seen.insert(step.id.clone(), (status, outputs));
         self.entries.insert(ix, entries);
+        let changes = self.changes_since(before);
+        self.changes.insert(ix, changes);
     }
 
     /// Whether a step would run, as far as that is known.
@@ -255,11 +246,15 @@ impl Work<'_> {
         let services = self.services.clone();
         let kind = services.world.registry.kind_named(call.kind)?;
         let facts = self.probe(shown, step, kind, call, &with).await;
+        // What a server said counts only where no step before this one makes it something else.
+        let steady = !facts.is_null() && self.is_steady(step, kind, call, &with);
+        let facts = if steady { facts } else { Facts::Null };
         match self.actions_of(call, &with, &facts) {
             Ok(actions) => shown.actions = actions,
             Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
         }
-        self.bind(shown, step, &with, &facts);
+        let bound = BoundStep { actions: shown.actions.clone(), facts: steady, answer: None };
+        self.bound.insert(&shown.id, bound);
         self.note_touched(shown, kind, call, &with);
         self.note_grants(&shown.id, call, &with);
         if let Some(runs) = kind.shape().runs_plan {
@@ -306,14 +301,6 @@ impl Work<'_> {
                 None
             }
         }
-    }
-
-    /// What a run of the step is bound to, once this was reviewed. What its server said counts where no step before it changes that.
-    fn bind(&mut self, shown: &DryStep, step: &Step, with: &IndexMap<String, Rendered>, facts: &Facts) {
-        let steady = !facts.is_null() && !self.may_change(step, |before| before.target == step.call.target);
-        let facts = if steady { facts } else { &Facts::Null };
-        let actions = self.actions_of(&step.call, with, facts).unwrap_or_default();
-        self.bound.insert(&shown.id, BoundStep { actions, facts: steady, answer: None });
     }
 
     /// Ask the server whether the step can work, where that was wanted and its inputs are known.
@@ -370,28 +357,6 @@ impl Work<'_> {
             || !target.and_then(|target| target.settings.as_ref()).is_some_and(Setting::holds_secret)
     }
 
-    /// Whether what a step finds now may be otherwise when it runs, because a step that it needs writes where that counts; or whether nobody
-    /// minds when it fails.
-    fn may_change(&self, step: &Step, counts: impl Fn(&Call) -> bool) -> bool {
-        if step.finally || step.on_failure == OnFailure::Ignore {
-            return true;
-        }
-        let plan = &self.services.plan;
-        let mut open: Vec<StepIx> = step.needs.clone();
-        let mut seen: HashSet<StepIx> = HashSet::new();
-        while let Some(ix) = open.pop() {
-            if !seen.insert(ix) {
-                continue;
-            }
-            let before = plan.step(ix);
-            if before.call.effect != Effect::Reads && counts(&before.call) {
-                return true;
-            }
-            open.extend(before.needs.iter().copied());
-        }
-        false
-    }
-
     /// What the plan would do that a step runs: it is a part of this run, and what it destroys this run destroys.
     async fn inner_plan(
         &mut self,
@@ -409,7 +374,9 @@ impl Work<'_> {
         let path = services.site.plan_folder.join(path);
         let params = with.get(runs.params).cloned().unwrap_or(Rendered::Map(IndexMap::new()));
         let id = shown.id.clone();
-        match services.world.subplans.dry_run_plan(&id, &path, params, self.options.probe).await {
+        let follows = self.options.follows || self.changed_before(step).next().is_some();
+        let probe = self.options.probe;
+        match services.world.subplans.dry_run_plan(&id, &path, params, (probe, follows)).await {
             Ok(inner) => {
                 let name = |step: &str| format!("{id}/{step}");
                 let actions = inner.steps.iter().flat_map(|step| {

@@ -26,7 +26,8 @@ pub type RequestsFiles = Arc<dyn Fn(&Path) -> Result<Requests, StepError> + Send
 /// Runs plans inside plans.
 #[async_trait]
 pub trait Subplans: Send + Sync {
-    /// What running this plan as a part of `step` would do; `params` may hold what is known only during the run.
+    /// What running this plan as a part of `step` would do; `params` may hold what is known only during the run. With whether the servers
+    /// are asked, and whether steps before it change something.
     ///
     /// # Errors
     /// When there is no such plan, something is wrong with it, or it would run itself.
@@ -35,7 +36,7 @@ pub trait Subplans: Send + Sync {
         step: &str,
         plan: &Path,
         params: Rendered,
-        probe: bool,
+        asked: (bool, bool),
     ) -> Result<DryRun, StepError>;
 
     /// Run a plan to its end under this run id as a part of `step`, or resume that run; its outputs. Returns early when `cancelled` does.

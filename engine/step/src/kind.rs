@@ -102,6 +102,11 @@ pub trait StepKind: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Whether no other step changes what its preflight learns: it comes from the plan's own files and settings.
+    fn learns_for_good(&self) -> bool {
+        false
+    }
+
     /// What of its answer moves while what was chosen stays, as JSON pointers: a saved dry run does not bind it.
     fn moving(&self) -> &'static [&'static str] {
         &[]
@@ -172,6 +177,9 @@ pub trait Kind: Send + Sync {
 
     /// The inputs by which it gives this answer again.
     fn pinned(&self, outputs: &Value) -> Vec<(&'static str, Value)>;
+
+    /// Whether no other step changes what its preflight learns.
+    fn learns_for_good(&self) -> bool;
 
     /// What of its answer always moves, as JSON pointers.
     fn moving(&self) -> &'static [&'static str];
@@ -266,6 +274,10 @@ impl<K: StepKind> Kind for K {
 
     fn pinned(&self, outputs: &Value) -> Vec<(&'static str, Value)> {
         StepKind::pinned(self, outputs)
+    }
+
+    fn learns_for_good(&self) -> bool {
+        StepKind::learns_for_good(self)
     }
 
     fn moving(&self) -> &'static [&'static str] {

@@ -25,6 +25,28 @@ pub struct Touch {
     pub access: Access,
 }
 
+impl Touch {
+    /// Whether two may be of one thing. A name with a `*` in it stands for many; what is not known may be anything.
+    pub fn meets(&self, other: &Self) -> bool {
+        // The last word is the name: `database OctopusDB`, `snapshots of collection agent_*`.
+        let name = |touch: &'_ Self| touch.resource.rsplit(' ').next().unwrap_or_default().to_owned();
+        let is_open = |touch: &Self| touch.resource == "?" || touch.resource.contains("(known after ");
+        self.target == other.target
+            && (is_open(self)
+                || is_open(other)
+                || stands_for(&name(self), &name(other))
+                || stands_for(&name(other), &name(self)))
+    }
+}
+
+/// Whether a name, or a pattern with one `*`, stands for another.
+fn stands_for(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| rest.ends_with(after)),
+        None => pattern == name,
+    }
+}
+
 /// What kind of thing an action is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -63,5 +85,32 @@ impl Action {
     /// An action that changes something.
     pub fn writes(kind: ActionKind, target: Option<&str>, text: impl Into<String>) -> Self {
         Self { writes: true, ..Self::reads(kind, target, text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_touches_meet_in_one_thing() {
+        let touch = |resource: &str| Touch {
+            target: Some("t".to_owned()),
+            resource: resource.to_owned(),
+            access: Access::Writes,
+        };
+        for (one, other, meet) in [
+            ("database OctopusDB", "database OctopusDB", true),
+            ("database OctopusDB", "server objects", false),
+            ("collections agent_*", "collection agent_7f3a", true),
+            ("snapshots of collection agent_*", "collection other", false),
+            ("?", "database OctopusDB", true),
+            ("collection (known after point)", "collection a", true),
+        ] {
+            assert_eq!(touch(one).meets(&touch(other)), meet, "{one} {other}");
+            assert_eq!(touch(other).meets(&touch(one)), meet, "{other} {one}");
+        }
+        let elsewhere = Touch { target: None, ..touch("?") };
+        assert!(!elsewhere.meets(&touch("?")));
     }
 }

@@ -104,6 +104,10 @@ impl StepKind for Request {
         vec![Touch { target: target.map(str::to_owned), resource, access }]
     }
 
+    fn learns_for_good(&self) -> bool {
+        true
+    }
+
     fn actions(&self, target: Option<&str>, inputs: &RequestInputs, facts: &Facts) -> Vec<Action> {
         let base = facts.get("url").and_then(Value::as_str);
         let action = Action::reads(ActionKind::Http, target, inputs.line(base));

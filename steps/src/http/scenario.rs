@@ -55,6 +55,10 @@ impl StepKind for Scenario {
         vec![Touch { target: target.map(str::to_owned), resource: "?".into(), access: Access::Writes }]
     }
 
+    fn learns_for_good(&self) -> bool {
+        true
+    }
+
     fn actions(&self, target: Option<&str>, inputs: &ScenarioInputs, facts: &Facts) -> Vec<Action> {
         let Some(requests) = facts.get("requests").and_then(Value::as_array) else {
             let text = format!("send the requests of {}", inputs.file);
