@@ -117,7 +117,8 @@ async fn observe(
     let op = format!("{} {}", request.method(), request.uri().path());
     let writes = (frame.writes)(request.method(), request.uri().path());
     let fault = frame.faults.hit(&frame.server, attempt.as_deref(), &op);
-    let mut line = Line { server: frame.server.clone(), attempt, op, writes, ..Line::default() };
+    let text = request.uri().query().map(str::to_owned);
+    let mut line = Line { server: frame.server.clone(), attempt, op, writes, text, ..Line::default() };
     match &fault {
         Some(Fault::CutBefore) => return cut(&wire),
         Some(Fault::Slow { ms }) => tokio::time::sleep(Duration::from_millis(*ms)).await,

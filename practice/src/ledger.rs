@@ -24,6 +24,8 @@ pub struct Line {
     pub writes: bool,
     /// SHA-256 of the request's body in lower-case hex, when it had one and was read to its end.
     pub sha256: Option<String>,
+    /// What was asked in full, where it can be read: the batch of a statement that writes, an HTTP request's query.
+    pub text: Option<String>,
     /// The work is done and the answer is held back by a fault.
     pub held: bool,
 }
@@ -43,6 +45,9 @@ pub struct Entry {
     pub writes: bool,
     /// See [`Line::sha256`].
     pub sha256: Option<String>,
+    /// See [`Line::text`]; absent in the file where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// See [`Line::held`]; absent in the file unless true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
@@ -83,8 +88,8 @@ impl Ledger {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         // The time is taken under the lock, so the lines stand in the order of their times.
         let at = self.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-        let Line { server, attempt, op, writes, sha256, held } = line;
-        let entry = Entry { at, server, attempt, op, writes, sha256, held };
+        let Line { server, attempt, op, writes, sha256, text, held } = line;
+        let entry = Entry { at, server, attempt, op, writes, sha256, text, held };
         match &mut *sink {
             Sink::Memory(entries) => entries.push(entry),
             Sink::File(file) => {

@@ -18,6 +18,7 @@ mod secrets;
 mod signals;
 mod shipped;
 mod rehearsing;
+mod reviewed;
 mod points;
 mod sql_plans;
 mod log_points;

@@ -137,13 +137,12 @@ pub(crate) fn changed_files(saved: &Saved, loaded: &Loaded) -> String {
 /// # Errors
 /// `saved.differs`, with what differs.
 pub(crate) fn as_shown(file: &Path, was: &DryRun, now: &DryRun) -> Result<(), Refusal> {
-    let found: Vec<Difference> = now
-        .differences
-        .iter()
-        .cloned()
-        .chain(servers(&was.servers, &now.servers))
-        .chain(steps(&was.steps, &now.steps))
-        .collect();
+    let asked = servers(&was.servers, &now.servers).into_iter().chain(now.differences.iter().cloned());
+    let mut found: Vec<Difference> = asked.collect();
+    // What steps would do follows from what servers are and answer.
+    if found.is_empty() {
+        found = steps(&was.steps, &now.steps);
+    }
     if found.is_empty() { Ok(()) } else { Err(differs(file, &in_words(&found))) }
 }
 

@@ -297,6 +297,10 @@ impl Work<'_> {
             }
             Ok((Ended::Waits(_), _)) => None,
             Err(error) => {
+                if self.services.is_bound(&shown.id) {
+                    let is = Some(format!("{} [{}]", error.message, error.code));
+                    self.differences.push(Difference { at: shown.id.clone(), was: None, is });
+                }
                 self.refuse(&shown.id, &error.code, error.message, error.help);
                 None
             }

@@ -119,6 +119,15 @@ impl Services {
         })
     }
 
+    /// Whether a step goes by an answer that was reviewed.
+    pub(crate) fn is_bound(&self, instance: &str) -> bool {
+        self.site
+            .bound
+            .as_ref()
+            .and_then(|bound| bound.of(instance))
+            .is_some_and(|step| step.answer.is_some())
+    }
+
     /// A new connection to a target of the plan.
     ///
     /// # Errors

@@ -139,7 +139,7 @@ async fn logged_in(
     };
     let (server, attempt) = ("sqlserver".to_owned(), attempt.map(str::to_owned));
     let held = fault == Some(Fault::Hold);
-    instance.ledger.record(Line { server, attempt, op: "login".into(), writes: false, sha256: None, held });
+    instance.ledger.record(Line { server, attempt, op: "login".into(), held, ..Line::default() });
     if held {
         let mut nothing = [0];
         let _ = tokio::io::AsyncReadExt::read(wire, &mut nothing).await;

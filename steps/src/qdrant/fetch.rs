@@ -81,14 +81,18 @@ impl StepKind for Fetch {
         let Some(entry) = inputs.snapshot.value() else {
             let which = inputs.snapshot.or_after(|_| String::new());
             let mut actions = vec![
-                Action::reads(ActionKind::Http, target, format!("GET each snapshot of {which}")),
+                Action::reads(
+                    ActionKind::Http,
+                    target,
+                    format!("GET /collections/{{collection}}/snapshots/{{snapshot}} for each of {which}"),
+                ),
                 Action::writes(ActionKind::Artifact, to, format!("store it below {}", inputs.prefix)),
             ];
             if removes {
                 actions.push(Action::writes(
                     ActionKind::Http,
                     target,
-                    format!("DELETE each snapshot of {which}"),
+                    format!("DELETE /collections/{{collection}}/snapshots/{{snapshot}}?wait=true for each of {which}"),
                 ));
             }
             return actions;

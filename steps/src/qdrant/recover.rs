@@ -21,7 +21,7 @@ use super::recovery::{OnBroken, Progress, Recovery, Strategy};
 use super::refusal::finding;
 use super::rename::{RENAME, Rename};
 use super::requests::{self, Whose};
-use super::selection::SCRATCH;
+use super::selection::scratch;
 use super::serving::{SERVE_AT, ServeAt, Serving};
 use super::target::{QdrantConnection, numbers};
 use crate::bytes;
@@ -250,7 +250,7 @@ impl StepKind for Recover {
             let after = inputs.snapshot.or_after(|entry| entry.collection.clone());
             return vec![
                 Action::reads(ActionKind::Artifact, from, format!("read back the files of {after}")),
-                http(format!("POST each file of {after} to /collections/{{collection}}/snapshots/upload")),
+                http(format!("POST /collections/{{collection}}/snapshots/upload with each file of {after}")),
             ];
         };
         let name = if inputs.swaps() { format!("{name}{SWAPPED}{{run}}") } else { name };
@@ -277,9 +277,17 @@ impl StepKind for Recover {
             };
             made.into_iter().chain(parts.iter().enumerate().map(file)).collect::<Vec<_>>()
         };
+        // What was sent lies beside the collection until it is removed.
+        let left = |name: &str| {
+            let uploads = inputs.by.value() == Some(&By::Upload) && !entry.is_by_shard();
+            let line = requests::delete_snapshot(Whose::collection(name), "drydock-").line();
+            let line = line.replace("drydock-?", "drydock-{file}?");
+            uploads.then(|| http(format!("{line} for each file that was sent")))
+        };
         if inputs.strategy.value() == Some(&Strategy::Prove) && facts["exists"] != json!(false) {
-            let scratch = format!("{SCRATCH}{name}");
+            let scratch = scratch(&name, "attempt");
             actions.extend(recovered(&scratch));
+            actions.extend(left(&scratch));
             actions
                 .push(http(format!("{} after it was counted", requests::delete_collection(&scratch).line())));
         }
@@ -297,11 +305,7 @@ impl StepKind for Recover {
         if inputs.drop_replaced.value() == Some(&true) {
             actions.push(http("DELETE /collections/{collection} for each that the aliases led to".into()));
         }
-        if inputs.by.value() == Some(&By::Upload) && !entry.is_by_shard() {
-            let uploaded = requests::delete_snapshot(Whose::collection(&name), "drydock-").line();
-            let uploaded = uploaded.replace("drydock-?", "drydock-{file}?");
-            actions.push(http(format!("{uploaded} for each file that was sent")));
-        }
+        actions.extend(left(&name));
         actions
     }
 

@@ -14,7 +14,7 @@ use super::entry::CollectionEntry;
 use super::members::Member;
 use super::placing::{Placed, Placing, Sent, Way, holds};
 use super::requests;
-use super::selection::SCRATCH;
+use super::selection::scratch;
 use super::settle::{Settled, settled};
 use super::standing::Standing;
 use super::target::QdrantConnection;
@@ -312,9 +312,7 @@ impl Recovery<'_> {
 
     /// The name of the collection that a snapshot is proved in. No glob of a plan means it, and no other step uses it.
     fn scratch(&self) -> String {
-        // A name has at most 255 bytes.
-        let name: String = self.name.chars().take(50).collect();
-        format!("{SCRATCH}{name}_{}", tag(self.ctx, 8))
+        scratch(&self.name, &tag(self.ctx, 8))
     }
 
     /// Recovers under the scratch name, counts, and drops it again.

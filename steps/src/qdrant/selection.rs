@@ -9,7 +9,14 @@ use serde_json::Value;
 pub(super) const SELECTION: Shape = Shape::Either(&Shape::Text, &Shape::List(&Shape::Text));
 
 /// How the names of collections begin that exist only while a recovery proves a snapshot.
-pub(super) const SCRATCH: &str = "drydock_scratch_";
+const SCRATCH: &str = "drydock_scratch_";
+
+/// The collection that an attempt proves a snapshot in before it recovers it as `name`.
+pub(super) fn scratch(name: &str, attempt: &str) -> String {
+    // A name has at most 255 bytes.
+    let name: String = name.chars().take(50).collect();
+    format!("{SCRATCH}{name}_{attempt}")
+}
 
 /// Collections by name, by alias, or by globs with `*` and `?`, which no name can have in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

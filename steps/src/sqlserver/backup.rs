@@ -126,6 +126,10 @@ impl StepKind for Backup {
         [touch(database, access), touch(folder, Access::Writes)].into_iter().chain(mirrors).collect()
     }
 
+    fn learns_for_good(&self) -> bool {
+        true
+    }
+
     fn actions(&self, target: Option<&str>, inputs: &BackupInputs, facts: &Facts) -> Vec<Action> {
         let write = |text: String| Action::writes(ActionKind::Sql, target, text);
         if let Err(error) = inputs.fits_together() {

@@ -138,6 +138,10 @@ impl StepKind for Script {
         vec![Touch { target: target.map(str::to_owned), resource, access: Access::Writes }]
     }
 
+    fn learns_for_good(&self) -> bool {
+        true
+    }
+
     fn actions(&self, target: Option<&str>, inputs: &ScriptInputs, facts: &Facts) -> Vec<Action> {
         let write = |text: String| Action::writes(ActionKind::Sql, target, text);
         let script = match inputs.script(None) {

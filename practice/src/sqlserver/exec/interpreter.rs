@@ -35,6 +35,9 @@ enum Flow {
     Return,
 }
 
+/// The most characters of a batch that the ledger keeps.
+const LONGEST_TEXT: usize = 8 * 1024;
+
 /// Errors after which the rest of a batch does not run, though their severity would allow it.
 const ENDS_BATCH: [i32; 7] = [207, 208, 209, 241, 245, 1205, 4104];
 
@@ -46,6 +49,7 @@ impl Session {
             Request::Batch(text) => {
                 self.variables.clear();
                 self.request_digest = Some(digest(text));
+                self.request_text.clone_from(text);
                 self.run_text(text, &mut out)
             }
             Request::Call { procedure, parameters } => {
@@ -55,6 +59,7 @@ impl Session {
                     .collect();
                 let text = given.first().map(|first| plain_text(&first.value.0)).unwrap_or_default();
                 self.request_digest = Some(digest(&text));
+                self.request_text.clone_from(&text);
                 // The first two are the statement and its declarations, whatever they are called.
                 let given = given
                     .into_iter()
@@ -191,14 +196,14 @@ impl Session {
             return done;
         }
         let held = fault == Some(Fault::Hold);
-        let sha256 = self.request_digest.clone();
-        let server = SERVER.to_owned();
+        let writes = writes && done.is_ok();
         self.instance.ledger.record(Line {
-            server,
+            server: SERVER.to_owned(),
             attempt,
             op,
-            writes: writes && done.is_ok(),
-            sha256,
+            writes,
+            sha256: self.request_digest.clone(),
+            text: writes.then(|| self.request_text.chars().take(LONGEST_TEXT).collect()),
             held,
         });
         match fault {

@@ -85,6 +85,8 @@ pub struct Session {
     pub pace: Duration,
     /// SHA-256 of the request's text, for the ledger.
     pub request_digest: Option<String>,
+    /// The request's text, for the ledger.
+    pub request_text: String,
     /// The logins that it had before it put others on.
     pub played: Vec<String>,
     /// What the statement does to the first table that it names, where it does not read it.
@@ -165,6 +167,7 @@ impl Session {
             disk_is_full: false,
             pace: Duration::ZERO,
             request_digest: None,
+            request_text: String::new(),
             tries: 0,
             played: Vec::new(),
             writes: None,
