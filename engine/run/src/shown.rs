@@ -138,6 +138,7 @@ pub struct DryRun {
     /// Everything that would be destroyed.
     pub destroys: Vec<Touched>,
     /// Everything that would be written to beside that.
+    #[serde(default)]
     pub writes: Vec<Touched>,
     /// Steps that run a plan which only the run knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -312,7 +312,7 @@ impl Recovery<'_> {
 
     /// The name of the collection that a snapshot is proved in. No glob of a plan means it, and no other step uses it.
     fn scratch(&self) -> String {
-        scratch(&self.name, &tag(self.ctx, 8))
+        scratch(self.name, &tag(self.ctx, 8))
     }
 
     /// Recovers under the scratch name, counts, and drops it again.
