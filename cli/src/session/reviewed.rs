@@ -240,6 +240,9 @@ mod tests {
             why: None,
             actions: Vec::new(),
             unknown: Vec::new(),
+            needs: Vec::new(),
+            beside: Vec::new(),
+            finally: false,
         };
         let was = [step("a", Runs::Yes), step("b", Runs::Yes), step("c", Runs::No)];
         let now = [step("a", Runs::Yes), step("c", Runs::Yes), step("d", Runs::Yes)];

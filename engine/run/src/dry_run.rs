@@ -29,7 +29,7 @@ pub use crate::shown::{
     DryFinding, DryRun, DryStep, Headline, Needed, Runs, Server, Touched, Unseen, VERSION,
 };
 
-use self::order::order_of;
+use self::order::{order_of, ordered};
 
 /// What stands for the run itself among the names of steps that something is known after.
 const THE_RUN: &str = "run";
@@ -70,11 +70,11 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         bound: Bound::default(),
         differences: Vec::new(),
     };
-    for ix in order_of(&services.plan.steps) {
-        work.step(ix).await;
+    let order = order_of(&services.plan.steps);
+    for ix in &order {
+        work.step(*ix).await;
     }
-    let mut entries = work.entries;
-    let steps = services.plan.indices().flat_map(|ix| entries.remove(&ix).unwrap_or_default()).collect();
+    let steps = ordered(&services.plan, &order, work.entries);
     DryRun {
         drydock: "dry-run".into(),
         version: VERSION,
@@ -583,7 +583,17 @@ enum Unlisted {
 
 fn entry(step: &Step, key: Option<&str>, runs: Runs, why: Option<String>) -> DryStep {
     let id = drydock_machine::attempt::instance_name(&step.id, key);
-    DryStep { id, uses: Cow::Borrowed(step.call.kind), runs, why, actions: Vec::new(), unknown: Vec::new() }
+    DryStep {
+        id,
+        uses: Cow::Borrowed(step.call.kind),
+        runs,
+        why,
+        actions: Vec::new(),
+        unknown: Vec::new(),
+        needs: Vec::new(),
+        beside: Vec::new(),
+        finally: step.finally,
+    }
 }
 
 fn known(status: &str) -> Datum {

@@ -36,6 +36,15 @@ pub struct DryStep {
     pub actions: Vec<Action>,
     /// The steps whose outputs it waits for.
     pub unknown: Vec<Name>,
+    /// The steps that it comes after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Name>,
+    /// The steps that may be at work at the same time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Name>,
+    /// Whether it comes after all others, whatever became of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finally: bool,
 }
 
 /// A line about what a step that was asked answered.
@@ -133,7 +142,7 @@ pub struct DryRun {
     /// What to read first: what steps that were asked answered, and what that costs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headlines: Vec<Headline>,
-    /// The steps in written order.
+    /// The steps in the order in which they are done, those that may be done at the same time as they are written.
     pub steps: Vec<DryStep>,
     /// Everything that would be destroyed.
     pub destroys: Vec<Touched>,

@@ -1,8 +1,16 @@
-//! The order in which a dry run takes the steps: [`order_of`].
+//! The order in which a dry run takes the steps, [`order_of`], and their entries in it: [`ordered`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use drydock_plan::model::{Step, StepIx};
+use drydock_plan::model::{Plan, Step, StepIx};
+use drydock_plan::name::Name;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::Dfs;
+
+use crate::shown::DryStep;
+
+/// Of a plan with more steps it is not said what runs beside what.
+const MOST: usize = 2_000;
 
 /// The steps so that each comes after what it needs, written order first; `finally` after the body.
 pub(super) fn order_of(steps: &[Step]) -> Vec<StepIx> {
@@ -24,4 +32,54 @@ pub(super) fn order_of(steps: &[Step]) -> Vec<StepIx> {
         }
     }
     order
+}
+
+/// The entries in the order of their steps, each with what it comes after and what runs beside it.
+pub(super) fn ordered(
+    plan: &Plan,
+    order: &[StepIx],
+    mut entries: HashMap<StepIx, Vec<DryStep>>,
+) -> Vec<DryStep> {
+    let beside = beside(plan);
+    let mut steps = Vec::new();
+    for ix in order {
+        let step = plan.step(*ix);
+        let needs: Vec<Name> = step.needs.iter().map(|need| plan.step(*need).id.clone()).collect();
+        steps.extend(entries.remove(ix).unwrap_or_default().into_iter().map(|entry| DryStep {
+            needs: needs.clone(),
+            beside: beside[ix.ix()].clone(),
+            finally: step.finally,
+            ..entry
+        }));
+    }
+    steps
+}
+
+/// Of each step the others that neither come before it nor after it; none, where only one step is at work at once.
+fn beside(plan: &Plan) -> Vec<Vec<Name>> {
+    let steps = &plan.steps;
+    if plan.max_parallel == 1 || steps.len() > MOST {
+        return vec![Vec::new(); steps.len()];
+    }
+    let mut graph = DiGraph::<(), ()>::with_capacity(steps.len(), steps.len());
+    let nodes: Vec<NodeIndex> = steps.iter().map(|_| graph.add_node(())).collect();
+    for (at, step) in steps.iter().enumerate() {
+        for need in &step.needs {
+            graph.add_edge(nodes[need.ix()], nodes[at], ());
+        }
+    }
+    // Which steps come after which, each with itself.
+    let mut related = vec![vec![false; steps.len()]; steps.len()];
+    for at in 0..steps.len() {
+        let mut after = Dfs::new(&graph, nodes[at]);
+        while let Some(node) = after.next(&graph) {
+            related[at][node.index()] = true;
+            related[node.index()][at] = true;
+        }
+    }
+    let others = |at: usize| {
+        let free = |other: &usize| !related[at][*other] && steps[at].finally == steps[*other].finally;
+        (0..steps.len()).filter(free).map(|other| steps[other].id.clone()).collect()
+    };
+    (0..steps.len()).map(others).collect()
 }
