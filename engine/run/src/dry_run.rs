@@ -3,10 +3,10 @@
 //! Steps are taken in the order of their needs. What a step would give is unknown, except for kinds that answer in a dry run; what
 //! follows from something unknown is shown as such and never guessed.
 
+mod entry;
 mod order;
 mod changes;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use drydock_step::{
     Access, Action, Ctx, Ended, Facts, Given, Kind, PreflightFinding, RunsPlan, StepError, Touch,
 };
 use indexmap::IndexMap;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::bound::{Bound, BoundStep, Difference};
 use crate::dry_host::DryHost;
@@ -29,6 +29,7 @@ pub use crate::shown::{
     DryFinding, DryRun, DryStep, Headline, Needed, Runs, Server, Touched, Unseen, VERSION,
 };
 
+use self::entry::{after, entry, known, names};
 use self::order::{order_of, ordered};
 
 /// What stands for the run itself among the names of steps that something is known after.
@@ -579,31 +580,4 @@ impl Work<'_> {
 enum Unlisted {
     After(Vec<Name>),
     Never(String),
-}
-
-fn entry(step: &Step, key: Option<&str>, runs: Runs, why: Option<String>) -> DryStep {
-    let id = drydock_machine::attempt::instance_name(&step.id, key);
-    DryStep {
-        id,
-        uses: Cow::Borrowed(step.call.kind),
-        runs,
-        why,
-        actions: Vec::new(),
-        unknown: Vec::new(),
-        needs: Vec::new(),
-        beside: Vec::new(),
-        finally: step.finally,
-    }
-}
-
-fn known(status: &str) -> Datum {
-    Datum::from_json(&json!(status))
-}
-
-fn after(step: &Step) -> Datum {
-    Datum::unknown(vec![step.id.clone()])
-}
-
-fn names(steps: &[Name]) -> String {
-    steps.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
