@@ -5,6 +5,7 @@ mod points_args;
 mod args;
 mod pages;
 mod outside;
+mod drawing;
 mod findings;
 mod load;
 mod reporters;
