@@ -147,8 +147,11 @@ pub(crate) struct DryRunOptions {
     /// Save what was shown: `drydock run --saved FILE` does exactly that, once
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Say what is otherwise than in a dry run that was saved, or than the plan did in a revision of git: a commit, a branch, a tag
+    #[arg(long, value_name = "REV-OR-FILE")]
+    pub(crate) against: Option<String>,
     /// Show a dry run that was saved, and say what of it does not hold any more
-    #[arg(long, id = "saved_dry_run", value_name = "FILE", conflicts_with_all = SAYS_ITSELF.iter().chain(&["probe", "out"]))]
+    #[arg(long, id = "saved_dry_run", value_name = "FILE", conflicts_with_all = SAYS_ITSELF.iter().chain(&["probe", "out", "against"]))]
     pub(crate) read: Option<PathBuf>,
     /// How old a saved dry run may be
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
@@ -194,7 +197,7 @@ pub(crate) enum Command {
     },
     /// Show everything that a run would do, changing nothing
     #[command(
-        after_help = "Examples:\n  drydock dry-run restore.yaml -e drill.yaml -p to=point:latest\n  drydock dry-run restore.yaml -e production.yaml --probe --out reviewed.json\n  drydock dry-run --read reviewed.json"
+        after_help = "Examples:\n  drydock dry-run restore.yaml -e drill.yaml -p to=point:latest\n  drydock dry-run restore.yaml -e production.yaml --probe --out reviewed.json\n  drydock dry-run --read reviewed.json\n  drydock dry-run restore.yaml -e drill.yaml -p to=end --against main --format markdown"
     )]
     DryRun {
         #[command(flatten)]
@@ -313,7 +316,7 @@ pub(crate) enum Command {
         #[arg(value_name = "DIR", default_value = ".")]
         folder: PathBuf,
     },
-    /// Print the JSON Schema of plans, environments or requests files
+    /// Print the JSON Schema of plans, environments, requests files or dry runs
     Schema {
         /// Which
         #[arg(value_enum, default_value_t = SchemaOf::Plan)]
@@ -500,4 +503,6 @@ pub(crate) enum SchemaOf {
     Environment,
     /// Files of HTTP requests
     Requests,
+    /// What a dry run says
+    DryRun,
 }

@@ -18,7 +18,7 @@ pub(crate) fn written<'c>(
     let Shown { findings, sources } = &all;
     match format {
         // What is no plan cannot be drawn either.
-        Format::Text | Format::Markdown | Format::Mermaid | Format::Dot | Format::Svg => {
+        Format::Text | Format::Markdown | Format::Html | Format::Mermaid | Format::Dot | Format::Svg => {
             match summary(findings) {
                 Some(summary) => format!("{}\n{summary}\n", text(findings, sources, look)),
                 None => String::new(),

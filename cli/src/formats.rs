@@ -20,6 +20,8 @@ pub(crate) enum Format {
     Ci,
     /// In Markdown: the reference, or a dry run for a comment on a pull request
     Markdown,
+    /// A dry run as one page, with the plan drawn
+    Html,
     /// A drawing for Markdown
     Mermaid,
     /// A drawing for Graphviz
@@ -33,10 +35,11 @@ const FORMAT: &str = "format";
 
 /// The formats of a command, by the names on the way to it; the first is taken where nothing is said.
 fn formats_of(way: &[&str]) -> &'static [Format] {
-    use Format::{Ci, Dot, Json, Markdown, Mermaid, Sarif, Svg, Text};
+    use Format::{Ci, Dot, Html, Json, Markdown, Mermaid, Sarif, Svg, Text};
     match way {
         ["check"] => &[Text, Json, Sarif, Ci],
-        ["kinds"] | ["dry-run"] => &[Text, Json, Markdown],
+        ["kinds"] => &[Text, Json, Markdown],
+        ["dry-run"] => &[Text, Json, Markdown, Html],
         ["graph"] => &[Mermaid, Dot, Svg, Json],
         ["schema"] => &[Json],
         ["practice" | "completions" | "man" | "__reaper"] => &[Text],
@@ -53,6 +56,7 @@ impl Format {
             Self::Sarif => "sarif",
             Self::Ci => "ci",
             Self::Markdown => "markdown",
+            Self::Html => "html",
             Self::Mermaid => "mermaid",
             Self::Dot => "dot",
             Self::Svg => "svg",

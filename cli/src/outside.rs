@@ -99,6 +99,15 @@ impl Outside {
         std::io::stdout().is_terminal() && self.set("NO_COLOR").is_none()
     }
 
+    /// How many characters a line has, where standard output is a terminal.
+    pub(crate) fn width(&self) -> Option<usize> {
+        if !std::io::stdout().is_terminal() {
+            return None;
+        }
+        let said = self.set("COLUMNS").and_then(|columns| columns.parse().ok());
+        said.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)))
+    }
+
     /// The folder that this process was started in.
     pub(crate) fn folder(&self) -> std::path::PathBuf {
         std::env::current_dir().unwrap_or_else(|_| ".".into())

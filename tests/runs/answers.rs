@@ -5,7 +5,7 @@ use crate::world::World;
 /// Commands with the formats that they have; the first is theirs where nothing is said.
 const COMMANDS: &[(&str, &str)] = &[
     ("check plan.yaml", "text json sarif ci"),
-    ("dry-run plan.yaml", "text json markdown"),
+    ("dry-run plan.yaml", "text json markdown html"),
     ("run plan.yaml", "text json"),
     ("resume", "text json"),
     ("abandon", "text json"),
@@ -22,7 +22,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("completions bash", "text"),
 ];
 
-const ALL: [&str; 8] = ["text", "json", "sarif", "ci", "markdown", "mermaid", "dot", "svg"];
+const ALL: [&str; 9] = ["text", "json", "sarif", "ci", "markdown", "html", "mermaid", "dot", "svg"];
 
 fn world() -> World {
     let world = World::plan(

@@ -87,14 +87,14 @@ fn in_markdown(world: &World, plan: &str, given: &str) {
     assert!(first.starts_with("## Dry run of `octopus_restore`\n\n15 steps would run, "), "{shown}");
     for line in [
         "- `point`: skew 6.0 s\n",
-        "**Destroys**\n\n- database OctopusDB on `sql`, by `restore_sql`\n",
-        "- collections agent\\_\\* on `vectors`, by `consistent`\n",
+        "**Destroys**\n\n- database OctopusDB on sql, by restore\\_sql\n",
+        "- collections agent\\_\\* on vectors, by consistent\n",
         "- on `hook`: path / (by notify)\n",
     ] {
         assert!(first.contains(line), "{line} is not in\n{first}");
     }
     assert!(
-        folded.contains("```text\nfence  http.request\n  ! api: POST /maintenance {\"enabled\":true}\n```\n"),
+        folded.contains("```text\nfence  http.request\n    beside point\n  ! api: POST /maintenance {\"enabled\":true}\n```\n"),
         "{shown}"
     );
     assert!(folded.ends_with("\n</details>\n"), "{shown}");

@@ -1,5 +1,11 @@
 //! `drydock dry-run`: everything that a run would do, shown and checked, nothing changed.
 
+mod against;
+mod first_screen;
+mod text;
+mod markdown;
+mod html;
+
 use std::path::Path;
 
 use drydock_machine::Exit;
@@ -10,9 +16,10 @@ use crate::args::{DryRunOptions, PlanArgs};
 use crate::formats::Format;
 use crate::session::{Above, Refusal, SavedRun, Session, runtime, text_of};
 
-use super::dry_run_text::{markdown, text};
+use self::against::Against;
+use self::text::Screen;
 use super::plan_of::{loaded, steps_named};
-use super::print;
+use super::{colored, print};
 
 pub(crate) fn dry_run(session: &Session, args: &PlanArgs, wanted: &DryRunOptions) -> Result<Exit, Refusal> {
     let Some((loaded, plan)) = loaded(session, args, Demand::Run)? else { return Ok(Exit::Invalid) };
@@ -29,6 +36,8 @@ pub(crate) fn dry_run(session: &Session, args: &PlanArgs, wanted: &DryRunOptions
     let runtime = runtime()?;
     let mut shown = runtime.block_on(ask(&services, &options));
     runtime.shutdown_background();
+    let with = wanted.against.as_deref();
+    let against = with.map(|with| Against::of(session, with, args, &options, &shown)).transpose()?;
     if let Some(path) = &wanted.out {
         let (only, skip, probed) = (&options.only, &options.skip, options.probe);
         let saved = SavedRun { args, plan: &plan, loaded: &loaded, only, skip, probed };
@@ -40,20 +49,41 @@ pub(crate) fn dry_run(session: &Session, args: &PlanArgs, wanted: &DryRunOptions
             eprintln!("{}", saved_as(path, wanted, &shown));
         }
     }
-    print(&answer(session, plan.name.as_str(), &shown)?);
+    print(&answer(session, plan.name.as_str(), &shown, against.as_ref())?);
     Ok(if shown.cannot_succeed() { Exit::CannotSucceed } else { Exit::Done })
 }
 
+/// A dry run that was read, in the format that was asked for.
+pub(super) fn shown_again(session: &Session, plan: &str, shown: &DryRun) -> Result<String, Refusal> {
+    answer(session, plan, shown, None)
+}
+
 /// A dry run in the format that was asked for.
-pub(super) fn answer(session: &Session, plan: &str, shown: &DryRun) -> Result<String, Refusal> {
+fn answer(
+    session: &Session,
+    plan: &str,
+    shown: &DryRun,
+    against: Option<&Against>,
+) -> Result<String, Refusal> {
+    let internal = |error: serde_json::Error| Refusal::new(Exit::Internal, error.to_string());
     Ok(match session.common.format {
         Format::Json => {
-            let json = serde_json::to_string_pretty(shown)
-                .map_err(|error| Refusal::new(Exit::Internal, error.to_string()))?;
-            format!("{json}\n")
+            let mut json = serde_json::to_value(shown).map_err(internal)?;
+            if let (Some(against), Some(fields)) = (against, json.as_object_mut()) {
+                fields.insert("against".to_owned(), serde_json::to_value(against).map_err(internal)?);
+            }
+            format!("{json:#}\n")
         }
-        Format::Markdown => markdown(plan, shown),
-        _ => text(plan, shown),
+        Format::Markdown => markdown::markdown(plan, shown, against),
+        Format::Html => html::html(plan, shown, against),
+        _ => {
+            let screen = Screen {
+                color: colored(session),
+                width: session.outside.width(),
+                brief: session.common.quiet,
+            };
+            text::text(plan, shown, against, screen)
+        }
     })
 }
 

@@ -3,7 +3,6 @@
 mod plan_of;
 mod told;
 mod check;
-mod dry_run_text;
 mod dry_run;
 mod read_saved;
 mod resume;

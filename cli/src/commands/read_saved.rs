@@ -10,7 +10,7 @@ use drydock_run::saved::Saved;
 
 use crate::session::{Refusal, Session, clock_of, read, too_old};
 
-use super::dry_run::answer;
+use super::dry_run::shown_again;
 use super::print;
 
 pub(crate) fn read_saved(session: &Session, file: &Path, max_age: Millis) -> Result<Exit, Refusal> {
@@ -30,7 +30,7 @@ pub(crate) fn read_saved(session: &Session, file: &Path, max_age: Millis) -> Res
         None => eprintln!("warning: it was saved by a Drydock whose dry runs could not be run"),
     }
     let plan = shown.plan.as_ref().map_or("a plan", Name::as_str);
-    print(&answer(session, plan, &shown)?);
+    print(&shown_again(session, plan, &shown)?);
     Ok(Exit::Done)
 }
 

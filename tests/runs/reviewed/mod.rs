@@ -1,6 +1,7 @@
 //! Dry runs that are saved, read, and executed once as they were reviewed; and that servers are asked for exactly what was shown.
 
 mod received;
+mod shown;
 
 use serde_json::{Value, json};
 
