@@ -125,6 +125,9 @@ fn written(shown: &DryRun) -> Vec<(String, String)> {
 
 fn server(server: &Server) -> String {
     match (&server.identity, &server.silent) {
+        (Some(identity), _) if identity.version.is_empty() || identity.text.contains(&identity.version) => {
+            format!("is {}", identity.text)
+        }
         (Some(identity), _) => format!("is {}, version {}", identity.text, identity.version),
         (None, why) => format!("did not say who it is: {}", why.as_deref().unwrap_or("nobody asked")),
     }
