@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Command as Line, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use drydock_plan::duration::Millis;
 use drydock_practice::clock::Offset;
+use drydock_run::probing::{LIMIT, Probing};
 
 use crate::formats::{Format, chosen, with_formats};
 use crate::points_args::PointsCommand;
@@ -143,9 +145,8 @@ pub(crate) enum Command {
     DryRun {
         #[command(flatten)]
         plan: PlanArgs,
-        /// Ask the servers too, only reading
-        #[arg(long)]
-        probe: bool,
+        #[command(flatten)]
+        probe: ProbeArgs,
         /// Keep what was shown, as JSON
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -401,6 +402,33 @@ pub(crate) enum RunsCommand {
         /// The run; the newest when left out
         run: Option<String>,
     },
+}
+
+/// How servers are asked in a dry run.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ProbeArgs {
+    /// Ask the servers too, only reading; `deep` reads every byte that the steps would read and has backups proved as well
+    #[arg(long, value_name = "HOW", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
+    pub(crate) probe: Option<Depth>,
+    /// How long each step may be asked about; what `deep` reads has no limit
+    #[arg(long, value_name = "DURATION", value_parser = Millis::parse, default_value_t = LIMIT)]
+    pub(crate) probe_timeout: Millis,
+}
+
+impl ProbeArgs {
+    /// How servers are asked; nothing where they are not.
+    pub(crate) fn probing(&self) -> Option<Probing> {
+        self.probe.map(|depth| Probing::new(depth == Depth::Deep, self.probe_timeout))
+    }
+}
+
+/// How far a dry run asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Depth {
+    /// What is answered at once
+    Quick,
+    /// And what takes reading everything
+    Deep,
 }
 
 /// How to run.

@@ -180,6 +180,7 @@ pages![
     "postgres.wal_gap",
     "postgres.wal_late",
     "postgres.wal_spool",
+    "probe.timeout",
     "process.exit",
     "process.json",
     "process.output",

@@ -36,3 +36,4 @@ mod keywords;
 mod formats;
 mod answers;
 mod ahead;
+mod probing;

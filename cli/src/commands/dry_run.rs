@@ -6,7 +6,7 @@ use drydock_machine::Exit;
 use drydock_plan::check::Demand;
 use drydock_run::dry_run::{DryOptions, dry_run as ask};
 
-use crate::args::PlanArgs;
+use crate::args::{PlanArgs, ProbeArgs};
 use crate::formats::Format;
 use crate::session::{Above, Refusal, Session, runtime};
 
@@ -17,7 +17,7 @@ use super::print;
 pub(crate) fn dry_run(
     session: &Session,
     args: &PlanArgs,
-    probe: bool,
+    probe: &ProbeArgs,
     out: Option<&Path>,
 ) -> Result<Exit, Refusal> {
     let Some((loaded, plan)) = loaded(session, args, Demand::Run)? else { return Ok(Exit::Invalid) };
@@ -26,7 +26,8 @@ pub(crate) fn dry_run(
     session.guard_drill(&loaded, &plan, &DryOptions::default(), &above)?;
     let services = session.looking(&loaded, plan.clone(), &above)?;
     let runtime = runtime()?;
-    let shown = runtime.block_on(ask(&services, &DryOptions { probe, ..DryOptions::default() }));
+    let options = DryOptions { probe: probe.probing(), ..DryOptions::default() };
+    let shown = runtime.block_on(ask(&services, &options));
     runtime.shutdown_background();
     let json = serde_json::to_string_pretty(&shown)
         .map_err(|error| Refusal::new(Exit::Internal, error.to_string()))?;

@@ -1,6 +1,6 @@
 //! A dry run as people read it: [`text`] on a screen, [`markdown`] as a comment on a pull request.
 
-use drydock_run::dry_run::{DryFinding, DryRun, DryStep, Headline, Runs, Touched, Unseen};
+use drydock_run::dry_run::{DryFinding, DryRun, DryStep, Headline, Runs, Severity, Touched, Unseen};
 use indexmap::IndexMap;
 
 /// For people: first what would be lost and what speaks against it, then every step.
@@ -20,10 +20,16 @@ pub(super) fn text(plan: &str, shown: &DryRun) -> String {
         text.push_str(&format!("  note: which plan {} runs is known only during the run\n", unseen.step));
     }
     for found in &shown.findings {
-        let weight = if found.finding.fatal { "cannot succeed" } else { "note" };
+        let weight = match found.severity {
+            Severity::Error => "cannot succeed",
+            Severity::Warning => "note",
+            Severity::Unknown => "not known",
+        };
         text.push_str(&format!(
             "  {weight}: {}: {} [{}]\n",
-            found.step, found.finding.message, found.finding.code
+            found.steps(),
+            found.finding.message,
+            found.finding.code
         ));
         if let Some(help) = &found.finding.help {
             text.push_str(&format!("      help: {help}\n"));
@@ -64,7 +70,7 @@ pub(super) fn markdown(plan: &str, shown: &DryRun) -> String {
     let finding = |found: &&DryFinding| {
         let help =
             found.finding.help.as_ref().map_or(String::new(), |help| format!(" Help: {}", plain(help)));
-        format!("{}: {} [{}]{help}", code(&found.step), plain(&found.finding.message), found.finding.code)
+        format!("{}: {} [{}]{help}", code(&found.steps()), plain(&found.finding.message), found.finding.code)
     };
     part("It cannot succeed", fatal.iter().map(finding).collect());
     let headline = |one: &Headline| format!("{}: {}", code(&one.step), plain(&one.text));

@@ -36,7 +36,7 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Check { files, binding } => check::check(&session, &files, &binding),
         Command::Init { folder } => init::init(&session, &folder),
-        Command::DryRun { plan, probe, out } => dry_run::dry_run(&session, &plan, probe, out.as_deref()),
+        Command::DryRun { plan, probe, out } => dry_run::dry_run(&session, &plan, &probe, out.as_deref()),
         Command::Run { plan, options } => run::run(&session, &plan, &options),
         Command::Resume { run, assume, redo, accept_changes, confirm } => {
             resume::resume(&session, run, &resume::Wishes { assume, redo, accept_changes, confirm })

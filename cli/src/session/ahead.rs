@@ -5,6 +5,7 @@ use std::sync::Arc;
 use drydock_machine::Exit;
 use drydock_plan::model::Plan;
 use drydock_run::dry_run::{DryFinding, DryOptions, dry_run};
+use drydock_run::probing::Probing;
 
 use super::{Above, Refusal, Session, runtime};
 use crate::formats::Format;
@@ -24,7 +25,7 @@ impl Session {
         }
         let services = self.looking(loaded, plan.clone(), above)?;
         let runtime = runtime()?;
-        let options = DryOptions { probe: true, ..chosen.clone() };
+        let options = DryOptions { probe: Some(Probing::default()), ..chosen.clone() };
         let shown = runtime.block_on(dry_run(&services, &options));
         runtime.shutdown_background();
         let (fatal, notes): (Vec<&DryFinding>, Vec<&DryFinding>) =
@@ -44,5 +45,5 @@ impl Session {
 }
 
 fn words(found: &DryFinding) -> String {
-    format!("{}: {} [{}]", found.step, found.finding.message, found.finding.code)
+    format!("{}: {} [{}]", found.steps(), found.finding.message, found.finding.code)
 }

@@ -11,6 +11,7 @@ use drydock_plan::name::Name;
 use drydock_plan::rendered::Rendered;
 use drydock_run::children::CancelSignal;
 use drydock_run::dry_run::{DryOptions, DryRun, dry_run};
+use drydock_run::probing::Probed;
 use drydock_run::state::Given;
 use drydock_run::world::Subplans;
 use drydock_step::StepError;
@@ -70,7 +71,7 @@ pub(super) struct InnerPlans {
 
 #[async_trait]
 impl Subplans for InnerPlans {
-    async fn dry_run_plan(&self, plan: &Path, params: Rendered, probe: bool) -> Result<DryRun, StepError> {
+    async fn dry_run_plan(&self, plan: &Path, params: Rendered, probe: Probed) -> Result<DryRun, StepError> {
         let above = self.above.then(plan)?;
         let (known, unknown) = parted(&params);
         let demand = if unknown.is_empty() { Demand::Run } else { Demand::Form };

@@ -3,23 +3,27 @@
 //! Steps are taken in the order of their needs. What a step would give is unknown, except for kinds that answer in a dry run; what
 //! follows from something unknown is shown as such and never guessed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use drydock_plan::expr::{Answer, Datum, EvalError, Expr, Scope, Seen, Truth};
-use drydock_plan::model::{Call, OnFailure, Setting, Step, StepIx};
+use drydock_plan::model::{Call, Setting, Step, StepIx};
 use drydock_plan::name::Name;
 use drydock_plan::rendered::Rendered;
 use drydock_step::kind::OwnedGiven;
-use drydock_step::{
-    Access, Action, Ctx, Effect, Ended, Facts, Given, Kind, PreflightFinding, RunsPlan, StepError, Touch,
-};
+use drydock_step::{Access, Action, Ctx, Ended, Facts, Given, Kind, RunsPlan, StepError, Touch};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use crate::dry_host::DryHost;
+use crate::dry_order::order_of;
+use crate::mending::{causes, weighed};
+use crate::probe::{Probe, refused, unanswered};
+use crate::probing::Probing;
 use crate::services::Services;
-pub use crate::shown::{DryFinding, DryRun, DryStep, Headline, Needed, Runs, Touched, Unseen, VERSION};
+pub use crate::shown::{
+    DryFinding, DryRun, DryStep, Headline, Needed, Runs, Severity, Touched, Unseen, VERSION,
+};
 
 /// What stands for the run itself among the names of steps that something is known after.
 const THE_RUN: &str = "run";
@@ -27,8 +31,8 @@ const THE_RUN: &str = "run";
 /// What a dry run is asked to do.
 #[derive(Debug, Clone, Default)]
 pub struct DryOptions {
-    /// Ask the servers too, only reading.
-    pub probe: bool,
+    /// Ask the servers too, only reading, and how.
+    pub probe: Option<Probing>,
     /// Show only these steps as running.
     pub only: Vec<Name>,
     /// Show these as left out.
@@ -52,11 +56,13 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         writes: Vec::new(),
         unseen: Vec::new(),
         grants: Vec::new(),
+        probes: Vec::new(),
         findings: Vec::new(),
     };
     for ix in order_of(&services.plan.steps) {
         work.step(ix).await;
     }
+    work.answers().await;
     let mut entries = work.entries;
     let steps = services.plan.indices().flat_map(|ix| entries.remove(&ix).unwrap_or_default()).collect();
     DryRun {
@@ -69,7 +75,7 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         writes: work.writes,
         unseen: work.unseen,
         grants: work.grants,
-        findings: work.findings,
+        findings: causes(work.findings.into_iter().flatten()),
     }
 }
 
@@ -86,28 +92,6 @@ fn during_the_run() -> Rendered {
     Rendered::After(Name::parse(THE_RUN).into_iter().collect())
 }
 
-/// The steps so that each comes after what it needs, written order first; `finally` after the body.
-fn order_of(steps: &[Step]) -> Vec<StepIx> {
-    let mut order = Vec::with_capacity(steps.len());
-    let mut open: Vec<usize> = steps.iter().map(|step| step.needs.len()).collect();
-    let mut ready: std::collections::BTreeSet<(bool, usize)> =
-        (0..steps.len()).filter(|at| open[*at] == 0).map(|at| (steps[at].finally, at)).collect();
-    let mut dependents = vec![Vec::new(); steps.len()];
-    for (at, step) in steps.iter().enumerate() {
-        step.needs.iter().for_each(|need| dependents[need.ix()].push(at));
-    }
-    while let Some((_, at)) = ready.pop_first() {
-        order.push(StepIx(u32::try_from(at).unwrap_or(u32::MAX)));
-        for dependent in &dependents[at] {
-            open[*dependent] -= 1;
-            if open[*dependent] == 0 {
-                ready.insert((steps[*dependent].finally, *dependent));
-            }
-        }
-    }
-    order
-}
-
 struct Work<'a> {
     services: &'a Arc<Services>,
     options: &'a DryOptions,
@@ -119,7 +103,10 @@ struct Work<'a> {
     writes: Vec<Touched>,
     unseen: Vec<Unseen>,
     grants: Vec<Needed>,
-    findings: Vec<DryFinding>,
+    /// What is being asked while the walk goes on.
+    probes: Vec<Probe>,
+    /// In the order of the walk, whenever an answer comes.
+    findings: Vec<Vec<DryFinding>>,
 }
 
 impl Work<'_> {
@@ -238,10 +225,11 @@ impl Work<'_> {
         });
         let services = self.services.clone();
         let kind = services.world.registry.kind_named(call.kind)?;
-        let facts = self.probe(shown, step, kind, call, &with).await;
-        match self.actions_of(call, &with, &facts) {
-            Ok(actions) => shown.actions = actions,
-            Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
+        if !self.probe(shown, step, call, &with) {
+            match self.actions_of(call, &with, &Facts::Null) {
+                Ok(actions) => shown.actions = actions,
+                Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
+            }
         }
         self.note_touched(shown, kind, call, &with);
         self.note_grants(&shown.id, call, &with);
@@ -266,7 +254,12 @@ impl Work<'_> {
     ) -> Option<Datum> {
         let ctx = self.ctx(&shown.id, call);
         let given = OwnedGiven { with: Arc::new(with), fill: None };
-        match kind.execute(&ctx, given, None).await {
+        let executed = kind.execute(&ctx, given, None);
+        let executed = match &self.options.probe {
+            Some(probing) => probing.in_time(call.target.as_ref(), executed).await,
+            None => executed.await,
+        };
+        match executed {
             Ok(Ended::Outputs(mut outputs)) => {
                 let told = kind.headlines(&outputs).into_iter();
                 self.headlines.extend(told.map(|text| Headline { step: shown.id.clone(), text }));
@@ -282,6 +275,10 @@ impl Work<'_> {
                 Some(Datum::from_json(&outputs))
             }
             Ok(Ended::Waits(_)) => None,
+            Err(error) if error.code == "probe.timeout" => {
+                self.findings.push(vec![unanswered(&shown.id, call.target.as_ref(), error)]);
+                None
+            }
             Err(error) => {
                 self.refuse(&shown.id, &error.code, error.message, error.help);
                 None
@@ -289,49 +286,43 @@ impl Work<'_> {
         }
     }
 
-    /// Ask the server whether the step can work, where that was wanted and its inputs are known.
-    async fn probe(
+    /// Begins to ask the server whether the step can work, where that was wanted and its inputs are known; its actions are told with the
+    /// answer then.
+    fn probe(
         &mut self,
         shown: &DryStep,
         step: &Step,
-        kind: &dyn Kind,
         call: &Call,
         with: &IndexMap<String, Rendered>,
-    ) -> Facts {
-        if !self.options.probe || !shown.unknown.is_empty() {
-            return Facts::Null;
-        }
-        let ctx = self.ctx(&shown.id, call);
-        let given = OwnedGiven { with: Arc::new(with.clone()), fill: None };
-        let (facts, findings, asked) = match kind.preflight(&ctx, given).await {
-            Ok(preflight) => (preflight.facts, preflight.findings, true),
-            Err(StepError { code, message, help, .. }) => {
-                (Facts::Null, vec![PreflightFinding { code, fatal: true, message, help }], false)
-            }
+    ) -> bool {
+        let Some(probing) = self.options.probe.as_ref().filter(|_| shown.unknown.is_empty()) else {
+            return false;
         };
-        let target = call.target.as_ref().map(Name::as_str);
-        let touched = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
-        let asked = asked && touched.iter().all(|touch| touch.target.is_some());
-        let found =
-            |finding| DryFinding { step: shown.id.clone(), target: call.target.clone(), asked, finding };
-        self.find(step, findings.into_iter().map(found).collect());
-        facts
+        let given = OwnedGiven { with: Arc::new(with.clone()), fill: None };
+        let asking = (self.ctx(&shown.id, call), given);
+        let named = (&step.id, shown.id.as_str(), self.findings.len());
+        self.probes.push(Probe::begin(self.services, probing, named, call, asking));
+        self.findings.push(Vec::new());
+        true
     }
 
-    /// Keeps what was found about a step, or about the plan that it runs. It speaks against the run only where no step before changes that.
-    fn find(&mut self, step: &Step, findings: Vec<DryFinding>) {
-        for mut found in findings {
-            // A server that does not answer may be one that a program of the plan starts; a folder of the runner one that it makes.
-            let changes = found.finding.fatal
-                && self.may_change(step, |before| {
-                    let elsewhere = before.target.is_none() && !found.asked;
-                    elsewhere || (before.target.is_some() && before.target == found.target)
-                });
-            if changes {
-                found.finding.fatal = false;
-                found.finding.message.push_str("; unless a step before it changes that");
+    /// Hears what the servers have said, in the order in which they were asked.
+    async fn answers(&mut self) {
+        let services = self.services.clone();
+        for mut probe in std::mem::take(&mut self.probes) {
+            let answered = probe.answered().await;
+            let Some(step) = services.plan.steps.iter().find(|step| step.id == probe.step) else { continue };
+            let mut findings = weighed(&self.services.plan, step, answered.findings);
+            match self.actions_of(&probe.call, probe.given().with, &answered.facts) {
+                Ok(actions) => {
+                    let mut entries = self.entries.values_mut().flatten();
+                    if let Some(shown) = entries.find(|shown| shown.id == probe.id) {
+                        shown.actions.splice(0..0, actions);
+                    }
+                }
+                Err(error) => findings.push(refused(&probe.id, &error.code, error.message, error.help)),
             }
-            self.findings.push(found);
+            self.findings[probe.place].extend(findings);
         }
     }
 
@@ -339,30 +330,8 @@ impl Work<'_> {
     fn may_ask(&self, call: &Call) -> bool {
         let plan = &self.services.plan;
         let target = call.target.as_ref().and_then(|name| plan.targets.get(name));
-        self.options.probe
+        self.options.probe.is_some()
             || !target.and_then(|target| target.settings.as_ref()).is_some_and(Setting::holds_secret)
-    }
-
-    /// Whether what a step finds now may be otherwise when it runs, because a step that it needs writes where that counts; or whether nobody
-    /// minds when it fails.
-    fn may_change(&self, step: &Step, counts: impl Fn(&Call) -> bool) -> bool {
-        if step.finally || step.on_failure == OnFailure::Ignore {
-            return true;
-        }
-        let plan = &self.services.plan;
-        let mut open: Vec<StepIx> = step.needs.clone();
-        let mut seen: HashSet<StepIx> = HashSet::new();
-        while let Some(ix) = open.pop() {
-            if !seen.insert(ix) {
-                continue;
-            }
-            let before = plan.step(ix);
-            if before.call.effect != Effect::Reads && counts(&before.call) {
-                return true;
-            }
-            open.extend(before.needs.iter().copied());
-        }
-        false
     }
 
     /// What the plan would do that a step runs: it is a part of this run, and what it destroys this run destroys.
@@ -382,7 +351,7 @@ impl Work<'_> {
         let path = services.site.plan_folder.join(path);
         let params = with.get(runs.params).cloned().unwrap_or(Rendered::Map(IndexMap::new()));
         let id = shown.id.clone();
-        match services.world.subplans.dry_run_plan(&path, params, self.options.probe).await {
+        match services.world.subplans.dry_run_plan(&path, params, self.options.probe.clone()).await {
             Ok(inner) => {
                 let name = |step: &str| format!("{id}/{step}");
                 let actions = inner.steps.iter().flat_map(|step| {
@@ -401,8 +370,13 @@ impl Work<'_> {
                 self.unseen.extend(inner.unseen.into_iter().map(|one| Unseen { step: name(&one.step) }));
                 let grants = inner.grants.into_iter();
                 self.grants.extend(grants.map(|one| Needed { step: name(&one.step), ..one }));
+                let also = |one: &DryFinding| one.also.iter().map(|step| name(step)).collect();
                 let findings = inner.findings.into_iter();
-                self.find(step, findings.map(|one| DryFinding { step: name(&one.step), ..one }).collect());
+                let findings = findings
+                    .map(|one| DryFinding { step: name(&one.step), also: also(&one), ..one })
+                    .collect();
+                let findings = weighed(&self.services.plan, step, findings);
+                self.findings.push(findings);
             }
             Err(error) => self.refuse(&id, &error.code, error.message, error.help),
         }
@@ -545,8 +519,7 @@ impl Work<'_> {
     }
 
     fn refuse(&mut self, step: &str, code: &str, message: String, help: Option<String>) {
-        let finding = PreflightFinding { code: code.to_owned(), fatal: true, message, help };
-        self.findings.push(DryFinding { step: step.to_owned(), target: None, asked: true, finding });
+        self.findings.push(vec![refused(step, code, message, help)]);
     }
 
     fn ctx(&self, step: &str, call: &Call) -> Ctx {

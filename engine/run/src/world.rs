@@ -11,6 +11,7 @@ use drydock_step::{Registry, StepError};
 use serde_json::Value;
 
 use crate::journal::crash::CrashAt;
+use crate::probing::Probed;
 use crate::shown::DryRun;
 
 /// Milliseconds since 1970, UTC.
@@ -29,7 +30,7 @@ pub trait Subplans: Send + Sync {
     ///
     /// # Errors
     /// When there is no such plan, something is wrong with it, or it would run itself.
-    async fn dry_run_plan(&self, plan: &Path, params: Rendered, probe: bool) -> Result<DryRun, StepError>;
+    async fn dry_run_plan(&self, plan: &Path, params: Rendered, probe: Probed) -> Result<DryRun, StepError>;
 
     /// Run a plan to its end under this run id, or resume that run; its outputs. Returns early when `cancelled` does.
     ///
