@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use drydock_step::{
     Access, Action, ActionKind, CleanUp, Ctx, Duty, Effect, Ended, Facts, Field, From, Grant, In, KindShape,
-    Preflight, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
+    Preflight, PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
 };
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ use super::restore_statement::{Part, Plan, stages};
 use super::restore_subject::{Subject, asked_subjects, subjects, unplaced};
 use super::rights::{msdb, restoring, watching};
 use super::target::SqlServerConnection;
+use super::verify::unreadable;
 use super::watch::stop;
 use crate::described::described;
 
@@ -214,6 +215,27 @@ impl StepKind for Restore {
             databases.push(ready.shown());
         }
         Ok(Preflight { facts: json!(Known { databases, decision }), findings })
+    }
+
+    /// Whether the server can read every set to its end, with good checksums.
+    async fn prove(&self, ctx: &Ctx, inputs: &RestoreInputs) -> Result<Vec<PreflightFinding>, StepError> {
+        if inputs.parts().is_none() || inputs.asked().is_none() {
+            return Ok(Vec::new());
+        }
+        let connection = ctx.connection().await?;
+        let server = SqlServerConnection::of(&*connection)?;
+        let subjects = match asked_subjects(ctx, server, inputs).await {
+            Ok(subjects) => subjects,
+            // That no chain leads there was said already.
+            Err(error) if !error.transient => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let checksum = inputs.checksum.value().copied().unwrap_or(true);
+        let mut findings = Vec::new();
+        for subject in &subjects {
+            findings.extend(unreadable(server, &subject.chain.pieces, checksum).await?);
+        }
+        Ok(findings)
     }
 
     async fn execute(
