@@ -449,6 +449,9 @@ pub(crate) struct RunOptions {
     /// The server's own name, for a destructive run in a protected environment; repeatable
     #[arg(long, value_name = "SERVER")]
     pub(crate) confirm: Vec<String>,
+    /// Begin and go on although findings of these codes say that it cannot work; repeatable
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    pub(crate) force_past: Vec<String>,
     /// Begin without asking the servers whether the steps can work
     #[arg(long)]
     pub(crate) no_preflight: bool,

@@ -32,7 +32,7 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
     let (folder, _lock) = session.state.lock_run(&id)?;
     let start = session.state.start(&id)?;
     let confirmed = start.confirmed.iter().chain(&wishes.confirm);
-    let session = &session.confirmed(confirmed).drilling(start.given.drill);
+    let session = &session.confirmed(confirmed).forcing(&start.forced_past).drilling(start.given.drill);
     let kept = Arc::new(session.plan_of_sources(&id, &start)?);
     let folded = session.fold(&id, kept.clone())?;
     folded.refuse_unknown(&id)?;

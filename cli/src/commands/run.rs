@@ -7,6 +7,7 @@ use drydock_plan::name::Name;
 use drydock_run::dry_run::DryOptions;
 
 use crate::args::{PlanArgs, RunOptions, Unfinished};
+use crate::pages::Page;
 use crate::session::{Above, At, Refusal, Session};
 
 use super::plan_of::{loaded, step_named};
@@ -21,7 +22,8 @@ pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> R
         ..Begin::default()
     };
     let chosen = DryOptions { only: begin.only.clone(), skip: begin.skip.clone(), ..DryOptions::default() };
-    let session = &session.confirmed(&options.confirm).drilling(plan.drill);
+    let forced_past = codes(&options.force_past)?;
+    let session = &session.confirmed(&options.confirm).forcing(&forced_past).drilling(plan.drill);
     let above = Above::outermost(&loaded.path);
     session.guard_drill(&loaded, &plan, &chosen, &above)?;
     session.confirm(&loaded, &plan, &chosen, &above)?;
@@ -56,6 +58,22 @@ pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> R
 /// The steps that a flag names.
 fn steps(plan: &Plan, flag: &str, names: &[String]) -> Result<Vec<Name>, Refusal> {
     names.iter().map(|name| step_named(plan, flag, name)).collect()
+}
+
+/// The codes that `--force-past` names, each one that a finding may have.
+fn codes(names: &[String]) -> Result<Vec<String>, Refusal> {
+    let known = |name: &String| match Page::of(name) {
+        Some(page) => Ok(page.code),
+        None => {
+            let refusal =
+                Refusal::new(Exit::Usage, format!("--force-past: no finding has the code `{name}`"));
+            Err(match drydock_plan::suggest::nearest(name, Page::codes()) {
+                Some(near) => refusal.help(format!("did you mean `{near}`?")),
+                None => refusal.help("a finding shows its code in brackets, such as sqlserver.3169"),
+            })
+        }
+    };
+    names.iter().map(known).collect()
 }
 
 fn choice(options: &RunOptions, plan: &Plan) -> OnUnfinished {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use drydock_machine::Exit;
 use drydock_plan::model::Plan;
+use drydock_run::attempts::is_forced;
 use drydock_run::dry_run::{DryFinding, DryOptions, dry_run};
 use drydock_run::probing::Probing;
 
@@ -33,13 +34,22 @@ impl Session {
         if self.common.format == Format::Text && self.common.verbose > 0 {
             notes.iter().for_each(|note| eprintln!("note: {}", words(note)));
         }
+        let (passed, fatal): (Vec<&DryFinding>, Vec<&DryFinding>) =
+            fatal.into_iter().partition(|found| is_forced(&self.forced_past, &found.finding.code));
+        passed.iter().for_each(|found| eprintln!("warning: forced past: {}", words(found)));
         let Some(first) = fatal.first() else { return Ok(()) };
         let all: Vec<String> = fatal.iter().map(|found| words(found)).collect();
         let message = format!("this run cannot succeed, and nothing was started: {}", all.join("\n       "));
-        let way_on = "`--no-preflight` starts it all the same";
+        let mut codes: Vec<&str> = fatal.iter().map(|found| found.finding.code.as_str()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        let way_on = format!(
+            "`--force-past {}` starts it all the same, and `--no-preflight` without having asked",
+            codes.join(",")
+        );
         Err(Refusal::new(Exit::CannotSucceed, message).help(match &first.finding.help {
             Some(help) => format!("{help}\n      {way_on}"),
-            None => way_on.to_owned(),
+            None => way_on,
         }))
     }
 }

@@ -123,7 +123,7 @@ impl Executor {
         // What an earlier try left half done is asked about by reconciling; a step that begins is looked at before it changes anything.
         let begins = work.attempt.check.is_none() && work.from.is_none() && work.notes.is_empty();
         if begins && !kind.is_immediate() {
-            looked_at(kind, &ctx, &given).await?;
+            looked_at(kind, &ctx, &given, &self.services.world.forced_past).await?;
         }
         kind.execute(&ctx, given, work.from.as_ref()).await
     }
@@ -212,11 +212,17 @@ impl Executor {
     }
 }
 
-/// Whether a step can work, now that all its inputs are known: a fatal finding is its failure, before anything was changed.
+/// Whether a step can work, now that all its inputs are known: a fatal finding is its failure, before anything was changed, unless the run
+/// was forced past its code.
 ///
 /// # Errors
 /// The first fatal finding.
-async fn looked_at(kind: &dyn Kind, ctx: &Ctx, given: &OwnedGiven) -> Result<(), StepError> {
+async fn looked_at(
+    kind: &dyn Kind,
+    ctx: &Ctx,
+    given: &OwnedGiven,
+    forced_past: &[String],
+) -> Result<(), StepError> {
     let found = match ctx.or_cancelled(kind.preflight(ctx, given.clone())).await {
         Ok(preflight) => preflight.findings,
         Err(error) if error.code == "cancelled" => return Err(error),
@@ -230,12 +236,22 @@ async fn looked_at(kind: &dyn Kind, ctx: &Ctx, given: &OwnedGiven) -> Result<(),
     for note in notes {
         ctx.log(format!("note: {} [{}]", note.message, note.code));
     }
+    let (passed, fatal): (Vec<_>, Vec<_>) =
+        fatal.into_iter().partition(|finding| is_forced(forced_past, &finding.code));
+    for finding in passed {
+        ctx.log(format!("forced past: {} [{}]", finding.message, finding.code));
+    }
     let mut fatal = fatal.into_iter();
     let Some(first) = fatal.next() else { return Ok(()) };
     let others: Vec<String> = fatal.map(|other| format!("; {} [{}]", other.message, other.code)).collect();
     let message = format!("nothing was done: {}{}", first.message, others.concat());
     let (code, help) = (first.code, first.help);
     Err(StepError { code, message, help, detail: None, transient: false, unknown: false })
+}
+
+/// Whether a run was forced past findings of a code.
+pub fn is_forced(forced_past: &[String], code: &str) -> bool {
+    forced_past.iter().any(|forced| forced.eq_ignore_ascii_case(code))
 }
 
 fn panic_words(panic: &(dyn Any + Send)) -> &str {

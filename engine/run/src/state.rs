@@ -36,6 +36,9 @@ pub struct Start {
     /// The servers, by their own names, that a destructive run in a protected environment was confirmed for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confirmed: Vec<String>,
+    /// The codes of findings that keep no step from being begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forced_past: Vec<String>,
 }
 
 /// What was given for a run's parameters. Secrets are never among it: they are given as sources, not as values.
@@ -55,7 +58,8 @@ pub struct Given {
 impl Start {
     /// With the version that this build writes.
     pub fn new(plan: PathBuf, environment: Option<PathBuf>, given: Given, sources: Vec<String>) -> Self {
-        Self { version: START_VERSION, plan, environment, given, sources, confirmed: Vec::new() }
+        let (confirmed, forced_past) = (Vec::new(), Vec::new());
+        Self { version: START_VERSION, plan, environment, given, sources, confirmed, forced_past }
     }
 }
 

@@ -61,6 +61,8 @@ pub struct World {
     pub crash: Option<CrashAt>,
     /// Where to die around an attempt, for tests.
     pub kill: Option<KillAt>,
+    /// The codes of findings that keep no step from being begun.
+    pub forced_past: Vec<String>,
     /// Reads requests files.
     pub requests: RequestsFiles,
     /// Runs plans inside plans.
