@@ -88,6 +88,7 @@ pages![
     "ef.migration",
     "ef.newer",
     "ef.pending",
+    "ef.point",
     "ef.script",
     "ef.tables",
     "flow.fail",

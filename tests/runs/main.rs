@@ -37,3 +37,4 @@ mod formats;
 mod answers;
 mod ahead;
 mod probing;
+mod reasons;

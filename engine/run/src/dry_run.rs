@@ -57,6 +57,7 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         unseen: Vec::new(),
         grants: Vec::new(),
         probes: Vec::new(),
+        touched: HashMap::new(),
         findings: Vec::new(),
     };
     for ix in order_of(&services.plan.steps) {
@@ -105,6 +106,8 @@ struct Work<'a> {
     grants: Vec<Needed>,
     /// What is being asked while the walk goes on.
     probes: Vec<Probe>,
+    /// What each step touches, by its name.
+    touched: HashMap<Name, Vec<Touch>>,
     /// In the order of the walk, whenever an answer comes.
     findings: Vec<Vec<DryFinding>>,
 }
@@ -231,7 +234,7 @@ impl Work<'_> {
                 Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
             }
         }
-        self.note_touched(shown, kind, call, &with);
+        self.note_touched(shown, step, kind, &with);
         self.note_grants(&shown.id, call, &with);
         if let Some(runs) = kind.shape().runs_plan {
             self.inner_plan(shown, step, runs, &with).await;
@@ -312,7 +315,7 @@ impl Work<'_> {
         for mut probe in std::mem::take(&mut self.probes) {
             let answered = probe.answered().await;
             let Some(step) = services.plan.steps.iter().find(|step| step.id == probe.step) else { continue };
-            let mut findings = weighed(&self.services.plan, step, answered.findings);
+            let mut findings = weighed(&self.services.plan, &self.touched, step, answered.findings);
             match self.actions_of(&probe.call, probe.given().with, &answered.facts) {
                 Ok(actions) => {
                     let mut entries = self.entries.values_mut().flatten();
@@ -375,7 +378,7 @@ impl Work<'_> {
                 let findings = findings
                     .map(|one| DryFinding { step: name(&one.step), also: also(&one), ..one })
                     .collect();
-                let findings = weighed(&self.services.plan, step, findings);
+                let findings = weighed(&self.services.plan, &self.touched, step, findings);
                 self.findings.push(findings);
             }
             Err(error) => self.refuse(&id, &error.code, error.message, error.help),
@@ -385,16 +388,17 @@ impl Work<'_> {
     fn note_touched(
         &mut self,
         shown: &DryStep,
+        step: &Step,
         kind: &dyn Kind,
-        call: &Call,
         with: &IndexMap<String, Rendered>,
     ) {
         // What another plan touches is told by its own steps.
         if kind.shape().runs_plan.is_some() {
             return;
         }
-        let target = call.target.as_ref().map(Name::as_str);
+        let target = step.call.target.as_ref().map(Name::as_str);
         let touches = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
+        self.touched.entry(step.id.clone()).or_default().extend(touches.iter().cloned());
         for Touch { target, resource, access } in touches {
             let touched = Touched { step: shown.id.clone(), target, resource };
             match access {

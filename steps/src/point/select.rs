@@ -329,6 +329,8 @@ impl StepKind for Select {
         let store = store_of(&*connection)?;
         let counted = counted_of(inputs)?;
         let work = async {
+            // A store that is not there holds no point either, and that is not what has to be said of it.
+            connection.ping().await?;
             let found = catalogue_of(&*connection).await?;
             let marks = found.marks.clone();
             let accepted = inputs.accept_missing.known()?;

@@ -8,6 +8,7 @@ use drydock_step::{
 use serde_json::{Value, json};
 
 use super::finding::found;
+use super::locks::held;
 use super::restore_beside::{Decision, decided, keeps, old_statement, swap_statements};
 use super::restore_checks::{Wanted, checked};
 use super::restore_group::{executed, reconciled};
@@ -199,6 +200,7 @@ impl StepKind for Restore {
             None => subjects,
         };
         for subject in &subjects {
+            findings.extend(held(server.session(), subject.name().as_str()).await.map(found));
             let ready = match Ready::ask(server, subject, inputs).await {
                 Ok(ready) => ready,
                 Err(error) => return failed(error),

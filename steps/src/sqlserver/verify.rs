@@ -212,13 +212,12 @@ pub(super) async fn unreadable(
             Err(error) => return Err(error),
         };
         let verdict = verified(server, subject, checksum).await?;
-        let (label, path) = (&verdict.subject.label, verdict.subject.paths.first());
-        let lies = path.map_or(String::new(), |path| format!(" ({path})"));
+        let path = verdict.subject.paths.first().map(ToString::to_string).unwrap_or_default();
         if let Some(error) = &verdict.error {
             found.push(PreflightFinding {
                 code: error.code.clone(),
                 fatal: true,
-                message: format!("the server cannot read the {label}{lies}: {}", error.message),
+                message: format!("{path}: {}", error.message),
                 help: error
                     .help
                     .clone()
