@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Command as Line, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use drydock_plan::duration::Millis;
 use drydock_practice::clock::Offset;
+use drydock_run::probing::{LIMIT, Probing};
 
 use crate::formats::{Format, chosen, with_formats};
 use crate::points_args::PointsCommand;
@@ -141,9 +142,8 @@ pub(crate) struct Choice {
 pub(crate) struct DryRunOptions {
     #[command(flatten)]
     pub(crate) choice: Choice,
-    /// Ask the servers too, only reading
-    #[arg(long)]
-    pub(crate) probe: bool,
+    #[command(flatten)]
+    pub(crate) probe: ProbeArgs,
     /// Save what was shown: `drydock run --saved FILE` does exactly that, once
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -154,13 +154,8 @@ pub(crate) struct DryRunOptions {
     #[arg(long, id = "saved_dry_run", value_name = "FILE", conflicts_with_all = SAYS_ITSELF.iter().chain(&["probe", "out", "against"]))]
     pub(crate) read: Option<PathBuf>,
     /// How old a saved dry run may be
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = Millis::parse)]
     pub(crate) max_age: Millis,
-}
-
-/// A duration as plans write it.
-fn duration(text: &str) -> Result<Millis, String> {
-    Millis::parse(text)
 }
 
 /// What binds a plan.
@@ -458,6 +453,33 @@ pub(crate) enum RunsCommand {
     },
 }
 
+/// How servers are asked in a dry run.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ProbeArgs {
+    /// Ask the servers too, only reading; `deep` reads every byte that the steps would read and has backups proved as well
+    #[arg(long, value_name = "HOW", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
+    pub(crate) probe: Option<Depth>,
+    /// How long each step may be asked about; what `deep` reads has no limit
+    #[arg(long, value_name = "DURATION", value_parser = Millis::parse, default_value_t = LIMIT)]
+    pub(crate) probe_timeout: Millis,
+}
+
+impl ProbeArgs {
+    /// How servers are asked; nothing where they are not.
+    pub(crate) fn probing(&self) -> Option<Probing> {
+        self.probe.map(|depth| Probing::new(depth == Depth::Deep, self.probe_timeout))
+    }
+}
+
+/// How far a dry run asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Depth {
+    /// What is answered at once
+    Quick,
+    /// And what takes reading everything
+    Deep,
+}
+
 /// How to run.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunOptions {
@@ -470,7 +492,7 @@ pub(crate) struct RunOptions {
     #[arg(long, id = "saved_dry_run", value_name = "FILE", conflicts_with_all = SAYS_ITSELF.iter().chain(&["no_preflight"]))]
     pub(crate) saved: Option<PathBuf>,
     /// How old a saved dry run may be
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = Millis::parse)]
     pub(crate) max_age: Millis,
     /// What to do about a run of this plan and environment that died in the middle
     #[arg(long, value_enum)]
@@ -478,6 +500,9 @@ pub(crate) struct RunOptions {
     /// The server's own name, for a destructive run in a protected environment; repeatable
     #[arg(long, value_name = "SERVER")]
     pub(crate) confirm: Vec<String>,
+    /// Begin and go on although findings of these codes say that it cannot work; repeatable
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    pub(crate) force_past: Vec<String>,
     /// Begin without asking the servers whether the steps can work
     #[arg(long)]
     pub(crate) no_preflight: bool,

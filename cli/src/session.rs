@@ -45,6 +45,8 @@ pub(crate) struct Session {
     pub(crate) state: StateDir,
     /// The servers that a destructive run in a protected environment was confirmed for, by their own names.
     pub(crate) confirmed: Vec<String>,
+    /// The codes of findings that keep nothing from being begun.
+    pub(crate) forced_past: Vec<String>,
     /// Whether what is run is a drill.
     pub(crate) drill: bool,
     /// The saved dry run that is executed.
@@ -117,12 +119,25 @@ pub(crate) fn registry() -> Registry {
 impl Session {
     pub(crate) fn new(common: Common, outside: Outside) -> Self {
         let state = StateDir::at(outside.folder().join(&common.state_dir));
-        Self { common, outside, state, confirmed: Vec::new(), drill: false, reviewed: None }
+        Self {
+            common,
+            outside,
+            state,
+            confirmed: Vec::new(),
+            forced_past: Vec::new(),
+            drill: false,
+            reviewed: None,
+        }
     }
 
     /// The same, confirmed for these servers.
     pub(crate) fn confirmed<'n>(&self, names: impl IntoIterator<Item = &'n String>) -> Self {
         Self { confirmed: names.into_iter().cloned().collect(), ..self.clone() }
+    }
+
+    /// The same, forced past findings of these codes.
+    pub(crate) fn forcing(&self, codes: &[String]) -> Self {
+        Self { forced_past: codes.to_vec(), ..self.clone() }
     }
 
     /// The same, for a drill or none.
@@ -196,7 +211,8 @@ impl Session {
         let (plan, environment) = (loaded.path.clone(), loaded.environment.clone());
         let start = Start::new(plan, environment, loaded.given.clone(), names);
         let reviewed = self.reviewed.as_deref().cloned();
-        (Start { confirmed: self.confirmed.clone(), reviewed, ..start }, bytes)
+        let (confirmed, forced_past) = (self.confirmed.clone(), self.forced_past.clone());
+        (Start { confirmed, forced_past, reviewed, ..start }, bytes)
     }
 
     /// Keep what a run goes on with from now on, its changes accepted.
@@ -223,6 +239,7 @@ impl Session {
             reaper: self.outside.reaper(),
             crash: self.outside.crash().map_err(usage)?,
             kill: self.outside.kill().map_err(usage)?,
+            forced_past: self.forced_past.clone(),
             requests: Arc::new(load::requests),
             subplans: Arc::new(InnerPlans {
                 session: self.clone(),

@@ -3,7 +3,8 @@
 //! What is encrypted, and whose identity is not at hand, is hashed as it lies: it is what was put when it is what was written down
 //! beside it. So a runner that can only encrypt still proves what it stored, and only who can decrypt proves that it can be used.
 
-use drydock_step::{ArtifactStore, ByteStream, Sealed, StepError, Stored};
+use drydock_recovery::manifest::Artifact;
+use drydock_step::{ArtifactStore, ByteStream, PreflightFinding, Sealed, StepError, Stored};
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 
@@ -23,6 +24,36 @@ pub async fn rehashed(
             Ok(Stored { path: path.to_owned(), size, sha256 })
         }
     }
+}
+
+/// The artifacts that are not what they were when they were stored, as a look ahead finds them. One that is not there, or has another
+/// length, is found without reading it.
+///
+/// # Errors
+/// What the store says, where that may pass by itself.
+pub async fn changed(
+    store: &dyn ArtifactStore,
+    artifacts: impl IntoIterator<Item = &Artifact> + Send,
+) -> Result<Vec<PreflightFinding>, StepError> {
+    let mut found = Vec::new();
+    let artifacts: Vec<&Artifact> = artifacts.into_iter().collect();
+    for artifact in artifacts {
+        let (path, expected) = (&artifact.path, &artifact.sha256);
+        let (code, message) = match rehashed(store, path, |_| {}).await {
+            Ok(read) if read.size != artifact.size || read.sha256.eq_ignore_ascii_case(expected) => continue,
+            Ok(read) => (
+                "artifact.damaged".to_owned(),
+                format!("{path} has sha256 {}, expected {expected}", read.sha256),
+            ),
+            Err(error) if error.code == "artifact.absent" => continue,
+            Err(error) if error.transient => return Err(error),
+            Err(error) => (error.code, error.message),
+        };
+        let help =
+            "something has changed it since it was stored: bring back a copy of it, or choose another point";
+        found.push(PreflightFinding { code, fatal: true, message, help: Some(help.to_owned()) });
+    }
+    Ok(found)
 }
 
 async fn as_it_lies(sealed: Sealed, seen: &mut (impl FnMut(u64) + Send)) -> Result<Stored, StepError> {

@@ -49,7 +49,7 @@ fn folder(name: &str) -> String {
 }
 
 /// A store with a point, whose files are of the right length and empty otherwise. Plans of Qdrant find another one than those of PostgreSQL.
-fn store(world: &World, golden: &str) {
+pub(crate) fn store(world: &World, golden: &str) {
     let text = std::fs::read_to_string(folder(&format!("tests/formats/{golden}.json"))).unwrap();
     let point = Manifest::parse(&text).unwrap();
     let store = world.path("store");

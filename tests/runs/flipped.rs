@@ -69,4 +69,36 @@ fn a_flipped_byte_in_any_file_of_a_point_is_noticed_by_its_name() {
     assert_eq!((of(".bak"), of(".trn"), of("/qdrant/")), (1, 1, files.len() - 3), "{files:?}");
     assert!(of(".snapshot") > 4 && of(".snapshot") * 2 == of("/qdrant/"), "{files:?}");
     each_is_noticed(&story.world, "env.yaml", &point, files.iter());
+
+    // A dry run names it before a restore begins, where it is asked to read everything.
+    let plan = format!("{}/../plans/octopus/restore.yaml", env!("CARGO_MANIFEST_DIR"));
+    let ask = |how: &str, exit: i32| {
+        let line = format!("dry-run {plan} -e env.yaml -p to={point} --format json {how}");
+        let shown: Value = serde_json::from_str(&story.world.drydock(&line).with_exit(exit).stdout).unwrap();
+        shown["findings"].as_array().unwrap().clone()
+    };
+    ask("--probe=deep", 0);
+    for (part, step) in
+        [(".bak", "point"), (".trn", "point"), ("_objects", "point"), (".snapshot", "recover_vectors[")]
+    {
+        let file = files.iter().find(|file| file.contains(part)).unwrap();
+        let path = story.world.path("artifacts").join(file);
+        let sound = std::fs::read(&path).unwrap();
+        let mut flipped = sound.clone();
+        flipped[sound.len() / 2] ^= 0x10;
+        std::fs::write(&path, flipped).unwrap();
+        // The middle of a small log is in what the server reads of it at once.
+        if part != ".trn" {
+            ask("--probe", 0);
+        }
+        let found = ask("--probe=deep", 11);
+        let named = found.iter().find(|found| found["code"] == "artifact.damaged").unwrap();
+        assert!(named["step"].as_str().unwrap().starts_with(step), "{found:?}");
+        assert!(named["message"].as_str().unwrap().starts_with(&format!("{file} has sha256 ")), "{found:?}");
+        assert_eq!(named["severity"], "error");
+        // What the server reads itself it does not call sound either.
+        let read = found.iter().find(|found| found["step"] == "restore_sql" && found["severity"] == "error");
+        assert_eq!(read.is_some(), part.ends_with("bak") || part.ends_with("trn"), "{found:?}");
+        std::fs::write(&path, sound).unwrap();
+    }
 }

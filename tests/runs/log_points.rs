@@ -174,6 +174,10 @@ pub(crate) fn obliging() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>
         for stream in listener.incoming().flatten() {
             let mut line = String::new();
             let _ = BufReader::new(&stream).read_line(&mut line);
+            // Whoever only looks whether it is there sends nothing.
+            if line.is_empty() {
+                continue;
+            }
             kept.lock().unwrap().push(line.trim_end().trim_end_matches(" HTTP/1.1").to_owned());
             let _ =
                 (&stream).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");

@@ -37,3 +37,5 @@ mod keywords;
 mod formats;
 mod answers;
 mod ahead;
+mod probing;
+mod reasons;

@@ -12,7 +12,7 @@ pub(crate) fn abandon(session: &Session, run: Option<String>) -> Result<Exit, Re
     let id = session.run_id(run)?;
     let (folder, _lock) = session.state.lock_run(&id)?;
     let start = session.state.start(&id)?;
-    let session = &session.confirmed(&start.confirmed);
+    let session = &session.confirmed(&start.confirmed).forcing(&start.forced_past);
     let plan = Arc::new(session.plan_of_sources(&id, &start)?);
     let mut folded = session.fold(&id, plan)?;
     folded.refuse_unknown(&id)?;

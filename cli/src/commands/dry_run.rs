@@ -26,12 +26,12 @@ pub(crate) fn dry_run(session: &Session, args: &PlanArgs, wanted: &DryRunOptions
     let session = &session.drilling(plan.drill);
     let above = Above::outermost(&loaded.path);
     let options = DryOptions {
-        probe: wanted.probe,
+        probe: wanted.probe.probing(),
         only: steps_named(&plan, "--only", &wanted.choice.only)?,
         skip: steps_named(&plan, "--skip", &wanted.choice.skip)?,
         ..DryOptions::default()
     };
-    session.guard_drill(&loaded, &plan, &DryOptions { probe: false, ..options.clone() }, &above)?;
+    session.guard_drill(&loaded, &plan, &DryOptions { probe: None, ..options.clone() }, &above)?;
     let services = session.looking(&loaded, plan.clone(), &above)?;
     let runtime = runtime()?;
     let mut shown = runtime.block_on(ask(&services, &options));
@@ -39,7 +39,7 @@ pub(crate) fn dry_run(session: &Session, args: &PlanArgs, wanted: &DryRunOptions
     let with = wanted.against.as_deref();
     let against = with.map(|with| Against::of(session, with, args, &options, &shown)).transpose()?;
     if let Some(path) = &wanted.out {
-        let (only, skip, probed) = (&options.only, &options.skip, options.probe);
+        let (only, skip, probed) = (&options.only, &options.skip, options.probe.is_some());
         let saved = SavedRun { args, plan: &plan, loaded: &loaded, only, skip, probed };
         shown.saved = Some(Box::new(saved.saved(session, &shown)));
         let failed = |error| Refusal::new(Exit::Usage, format!("cannot write {}: {error}", path.display()));
@@ -90,7 +90,7 @@ fn answer(
 /// What a saved dry run is good for.
 fn saved_as(path: &Path, wanted: &DryRunOptions, shown: &DryRun) -> String {
     let path = path.display();
-    if !wanted.probe {
+    if wanted.probe.probe.is_none() {
         format!(
             "note: {path} can be read and compared, and not run: without --probe nobody knows which servers it is of"
         )

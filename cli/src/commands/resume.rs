@@ -32,7 +32,11 @@ pub(crate) fn resume(session: &Session, run: Option<String>, wishes: &Wishes) ->
     let start = session.state.start(&id)?;
     let confirmed = start.confirmed.iter().chain(&wishes.confirm);
     let reviewed = start.reviewed.clone().map(Arc::new);
-    let session = &session.confirmed(confirmed).drilling(start.given.drill).reviewing(reviewed);
+    let session = &session
+        .confirmed(confirmed)
+        .drilling(start.given.drill)
+        .reviewing(reviewed)
+        .forcing(&start.forced_past);
     let kept = Arc::new(session.plan_of_sources(&id, &start)?);
     let folded = session.fold(&id, kept.clone())?;
     folded.refuse_unknown(&id)?;

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::args::{Binding, PlanArgs, RunOptions, Unfinished};
 use crate::load::{Loaded, given};
+use crate::pages::Page;
 use crate::session::{Above, At, Refusal, Session, as_shown, changed_files, differs, read, too_old};
 
 use super::plan_of::{loaded, loaded_with, steps_named, unreadable};
@@ -27,7 +28,8 @@ pub(crate) fn run(session: &Session, args: &PlanArgs, options: &RunOptions) -> R
         skip: steps_named(&plan, "--skip", &options.choice.skip)?,
         ..DryOptions::default()
     };
-    let session = &session.confirmed(&options.confirm).drilling(plan.drill);
+    let forced_past = codes(&options.force_past)?;
+    let session = &session.confirmed(&options.confirm).forcing(&forced_past).drilling(plan.drill);
     let above = Above::outermost(&loaded.path);
     session.guard_drill(&loaded, &plan, &chosen, &above)?;
     session.confirm(&loaded, &plan, &chosen, &above)?;
@@ -77,8 +79,11 @@ pub(crate) fn run_saved(session: &Session, file: &Path, options: &RunOptions) ->
         by: saved.by.clone(),
         steps: saved.steps.clone(),
     };
-    let session =
-        &session.confirmed(&options.confirm).drilling(saved.drill).reviewing(Some(Arc::new(reviewed)));
+    let session = &session
+        .confirmed(&options.confirm)
+        .forcing(&codes(&options.force_past)?)
+        .drilling(saved.drill)
+        .reviewing(Some(Arc::new(reviewed)));
     let chosen = DryOptions { only: saved.only.clone(), skip: saved.skip.clone(), ..DryOptions::default() };
     let above = Above::outermost(&loaded.path);
     session.guard_drill(&loaded, &plan, &chosen, &above)?;
@@ -148,6 +153,22 @@ fn begun(session: &Session, wanted: &Wanted<'_>, options: &RunOptions) -> Result
     };
     let exit = session.sit(&mut machine, journal, &at, begin)?;
     Ok(Begun::Ended(told(session, &machine, &id, exit)))
+}
+
+/// The codes that `--force-past` names, each one that a finding may have.
+fn codes(names: &[String]) -> Result<Vec<String>, Refusal> {
+    let known = |name: &String| match Page::of(name) {
+        Some(page) => Ok(page.code),
+        None => {
+            let refusal =
+                Refusal::new(Exit::Usage, format!("--force-past: no finding has the code `{name}`"));
+            Err(match drydock_plan::suggest::nearest(name, Page::codes()) {
+                Some(near) => refusal.help(format!("did you mean `{near}`?")),
+                None => refusal.help("a finding shows its code in brackets, such as sqlserver.3169"),
+            })
+        }
+    };
+    names.iter().map(known).collect()
 }
 
 fn choice(options: &RunOptions, plan: &Plan) -> OnUnfinished {

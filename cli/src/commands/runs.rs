@@ -66,10 +66,18 @@ pub(crate) fn show(session: &Session, run: Option<String>) -> Result<Exit, Refus
     let id = session.run_id(run)?;
     let folded = session.folded(&id)?;
     let report = folded.machine.report();
+    let forced_past = session.state.start(&id)?.forced_past;
     if session.common.format == Format::Json {
-        print(&format!("{:#}\n", report.to_json()));
+        let mut json = report.to_json();
+        if !forced_past.is_empty() {
+            json["forced_past"] = json!(forced_past);
+        }
+        print(&format!("{json:#}\n"));
     } else {
         print(&shown(&report));
+        if !forced_past.is_empty() {
+            print(&format!("  forced past findings of {}\n", forced_past.join(", ")));
+        }
     }
     for name in folded.unknown_events() {
         eprintln!(

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use drydock_machine::Exit;
 use drydock_plan::model::Plan;
+use drydock_run::attempts::is_forced;
 use drydock_run::dry_run::{DryFinding, DryOptions, DryRun, dry_run};
+
+use drydock_run::probing::Probing;
 
 use super::{Above, Refusal, Session, runtime};
 use crate::formats::Format;
@@ -35,7 +38,7 @@ impl Session {
     ) -> Result<DryRun, Refusal> {
         let services = self.looking(loaded, plan.clone(), above)?;
         let runtime = runtime()?;
-        let options = DryOptions { probe: true, ..chosen.clone() };
+        let options = DryOptions { probe: Some(Probing::default()), ..chosen.clone() };
         let shown = runtime.block_on(dry_run(&services, &options));
         runtime.shutdown_background();
         Ok(shown)
@@ -48,17 +51,27 @@ impl Session {
         if self.common.format == Format::Text && self.common.verbose > 0 {
             notes.iter().for_each(|note| eprintln!("note: {}", words(note)));
         }
+        let (passed, fatal): (Vec<&DryFinding>, Vec<&DryFinding>) =
+            fatal.into_iter().partition(|found| is_forced(&self.forced_past, &found.finding.code));
+        passed.iter().for_each(|found| eprintln!("warning: forced past: {}", words(found)));
         let Some(first) = fatal.first() else { return Ok(()) };
         let all: Vec<String> = fatal.iter().map(|found| words(found)).collect();
         let message = format!("this run cannot succeed, and nothing was started: {}", all.join("\n       "));
-        let way_on = "`--no-preflight` starts it all the same";
+        let mut codes: Vec<&str> = fatal.iter().map(|found| found.finding.code.as_str()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        let past = format!("`--force-past {}` starts it all the same", codes.join(","));
+        let way_on = match self.reviewed {
+            Some(_) => past,
+            None => format!("{past}, and `--no-preflight` without having asked"),
+        };
         Err(Refusal::new(Exit::CannotSucceed, message).help(match &first.finding.help {
             Some(help) => format!("{help}\n      {way_on}"),
-            None => way_on.to_owned(),
+            None => way_on,
         }))
     }
 }
 
 fn words(found: &DryFinding) -> String {
-    format!("{}: {} [{}]", found.step, found.finding.message, found.finding.code)
+    format!("{}: {} [{}]", found.steps(), found.finding.message, found.finding.code)
 }

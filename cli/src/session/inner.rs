@@ -11,6 +11,7 @@ use drydock_plan::name::Name;
 use drydock_plan::rendered::Rendered;
 use drydock_run::children::CancelSignal;
 use drydock_run::dry_run::{DryOptions, DryRun, dry_run};
+use drydock_run::probing::Probed;
 use drydock_run::state::Given;
 use drydock_run::world::Subplans;
 use drydock_step::StepError;
@@ -75,7 +76,7 @@ impl Subplans for InnerPlans {
         step: &str,
         plan: &Path,
         params: Rendered,
-        (probe, follows): (bool, bool),
+        (probe, follows): (Probed, bool),
     ) -> Result<DryRun, StepError> {
         let above = self.above.then(plan)?;
         let (known, unknown) = parted(&params);

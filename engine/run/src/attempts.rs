@@ -126,7 +126,7 @@ impl Executor {
         let begins = work.attempt.check.is_none() && work.from.is_none() && work.notes.is_empty();
         let mut facts = Facts::Null;
         if begins && !kind.is_immediate() {
-            facts = looked_at(kind, &ctx, &given).await?;
+            facts = looked_at(kind, &ctx, &given, &self.services.world.forced_past).await?;
         }
         let instance = work.attempt.instance();
         let bound = self.services.site.bound.as_ref().filter(|_| work.attempt.check.is_none());
@@ -251,11 +251,17 @@ fn differs(found: &[Difference]) -> StepError {
     )
 }
 
-/// Whether a step can work, now that all its inputs are known: a fatal finding is its failure, before anything was changed. What was learned.
+/// Whether a step can work, now that all its inputs are known: a fatal finding is its failure, before anything was changed, unless the run
+/// was forced past its code. What was learned.
 ///
 /// # Errors
 /// The first fatal finding.
-async fn looked_at(kind: &dyn Kind, ctx: &Ctx, given: &OwnedGiven) -> Result<Facts, StepError> {
+async fn looked_at(
+    kind: &dyn Kind,
+    ctx: &Ctx,
+    given: &OwnedGiven,
+    forced_past: &[String],
+) -> Result<Facts, StepError> {
     let Preflight { facts, findings: found } =
         match ctx.or_cancelled(kind.preflight(ctx, given.clone())).await {
             Ok(preflight) => preflight,
@@ -270,12 +276,24 @@ async fn looked_at(kind: &dyn Kind, ctx: &Ctx, given: &OwnedGiven) -> Result<Fac
     for note in notes {
         ctx.log(format!("note: {} [{}]", note.message, note.code));
     }
+    let (passed, fatal): (Vec<_>, Vec<_>) =
+        fatal.into_iter().partition(|finding| is_forced(forced_past, &finding.code));
+    for finding in passed {
+        ctx.log(format!("forced past: {} [{}]", finding.message, finding.code));
+    }
+    // Who holds a lock may be gone when it is taken: a retry waits for that.
+    let fatal: Vec<_> = fatal.into_iter().filter(|finding| finding.code != "locked").collect();
     let mut fatal = fatal.into_iter();
     let Some(first) = fatal.next() else { return Ok(facts) };
     let others: Vec<String> = fatal.map(|other| format!("; {} [{}]", other.message, other.code)).collect();
     let message = format!("nothing was done: {}{}", first.message, others.concat());
     let (code, help) = (first.code, first.help);
     Err(StepError { code, message, help, detail: None, transient: false, unknown: false })
+}
+
+/// Whether a run was forced past findings of a code.
+pub fn is_forced(forced_past: &[String], code: &str) -> bool {
+    forced_past.iter().any(|forced| forced.eq_ignore_ascii_case(code))
 }
 
 fn panic_words(panic: &(dyn Any + Send)) -> &str {

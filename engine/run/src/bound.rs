@@ -48,6 +48,13 @@ impl Bound {
         self.0.insert(instance.to_owned(), step);
     }
 
+    /// With what a step does, and whether that goes by what its server said.
+    pub(crate) fn acts(&mut self, instance: &str, actions: Vec<Action>, facts: bool) {
+        if let Some(step) = self.0.get_mut(instance) {
+            (step.actions, step.facts) = (actions, facts);
+        }
+    }
+
     /// With what a step answered.
     pub(crate) fn answered(&mut self, instance: &str, answer: Value) {
         if let Some(step) = self.0.get_mut(instance) {

@@ -15,21 +15,22 @@ use drydock_plan::model::{Call, Setting, Step, StepIx};
 use drydock_plan::name::Name;
 use drydock_plan::rendered::Rendered;
 use drydock_step::kind::OwnedGiven;
-use drydock_step::{
-    Access, Action, Ctx, Ended, Facts, Given, Kind, PreflightFinding, RunsPlan, StepError, Touch,
-};
+use drydock_step::{Access, Action, Ctx, Ended, Facts, Given, Kind, RunsPlan, StepError, Touch};
 use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::bound::{Bound, BoundStep, Difference};
 use crate::dry_host::DryHost;
+use crate::mending::{causes, weighed};
+use crate::probe::{Probe, refused, unanswered};
+use crate::probing::Probing;
 use crate::servers::servers;
 use crate::services::Services;
 pub use crate::shown::{
-    DryFinding, DryRun, DryStep, Headline, Needed, Runs, Server, Touched, Unseen, VERSION,
+    DryFinding, DryRun, DryStep, Headline, Needed, Runs, Server, Severity, Touched, Unseen, VERSION,
 };
 
-use self::entry::{after, entry, known, names};
+use self::entry::{Unlisted, after, entry, known, names};
 use self::order::{order_of, ordered};
 
 /// What stands for the run itself among the names of steps that something is known after.
@@ -38,8 +39,8 @@ const THE_RUN: &str = "run";
 /// What a dry run is asked to do.
 #[derive(Debug, Clone, Default)]
 pub struct DryOptions {
-    /// Ask the servers too, only reading.
-    pub probe: bool,
+    /// Ask the servers too, only reading, and how.
+    pub probe: Option<Probing>,
     /// Show only these steps as running.
     pub only: Vec<Name>,
     /// Show these as left out.
@@ -66,8 +67,10 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         writes: Vec::new(),
         unseen: Vec::new(),
         grants: Vec::new(),
+        probes: Vec::new(),
+        touched: HashMap::new(),
         findings: Vec::new(),
-        servers: if options.probe { servers(services).await } else { Vec::new() },
+        servers: if options.probe.is_some() { servers(services).await } else { Vec::new() },
         bound: Bound::default(),
         differences: Vec::new(),
     };
@@ -75,6 +78,7 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
     for ix in &order {
         work.step(*ix).await;
     }
+    work.answers().await;
     let steps = ordered(&services.plan, &order, work.entries);
     DryRun {
         drydock: "dry-run".into(),
@@ -88,7 +92,7 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         unseen: work.unseen,
         servers: work.servers,
         grants: work.grants,
-        findings: work.findings,
+        findings: causes(work.findings.into_iter().flatten()),
         saved: None,
         bound: work.bound,
         differences: work.differences,
@@ -121,7 +125,12 @@ struct Work<'a> {
     writes: Vec<Touched>,
     unseen: Vec<Unseen>,
     grants: Vec<Needed>,
-    findings: Vec<DryFinding>,
+    /// What is being asked while the walk goes on.
+    probes: Vec<Probe>,
+    /// What each step touches, by its name.
+    touched: HashMap<Name, Vec<Touch>>,
+    /// In the order of the walk, whenever an answer comes.
+    findings: Vec<Vec<DryFinding>>,
     servers: Vec<Server>,
     bound: Bound,
     differences: Vec<Difference>,
@@ -246,17 +255,17 @@ impl Work<'_> {
         });
         let services = self.services.clone();
         let kind = services.world.registry.kind_named(call.kind)?;
-        let facts = self.probe(shown, step, kind, call, &with).await;
-        // What a server said counts only where no step before this one makes it something else.
-        let steady = !facts.is_null() && self.is_steady(step, kind, call, &with);
-        let facts = if steady { facts } else { Facts::Null };
-        match self.actions_of(call, &with, &facts) {
-            Ok(actions) => shown.actions = actions,
-            Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
+        self.bound.insert(&shown.id, BoundStep::default());
+        if !self.probe(shown, step, call, &with) {
+            match self.actions_of(call, &with, &Facts::Null) {
+                Ok(actions) => {
+                    shown.actions.clone_from(&actions);
+                    self.bound.acts(&shown.id, actions, false);
+                }
+                Err(error) => self.refuse(&shown.id, &error.code, error.message, error.help),
+            }
         }
-        let bound = BoundStep { actions: shown.actions.clone(), facts: steady, answer: None };
-        self.bound.insert(&shown.id, bound);
-        self.note_touched(shown, kind, call, &with);
+        self.note_touched(shown, step, kind, &with);
         self.note_grants(&shown.id, call, &with);
         if let Some(runs) = kind.shape().runs_plan {
             self.inner_plan(shown, step, runs, &with).await;
@@ -278,8 +287,12 @@ impl Work<'_> {
         with: IndexMap<String, Rendered>,
     ) -> Option<Datum> {
         let ctx = self.ctx(&shown.id, call);
-        let answer = self.services.asked(&shown.id, kind, &ctx, with).await;
-        match answer {
+        let asked = self.services.asked(&shown.id, kind, &ctx, with);
+        let asked = match &self.options.probe {
+            Some(probing) => probing.in_time(call.target.as_ref(), asked).await,
+            None => asked.await,
+        };
+        match asked {
             Ok((Ended::Outputs(mut outputs), differences)) => {
                 self.differences.extend(differences);
                 self.bound.answered(&shown.id, outputs.clone());
@@ -297,6 +310,10 @@ impl Work<'_> {
                 Some(Datum::from_json(&outputs))
             }
             Ok((Ended::Waits(_), _)) => None,
+            Err(error) if error.code == "probe.timeout" => {
+                self.findings.push(vec![unanswered(&shown.id, call.target.as_ref(), error)]);
+                None
+            }
             Err(error) => {
                 if self.services.is_bound(&shown.id) {
                     let is = Some(format!("{} [{}]", error.message, error.code));
@@ -308,49 +325,47 @@ impl Work<'_> {
         }
     }
 
-    /// Ask the server whether the step can work, where that was wanted and its inputs are known.
-    async fn probe(
+    /// Begins to ask the server whether the step can work, where that was wanted and its inputs are known; its actions are told with the
+    /// answer then.
+    fn probe(
         &mut self,
         shown: &DryStep,
         step: &Step,
-        kind: &dyn Kind,
         call: &Call,
         with: &IndexMap<String, Rendered>,
-    ) -> Facts {
-        if !self.options.probe || !shown.unknown.is_empty() {
-            return Facts::Null;
-        }
-        let ctx = self.ctx(&shown.id, call);
-        let given = OwnedGiven { with: Arc::new(with.clone()), fill: None };
-        let (facts, findings, asked) = match kind.preflight(&ctx, given).await {
-            Ok(preflight) => (preflight.facts, preflight.findings, true),
-            Err(StepError { code, message, help, .. }) => {
-                (Facts::Null, vec![PreflightFinding { code, fatal: true, message, help }], false)
-            }
+    ) -> bool {
+        let Some(probing) = self.options.probe.as_ref().filter(|_| shown.unknown.is_empty()) else {
+            return false;
         };
-        let target = call.target.as_ref().map(Name::as_str);
-        let touched = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
-        let asked = asked && touched.iter().all(|touch| touch.target.is_some());
-        let found =
-            |finding| DryFinding { step: shown.id.clone(), target: call.target.clone(), asked, finding };
-        self.find(step, findings.into_iter().map(found).collect());
-        facts
+        let given = OwnedGiven { with: Arc::new(with.clone()), fill: None };
+        let asking = (self.ctx(&shown.id, call), given);
+        let named = (&step.id, shown.id.as_str(), self.findings.len());
+        self.probes.push(Probe::begin(self.services, probing, named, call, asking));
+        self.findings.push(Vec::new());
+        true
     }
 
-    /// Keeps what was found about a step, or about the plan that it runs. It speaks against the run only where no step before changes that.
-    fn find(&mut self, step: &Step, findings: Vec<DryFinding>) {
-        for mut found in findings {
-            // A server that does not answer may be one that a program of the plan starts; a folder of the runner one that it makes.
-            let changes = found.finding.fatal
-                && self.may_change(step, |before| {
-                    let elsewhere = before.target.is_none() && !found.asked;
-                    elsewhere || (before.target.is_some() && before.target == found.target)
-                });
-            if changes {
-                found.finding.fatal = false;
-                found.finding.message.push_str("; unless a step before it changes that");
+    /// Hears what the servers have said, in the order in which they were asked.
+    async fn answers(&mut self) {
+        let services = self.services.clone();
+        for mut probe in std::mem::take(&mut self.probes) {
+            let answered = probe.answered().await;
+            let Some(step) = services.plan.steps.iter().find(|step| step.id == probe.step) else { continue };
+            let mut findings = weighed(&self.services.plan, &self.touched, step, answered.findings);
+            // What a server said counts only where no step before this one makes it something else.
+            let steady = !answered.facts.is_null() && self.is_steady(step, &probe.call, probe.given().with);
+            let facts = if steady { answered.facts } else { Facts::Null };
+            match self.actions_of(&probe.call, probe.given().with, &facts) {
+                Ok(actions) => {
+                    self.bound.acts(&probe.id, actions.clone(), steady);
+                    let mut entries = self.entries.values_mut().flatten();
+                    if let Some(shown) = entries.find(|shown| shown.id == probe.id) {
+                        shown.actions.splice(0..0, actions);
+                    }
+                }
+                Err(error) => findings.push(refused(&probe.id, &error.code, error.message, error.help)),
             }
-            self.findings.push(found);
+            self.findings[probe.place].extend(findings);
         }
     }
 
@@ -358,7 +373,7 @@ impl Work<'_> {
     fn may_ask(&self, call: &Call) -> bool {
         let plan = &self.services.plan;
         let target = call.target.as_ref().and_then(|name| plan.targets.get(name));
-        self.options.probe
+        self.options.probe.is_some()
             || !target.and_then(|target| target.settings.as_ref()).is_some_and(Setting::holds_secret)
     }
 
@@ -380,7 +395,7 @@ impl Work<'_> {
         let params = with.get(runs.params).cloned().unwrap_or(Rendered::Map(IndexMap::new()));
         let id = shown.id.clone();
         let follows = self.options.follows || self.changed_before(step).next().is_some();
-        let probe = self.options.probe;
+        let probe = self.options.probe.clone();
         match services.world.subplans.dry_run_plan(&id, &path, params, (probe, follows)).await {
             Ok(inner) => {
                 let name = |step: &str| format!("{id}/{step}");
@@ -407,8 +422,12 @@ impl Work<'_> {
                 self.differences.extend(differences.map(|one| Difference { at: name(&one.at), ..one }));
                 let grants = inner.grants.into_iter();
                 self.grants.extend(grants.map(|one| Needed { step: name(&one.step), ..one }));
+                let also = |one: &DryFinding| one.also.iter().map(|step| name(step)).collect();
                 let findings = inner.findings.into_iter();
-                self.find(step, findings.map(|one| DryFinding { step: name(&one.step), ..one }).collect());
+                let findings = findings
+                    .map(|one| DryFinding { step: name(&one.step), also: also(&one), ..one })
+                    .collect();
+                self.findings.push(weighed(&self.services.plan, &self.touched, step, findings));
             }
             Err(error) => self.refuse(&id, &error.code, error.message, error.help),
         }
@@ -417,16 +436,17 @@ impl Work<'_> {
     fn note_touched(
         &mut self,
         shown: &DryStep,
+        step: &Step,
         kind: &dyn Kind,
-        call: &Call,
         with: &IndexMap<String, Rendered>,
     ) {
         // What another plan touches is told by its own steps.
         if kind.shape().runs_plan.is_some() {
             return;
         }
-        let target = call.target.as_ref().map(Name::as_str);
+        let target = step.call.target.as_ref().map(Name::as_str);
         let touches = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
+        self.touched.entry(step.id.clone()).or_default().extend(touches.iter().cloned());
         for Touch { target, resource, access } in touches {
             let touched = Touched { step: shown.id.clone(), target, resource };
             match access {
@@ -551,8 +571,7 @@ impl Work<'_> {
     }
 
     fn refuse(&mut self, step: &str, code: &str, message: String, help: Option<String>) {
-        let finding = PreflightFinding { code: code.to_owned(), fatal: true, message, help };
-        self.findings.push(DryFinding { step: step.to_owned(), target: None, asked: true, finding });
+        self.findings.push(vec![refused(step, code, message, help)]);
     }
 
     fn ctx(&self, step: &str, call: &Call) -> Ctx {
@@ -574,10 +593,4 @@ impl Work<'_> {
             host: Arc::new(DryHost { services: self.services.clone(), attempt }),
         }
     }
-}
-
-/// Why a list is not known.
-enum Unlisted {
-    After(Vec<Name>),
-    Never(String),
 }

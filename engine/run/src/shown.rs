@@ -96,19 +96,55 @@ pub struct Needed {
     pub words: &'static [&'static str],
 }
 
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The run cannot succeed.
+    Error,
+    /// It may, and somebody should know.
+    #[default]
+    Warning,
+    /// Whether it can could not be asked.
+    Unknown,
+}
+
 /// What a probe found about a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DryFinding {
     /// The step.
     pub step: String,
+    /// The other steps that have found the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// The target that it was asked of, by the plan's name.
     pub target: Option<Name>,
-    /// Whether that target answered, and nothing but what it said counts.
+    /// Whether that target answered.
+    #[serde(skip)]
+    pub answered: bool,
+    /// Whether it did, and nothing but what it said counts.
     #[serde(skip)]
     pub asked: bool,
+    /// How much it weighs.
+    #[serde(default)]
+    pub severity: Severity,
     /// What.
     #[serde(flatten)]
     pub finding: PreflightFinding,
+}
+
+impl DryFinding {
+    /// The steps that have found it, in words.
+    pub fn steps(&self) -> String {
+        const NAMED: usize = 3;
+        let named = self.also.iter().take(NAMED).map(String::as_str);
+        let mut words = std::iter::once(self.step.as_str()).chain(named).collect::<Vec<_>>().join(", ");
+        match self.also.len().saturating_sub(NAMED) {
+            0 => {}
+            more => words.push_str(&format!(" and {more} more")),
+        }
+        words
+    }
 }
 
 /// A server that a target stands for.

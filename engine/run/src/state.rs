@@ -37,6 +37,9 @@ pub struct Start {
     /// The servers, by their own names, that a destructive run in a protected environment was confirmed for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confirmed: Vec<String>,
+    /// The codes of findings that keep no step from being begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forced_past: Vec<String>,
     /// The saved dry run that it executes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewed: Option<Reviewed>,
@@ -79,6 +82,7 @@ impl Start {
             given,
             sources,
             confirmed: Vec::new(),
+            forced_past: Vec::new(),
             reviewed: None,
         }
     }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::bound::Bound;
 use crate::journal::crash::CrashAt;
+use crate::probing::Probed;
 use crate::shown::DryRun;
 
 /// Milliseconds since 1970, UTC.
@@ -36,7 +37,7 @@ pub trait Subplans: Send + Sync {
         step: &str,
         plan: &Path,
         params: Rendered,
-        asked: (bool, bool),
+        asked: (Probed, bool),
     ) -> Result<DryRun, StepError>;
 
     /// Run a plan to its end under this run id as a part of `step`, or resume that run; its outputs. Returns early when `cancelled` does.
@@ -69,6 +70,8 @@ pub struct World {
     pub crash: Option<CrashAt>,
     /// Where to die around an attempt, for tests.
     pub kill: Option<KillAt>,
+    /// The codes of findings that keep no step from being begun.
+    pub forced_past: Vec<String>,
     /// Reads requests files.
     pub requests: RequestsFiles,
     /// Runs plans inside plans.

@@ -125,6 +125,15 @@ pub trait StepKind: Send + Sync + 'static {
         Ok(Preflight::default())
     }
 
+    /// Whether what it reads is whole: reads all of it, which takes its time, and changes nothing. What speaks against it, beside what
+    /// [`StepKind::preflight`] finds at once.
+    ///
+    /// # Errors
+    /// When it could not find out.
+    async fn prove(&self, _ctx: &Ctx, _inputs: &Self::Inputs) -> Result<Vec<PreflightFinding>, StepError> {
+        Ok(Vec::new())
+    }
+
     /// Do it. `from` is what [`Reconciled::Partly`] said of an earlier attempt.
     ///
     /// # Errors
@@ -206,6 +215,12 @@ pub trait Kind: Send + Sync {
     /// # Errors
     /// When the inputs do not fit or it could not find out.
     async fn preflight(&self, ctx: &Ctx, given: OwnedGiven) -> Result<Preflight, StepError>;
+
+    /// Whether what it reads is whole.
+    ///
+    /// # Errors
+    /// When the inputs do not fit or it could not find out.
+    async fn prove(&self, ctx: &Ctx, given: OwnedGiven) -> Result<Vec<PreflightFinding>, StepError>;
 
     /// Do it.
     ///
@@ -300,6 +315,11 @@ impl<K: StepKind> Kind for K {
     async fn preflight(&self, ctx: &Ctx, given: OwnedGiven) -> Result<Preflight, StepError> {
         let inputs = given.read()?;
         StepKind::preflight(self, ctx, &inputs).await
+    }
+
+    async fn prove(&self, ctx: &Ctx, given: OwnedGiven) -> Result<Vec<PreflightFinding>, StepError> {
+        let inputs = given.read()?;
+        StepKind::prove(self, ctx, &inputs).await
     }
 
     async fn execute(&self, ctx: &Ctx, given: OwnedGiven, from: Option<&Value>) -> Result<Ended, StepError> {

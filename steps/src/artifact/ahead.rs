@@ -10,6 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::expected::Expected;
 use super::target::usable;
 use super::transfer::Going;
+use crate::rehash::rehashed;
 use crate::room::room_in;
 
 /// How many names are looked at side by side; a store may be far away.
@@ -100,6 +101,30 @@ impl Ahead {
         }
         self.found(&wrong);
         Ok(sizes.into_iter().map(Option::flatten).collect())
+    }
+
+    /// Whether artifacts are what they should be: reads them to their end. What is not there was found before.
+    ///
+    /// # Errors
+    /// What may pass by itself.
+    pub(super) async fn reads(
+        &mut self,
+        store: &dyn ArtifactStore,
+        all: &[Expected],
+    ) -> Result<(), StepError> {
+        let mut wrong = Vec::new();
+        for one in all {
+            match rehashed(store, &one.path, |_| {}).await {
+                Ok(found) => {
+                    wrong.extend(one.compared(&found).map(|why| StepError::new("artifact.damaged", why)));
+                }
+                Err(error) if error.code == "artifact.absent" => {}
+                Err(error) if error.transient || error.code == "internal" => return Err(error),
+                Err(error) => wrong.push(error),
+            }
+        }
+        self.found(&wrong);
+        Ok(())
     }
 
     /// Whether something else stands where artifacts of these lengths go. Gives how many bytes are still to be brought.

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use drydock_step::target::{SeenPlace, SeesFiles};
 use drydock_step::{
     Access, Action, ActionKind, Connection, Ctx, Effect, Ended, Facts, Field, KindShape, PlanPath, Preflight,
-    Reconciled, Shape, StepError, StepKind, Stored, TargetNeed, Touch, inputs, known, maybe,
+    PreflightFinding, Reconciled, Shape, StepError, StepKind, Stored, TargetNeed, Touch, inputs, known,
+    maybe,
 };
 use serde_json::{Value, json};
 
@@ -198,6 +199,16 @@ impl StepKind for Place {
             }
         }
         Ok(ahead.told())
+    }
+
+    /// Whether what is brought is what it should be.
+    async fn prove(&self, ctx: &Ctx, inputs: &PlaceInputs) -> Result<Vec<PreflightFinding>, StepError> {
+        let mut ahead = Ahead::default();
+        let connection = ctx.connection().await?;
+        if let (Some(store), Some(artifacts)) = (connection.store(), inputs.artifacts.value()) {
+            ahead.reads(store, artifacts).await?;
+        }
+        Ok(ahead.told().findings)
     }
 
     async fn execute(

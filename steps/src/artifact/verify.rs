@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use drydock_step::{
     Access, Action, ActionKind, ArtifactStore, Ctx, Ended, Facts, Field, In, KindShape, LockAsked, LockMode,
-    Locked, Preflight, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, maybe,
+    Locked, Preflight, PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs,
+    maybe,
 };
 use serde_json::{Value, json};
 
@@ -128,6 +129,18 @@ impl StepKind for Verify {
             }
         }
         Ok(ahead.told())
+    }
+
+    /// Whether what is to be read is what it should be; of a sample nobody knows yet which it will be.
+    async fn prove(&self, ctx: &Ctx, inputs: &VerifyInputs) -> Result<Vec<PreflightFinding>, StepError> {
+        let connection = ctx.connection().await?;
+        let mut ahead = Ahead::default();
+        if let Some(store) = connection.store().filter(|_| inputs.all_known())
+            && let Chosen::These(all) = inputs.chosen()?
+        {
+            ahead.reads(store, &all).await?;
+        }
+        Ok(ahead.told().findings)
     }
 
     async fn execute(

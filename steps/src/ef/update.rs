@@ -39,6 +39,9 @@ inputs! {
         /// The ids of all migrations that the application knows. A database that has others is refused, and all must be there afterwards. A
         /// script and `dotnet` tell them by themselves; a bundle cannot.
         expected: Option<Vec<String>> = maybe(Shape::List(&Shape::Text)),
+        /// The ids of the migrations that the database will have when this step begins, as `migrations` of `point.select` gives them. A dry
+        /// run compares the application with them, before anything is restored.
+        restored: Option<Vec<String>> = maybe(Shape::List(&Shape::Text)),
         /// Where the application keeps its migrations, `schema.table`, where it calls `MigrationsHistoryTable`. Only Drydock needs it told: EF
         /// has it in its code.
         history_table: HistoryTable = maybe(Shape::Text).or("\"dbo.__EFMigrationsHistory\""),
@@ -246,12 +249,20 @@ impl StepKind for Update {
             let error = StepError::new("ef.file", format!("there is no file {}", file.display()));
             find(error.help("paths are relative to the plan's folder"), true);
         }
+        // A point that kept no migrations tells nothing of them.
+        let restored = inputs.restored.value().and_then(Option::as_ref).filter(|ids| !ids.is_empty());
+        if let (Some(restored), Ok(Some(release))) = (restored, inputs.told_release(ctx))
+            && let Err(error) = release.fits(&Schema { migrations: restored.clone(), tables: 0 })
+        {
+            let message = error.message.replacen("the database", "the point", 1);
+            find(StepError { code: "ef.point".to_owned(), message, ..error }, true);
+        }
         if let (In::Known(database), In::Known(history)) = (&inputs.database, &inputs.history_table) {
             let connection = ctx.connection().await?;
             match Schema::ask(rows_of(&*connection)?, database, history).await {
                 Ok(schema) => match inputs.told_release(ctx) {
                     Ok(Some(release)) => {
-                        facts = json!({ "pending": release.pending(&schema.migrations) });
+                        facts = json!({ "pending": release.pending(restored.unwrap_or(&schema.migrations)) });
                         if let Err(error) = release.fits(&schema) {
                             find(error, true);
                         }

@@ -117,7 +117,9 @@ impl StepKind for Request {
     /// Learns the server's URL. The server is not asked: a step may be there because it is down.
     async fn preflight(&self, ctx: &Ctx, _inputs: &RequestInputs) -> Result<Preflight, StepError> {
         let connection = ctx.connection().await?;
-        let url = HttpConnection::of(&*connection)?.shown_url();
+        let http = HttpConnection::of(&*connection)?;
+        http.listens().await?;
+        let url = http.shown_url();
         Ok(Preflight { facts: json!({ "url": url }), findings: Vec::new() })
     }
 

@@ -77,6 +77,8 @@ impl StepKind for Scenario {
         let Some(file) = inputs.file.value() else { return Ok(Preflight::default()) };
         Ok(match requests_of(ctx, file, inputs.vars.value()).await {
             Ok(file) => {
+                let connection = ctx.connection().await?;
+                HttpConnection::of(&*connection)?.listens().await?;
                 let line = |planned: &Planned| json!({ "line": planned.line(), "writes": !planned.reads() });
                 let requests: Vec<Value> = file.iter().map(line).collect();
                 Preflight { facts: json!({ "requests": requests }), findings: Vec::new() }

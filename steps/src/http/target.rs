@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
+use tokio::net::TcpStream;
 use url::Url;
 
 use super::answer::{Answer, Unread, too_large};
@@ -22,6 +23,9 @@ use crate::word::{WORD, Word};
 
 /// The target kind `http`.
 pub struct HttpTarget;
+
+/// How long a connection is waited for where only that is asked.
+const LISTENS: Duration = Duration::from_secs(10);
 
 const FIELDS: &[Field] = &[
     Field::required("url", Shape::Url, "Where the server is; paths of requests lie below it.").with_secrets(),
@@ -115,6 +119,23 @@ impl HttpConnection {
     /// Its URL, without a password.
     pub(super) fn shown_url(&self) -> String {
         shown(&self.base)
+    }
+
+    /// Whether anybody takes a connection there. Nothing is sent.
+    ///
+    /// # Errors
+    /// `http.connect` (transient).
+    pub(super) async fn listens(&self) -> Result<(), StepError> {
+        let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let port = self.base.port_or_known_default().unwrap_or_default();
+        let why = match tokio::time::timeout(LISTENS, TcpStream::connect((host, port))).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no connection within {} s", LISTENS.as_secs()),
+        };
+        let message = format!("{} takes no connection: {why}", self.shown_url());
+        Err(StepError::transient("http.connect", message)
+            .help("start it, or see that the target's `url` is right"))
     }
 
     /// Sends a request and reads the answer, within `limit` where that is shorter than the target's own timeout.

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use drydock_recovery::catalogue::{Selection, To};
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Ended, Facts, Field, KindShape, Reconciled, Shape, StepError, StepKind,
-    TargetNeed, Touch, inputs, known, maybe,
+    Access, Action, ActionKind, Ctx, Ended, Facts, Field, KindShape, PreflightFinding, Reconciled, Shape,
+    StepError, StepKind, TargetNeed, Touch, inputs, known, maybe,
 };
 use serde_json::{Value, json};
 
@@ -13,10 +13,11 @@ use super::changed::Changed;
 use super::expected::expected;
 use super::open::store_of;
 use super::priced::priced;
-use super::selected::{files_to_restore, selected};
+use super::selected::{files_of_servers, files_to_restore, selected};
 use super::{layout, moment};
 use crate::artifact_shape::ARTIFACT;
 use crate::described::described;
+use crate::rehash::changed;
 
 inputs! {
     /// Inputs of `point.select`.
@@ -310,6 +311,22 @@ impl StepKind for Select {
         &["/price", "/passed_over"]
     }
 
+    /// Whether the files of the point are what they were when it was sealed.
+    async fn prove(&self, ctx: &Ctx, inputs: &SelectInputs) -> Result<Vec<PreflightFinding>, StepError> {
+        let (Some(to), Some(accepted)) = (inputs.to.value(), inputs.accept_missing.value()) else {
+            return Ok(Vec::new());
+        };
+        let connection = ctx.connection().await?;
+        let store = store_of(&*connection)?;
+        let found = catalogue_of(&*connection).await?;
+        match selected(store, found, &To::parse(to), accepted, moment::now(ctx)?).await {
+            Ok(selection) => changed(store, files_of_servers(&selection)).await,
+            // That nothing can be chosen is said by the answer itself.
+            Err(error) if !error.transient => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn execute(
         &self,
         ctx: &Ctx,
@@ -321,6 +338,8 @@ impl StepKind for Select {
         let store = store_of(&*connection)?;
         let counted = counted_of(inputs)?;
         let work = async {
+            // A store that is not there holds no point either, and that is not what has to be said of it.
+            connection.ping().await?;
             let found = catalogue_of(&*connection).await?;
             let marks = found.marks.clone();
             let accepted = inputs.accept_missing.known()?;

@@ -65,6 +65,15 @@ pub(super) fn files_to_restore(selection: &Selection) -> BTreeMap<&str, &Artifac
     files.map(|artifact| (artifact.path.as_str(), artifact)).collect()
 }
 
+/// The files of a selection that no step hashes by itself before it uses them: backups, WAL, scripts. Who recovers from a snapshot or a base
+/// backup hashes that.
+pub(super) fn files_of_servers(selection: &Selection) -> Vec<&Artifact> {
+    let backups = selection.sqlserver.values().flat_map(|part| &part.backups);
+    let wal = selection.postgres.values().flat_map(|part| &part.part.cluster.wal.segments);
+    let files = backups.flat_map(|stored| &stored.artifacts);
+    files.chain(wal).chain(selection.server_objects.values()).collect()
+}
+
 /// Why a selection cannot be used, as far as the store's files tell.
 pub(super) async fn missing(
     store: &dyn ArtifactStore,

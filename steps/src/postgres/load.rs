@@ -19,6 +19,7 @@ use super::sql::{Identifier, named};
 use super::target::PostgresConnection;
 use crate::described::described;
 use crate::own_name::own_name;
+use crate::rehash::changed;
 
 const OUTPUTS: Shape = Shape::Record(&[
     Field::required("database", Shape::Text, "The database."),
@@ -190,6 +191,20 @@ impl StepKind for Load {
         hindering.extend(Program::find(ctx, &connection.settings().programs, PROGRAM, major).await.err());
         findings.extend(found(hindering).findings);
         Ok(Preflight { facts: json!({ "server": facts }), findings })
+    }
+
+    /// Whether the dump is what it was when it was stored.
+    async fn prove(&self, ctx: &Ctx, inputs: &LoadInputs) -> Result<Vec<PreflightFinding>, StepError> {
+        let (Some(dump), Some(from)) = (inputs.dump.value(), inputs.from.value()) else {
+            return Ok(Vec::new());
+        };
+        let store = ctx.host.connect(from).await?;
+        let store = store.store().ok_or_else(no_store)?;
+        match dump.read(store).await {
+            Ok(dump) => changed(store, dump.artifacts.iter().chain(&dump.globals)).await,
+            Err(error) if !error.transient => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn execute(

@@ -25,6 +25,7 @@ use super::recover_state::{ARRIVED, State, promoted};
 use super::recover_wal::Found;
 use super::target::PostgresConnection;
 use crate::described::described;
+use crate::rehash::changed;
 
 /// Between two looks at a server that recovers.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -175,6 +176,21 @@ impl StepKind for Recover {
             }
         }
         Ok(Preflight { facts: Value::Null, findings })
+    }
+
+    /// Whether the base backups are what they were when they were stored.
+    async fn prove(&self, ctx: &Ctx, inputs: &RecoverInputs) -> Result<Vec<PreflightFinding>, StepError> {
+        let (Some(base), Some(from)) = (inputs.base.value(), inputs.from.value()) else {
+            return Ok(Vec::new());
+        };
+        let store = ctx.host.connect(from).await?;
+        let store = store_of(&*store)?;
+        match base.resolved(store).await {
+            Ok(chain) => changed(store, chain.entries().iter().map(|entry| &entry.artifact)).await,
+            // That there is none was said already.
+            Err(error) if !error.transient => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn execute(

@@ -27,6 +27,7 @@ use super::target::{QdrantConnection, numbers};
 use crate::bytes;
 use crate::described::described;
 use crate::own_name::tag;
+use crate::rehash::changed;
 
 inputs! {
     /// Inputs of `qdrant.recover`.
@@ -321,6 +322,16 @@ impl StepKind for Recover {
             Err(error) => found.findings.push(finding(error)),
         }
         Ok(found)
+    }
+
+    /// Whether the snapshots are what they were when they were fetched.
+    async fn prove(&self, ctx: &Ctx, inputs: &RecoverInputs) -> Result<Vec<PreflightFinding>, StepError> {
+        let (Some(entry), Some(from)) = (inputs.snapshot.value(), inputs.from.value()) else {
+            return Ok(Vec::new());
+        };
+        let connection = ctx.host.connect(from).await?;
+        let Some(store) = connection.store() else { return Ok(Vec::new()) };
+        changed(store, parts(entry).into_iter().filter_map(|one| one.artifact.as_ref())).await
     }
 
     async fn execute(

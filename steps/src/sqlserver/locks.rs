@@ -68,6 +68,14 @@ pub(super) async fn take(
     Ok(())
 }
 
+/// That another run works on a database, as far as the login may see that; nothing is locked. It may be over in a moment.
+pub(super) async fn held(session: &Session, database: &str) -> Option<StepError> {
+    let (whole, _) = wanted(database, LockClass::Exclusive).into_iter().next()?;
+    let holder = holder(session, &whole).await?;
+    let message = format!("database {database} is locked by another run{holder}");
+    Some(StepError::transient("locked", message).help("wait until that run has ended"))
+}
+
 /// Who holds an application lock, in words after a colon; nothing where the login may not see that.
 async fn holder(session: &Session, resource: &str) -> Option<String> {
     let shown: String = resource.chars().take(SHOWN).collect();

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use drydock_step::{
     Access, Action, ActionKind, CleanUp, Ctx, Duty, Effect, Ended, Facts, Field, From, Grant, In, KindShape,
-    Preflight, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
+    Preflight, PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
 };
 use serde_json::{Value, json};
 
 use super::finding::found;
+use super::locks::held;
 use super::restore_beside::{Decision, decided, keeps, old_statement, swap_statements};
 use super::restore_checks::{Wanted, checked};
 use super::restore_group::{executed, reconciled};
@@ -18,6 +19,7 @@ use super::restore_statement::{Part, Plan, stages};
 use super::restore_subject::{Subject, asked_subjects, subjects, unplaced};
 use super::rights::{msdb, restoring, watching};
 use super::target::SqlServerConnection;
+use super::verify::unreadable;
 use super::watch::stop;
 use crate::described::described;
 
@@ -198,6 +200,7 @@ impl StepKind for Restore {
             None => subjects,
         };
         for subject in &subjects {
+            findings.extend(held(server.session(), subject.name().as_str()).await.map(found));
             let ready = match Ready::ask(server, subject, inputs).await {
                 Ok(ready) => ready,
                 Err(error) => return failed(error),
@@ -214,6 +217,27 @@ impl StepKind for Restore {
             databases.push(ready.shown());
         }
         Ok(Preflight { facts: json!(Known { databases, decision }), findings })
+    }
+
+    /// Whether the server can read every set to its end, with good checksums.
+    async fn prove(&self, ctx: &Ctx, inputs: &RestoreInputs) -> Result<Vec<PreflightFinding>, StepError> {
+        if inputs.parts().is_none() || inputs.asked().is_none() {
+            return Ok(Vec::new());
+        }
+        let connection = ctx.connection().await?;
+        let server = SqlServerConnection::of(&*connection)?;
+        let subjects = match asked_subjects(ctx, server, inputs).await {
+            Ok(subjects) => subjects,
+            // That no chain leads there was said already.
+            Err(error) if !error.transient => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let checksum = inputs.checksum.value().copied().unwrap_or(true);
+        let mut findings = Vec::new();
+        for subject in &subjects {
+            findings.extend(unreadable(server, &subject.chain.pieces, checksum).await?);
+        }
+        Ok(findings)
     }
 
     async fn execute(

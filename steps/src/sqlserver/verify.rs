@@ -3,8 +3,8 @@
 
 use async_trait::async_trait;
 use drydock_step::{
-    Access, Action, ActionKind, Ctx, Duty, Ended, Facts, Field, Grant, In, KindShape, Reconciled, Shape,
-    StepError, StepKind, TargetNeed, Touch, inputs, maybe,
+    Access, Action, ActionKind, Ctx, Duty, Ended, Facts, Field, Grant, In, KindShape, PreflightFinding,
+    Reconciled, Shape, StepError, StepKind, TargetNeed, Touch, inputs, maybe,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -192,6 +192,40 @@ async fn verified(
         Err(error) if error.transient => Err(error),
         Err(error) => verdict(subject, Some(error), differences),
     }
+}
+
+/// What a look ahead finds wrong with the sets of a chain, which the server reads to their end.
+///
+/// # Errors
+/// What keeps the server from answering.
+pub(super) async fn unreadable(
+    server: &SqlServerConnection,
+    pieces: &[Piece],
+    checksum: bool,
+) -> Result<Vec<PreflightFinding>, StepError> {
+    let mut found = Vec::new();
+    for piece in pieces {
+        let subject = match subject(server, piece).await {
+            Ok(subject) => subject,
+            // Where it does not lie was found before anything was read.
+            Err(error) if !error.transient => continue,
+            Err(error) => return Err(error),
+        };
+        let verdict = verified(server, subject, checksum).await?;
+        let path = verdict.subject.paths.first().map(ToString::to_string).unwrap_or_default();
+        if let Some(error) = &verdict.error {
+            found.push(PreflightFinding {
+                code: error.code.clone(),
+                fatal: true,
+                message: format!("{path}: {}", error.message),
+                help: error
+                    .help
+                    .clone()
+                    .or_else(|| Some("bring back a copy of it, or take an older chain".into())),
+            });
+        }
+    }
+    Ok(found)
 }
 
 impl Verdict {

@@ -1,6 +1,6 @@
 //! What counts first in a dry run, whatever it is shown as: [`first_screen`], a line each.
 
-use drydock_run::dry_run::{DryFinding, DryRun, Runs, Server, Touched};
+use drydock_run::dry_run::{DryFinding, DryRun, Runs, Server, Severity, Touched};
 use indexmap::IndexMap;
 
 /// So many things of one step are named; of more the first ones, and how many there are.
@@ -19,6 +19,8 @@ pub(super) enum About {
     Servers,
     /// Why it cannot succeed.
     Refused,
+    /// What could not be asked.
+    Unknown,
     /// What is worth knowing.
     Note,
 }
@@ -32,6 +34,7 @@ impl About {
             Self::Writes => "Writes",
             Self::Servers => "Servers",
             Self::Refused => "It cannot succeed",
+            Self::Unknown => "Not known",
             Self::Note => "Notes",
         }
     }
@@ -135,15 +138,20 @@ fn server(server: &Server) -> String {
 
 /// What was found, worst first; of several instances of a step once, with how many more it is.
 fn findings(findings: &[DryFinding]) -> Vec<Line> {
-    let mut groups: IndexMap<(bool, &str, &str), Vec<&DryFinding>> = IndexMap::new();
+    let mut groups: IndexMap<(u8, &str, &str), Vec<&DryFinding>> = IndexMap::new();
     for found in findings {
-        let key = (!found.finding.fatal, step_of(&found.step), found.finding.code.as_str());
+        let weight = match found.severity {
+            _ if found.finding.fatal => 0,
+            Severity::Unknown => 1,
+            Severity::Error | Severity::Warning => 2,
+        };
+        let key = (weight, step_of(&found.step), found.finding.code.as_str());
         groups.entry(key).or_default().push(found);
     }
     groups.sort_by(|(one, _, _), _, (other, _, _), _| one.cmp(other));
     let mut lines = Vec::new();
-    for ((note, _, code), found) in groups {
-        let about = if note { About::Note } else { About::Refused };
+    for ((weight, _, code), found) in groups {
+        let about = [About::Refused, About::Unknown, About::Note][usize::from(weight.min(2))];
         let shown = if found.len() > NAMED { 1 } else { found.len() };
         for one in found.iter().take(shown) {
             let more = match found.len() - shown {
@@ -152,7 +160,7 @@ fn findings(findings: &[DryFinding]) -> Vec<Line> {
             };
             lines.push(Line {
                 about,
-                of: one.step.clone(),
+                of: one.steps(),
                 text: format!("{}{more}", one.finding.message),
                 code: Some(code.to_owned()),
                 help: one.finding.help.clone(),

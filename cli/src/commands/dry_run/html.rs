@@ -26,8 +26,15 @@ pub(super) fn html(plan: &str, shown: &DryRun, against: Option<&Against>) -> Str
         title = escaped(&title),
     );
     let lines = first_screen(shown);
-    for about in [About::Refused, About::Choice, About::Destroys, About::Writes, About::Servers, About::Note]
-    {
+    for about in [
+        About::Refused,
+        About::Choice,
+        About::Destroys,
+        About::Writes,
+        About::Servers,
+        About::Unknown,
+        About::Note,
+    ] {
         let class = match about {
             About::Refused => "refused",
             About::Destroys => "destroys",

@@ -10,8 +10,15 @@ use super::text::{Screen, step_text};
 pub(super) fn markdown(plan: &str, shown: &DryRun, against: Option<&Against>) -> String {
     let mut text = format!("## Dry run of {}\n\n{}\n", code(plan), summary(shown));
     let lines = first_screen(shown);
-    for about in [About::Refused, About::Choice, About::Destroys, About::Writes, About::Servers, About::Note]
-    {
+    for about in [
+        About::Refused,
+        About::Choice,
+        About::Destroys,
+        About::Writes,
+        About::Servers,
+        About::Unknown,
+        About::Note,
+    ] {
         let mut of: Vec<String> = lines.iter().filter(|line| line.about == about).map(bullet).collect();
         if !of.is_empty() {
             of.insert(0, format!("\n**{}**\n", about.title()));
@@ -37,7 +44,7 @@ fn bullet(line: &Line) -> String {
         About::Note if its_code.is_none() => format!("- {}", plain(text)),
         About::Writes => format!("- on {}: {}", code(of), plain(text)),
         About::Servers => format!("- {} {}", code(of), plain(text)),
-        About::Choice | About::Refused | About::Note => {
+        About::Choice | About::Refused | About::Unknown | About::Note => {
             format!("- {}: {}{found}{help}", code(of), plain(text))
         }
     }

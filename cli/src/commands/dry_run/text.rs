@@ -103,6 +103,7 @@ fn of_first_screen(line: &Line, screen: Screen) -> String {
             About::Writes => format!("{} on {of}: {text}", screen.paint(Ink::Yellow, "writes")),
             About::Servers => format!("{of} {text}"),
             About::Refused => format!("{}: {of}: {text}{code}", screen.paint(Ink::Red, "cannot succeed")),
+            About::Unknown => format!("not known: {of}: {text}{code}"),
             About::Note if code.is_empty() => format!("note: {text}"),
             About::Note => format!("note: {of}: {text}{code}"),
         },

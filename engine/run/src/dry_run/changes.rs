@@ -1,14 +1,13 @@
 //! What steps change for those after them: whether what was asked of a server now is still so when a step runs.
 
-use std::collections::HashSet;
-
-use drydock_plan::model::{Call, OnFailure, Step, StepIx};
+use drydock_plan::model::{Call, Step};
 use drydock_plan::name::Name;
 use drydock_plan::rendered::Rendered;
-use drydock_step::{Access, Effect, Given, Kind, Touch};
+use drydock_step::{Access, Given, Touch};
 use indexmap::IndexMap;
 
 use super::Work;
+use crate::mending::needed;
 
 impl Work<'_> {
     /// What the last step changes: everything, where only the run knows which plan it runs.
@@ -28,13 +27,8 @@ impl Work<'_> {
     }
 
     /// Whether what was learned about a step is so when it runs: no step that it needs touches what it touches.
-    pub(super) fn is_steady(
-        &self,
-        step: &Step,
-        kind: &dyn Kind,
-        call: &Call,
-        with: &IndexMap<String, Rendered>,
-    ) -> bool {
+    pub(super) fn is_steady(&self, step: &Step, call: &Call, with: &IndexMap<String, Rendered>) -> bool {
+        let Some(kind) = self.services.world.registry.kind_named(call.kind) else { return false };
         if kind.learns_for_good() {
             return true;
         }
@@ -44,31 +38,8 @@ impl Work<'_> {
         !self.options.follows && !step.finally && !self.changed_before(step).any(meets)
     }
 
-    /// Whether what a step finds now may be otherwise when it runs, because a step that it needs writes where that counts; or whether nobody
-    /// minds when it fails.
-    pub(super) fn may_change(&self, step: &Step, counts: impl Fn(&Call) -> bool) -> bool {
-        if step.finally || step.on_failure == OnFailure::Ignore {
-            return true;
-        }
-        let plan = &self.services.plan;
-        let before = self.needed(step).into_iter().map(|ix| &plan.step(ix).call);
-        before.into_iter().any(|before| before.effect != Effect::Reads && counts(before))
-    }
-
     /// What the steps change that a step needs.
     pub(super) fn changed_before(&self, step: &Step) -> impl Iterator<Item = &Touch> {
-        self.needed(step).into_iter().filter_map(|ix| self.changes.get(&ix)).flatten()
-    }
-
-    /// Every step that a step needs, directly or through others.
-    fn needed(&self, step: &Step) -> HashSet<StepIx> {
-        let mut open: Vec<StepIx> = step.needs.clone();
-        let mut seen: HashSet<StepIx> = HashSet::new();
-        while let Some(ix) = open.pop() {
-            if seen.insert(ix) {
-                open.extend(self.services.plan.step(ix).needs.iter().copied());
-            }
-        }
-        seen
+        needed(&self.services.plan, step).into_iter().filter_map(|ix| self.changes.get(&ix)).flatten()
     }
 }

@@ -35,3 +35,9 @@ pub(super) fn after(step: &Step) -> Datum {
 pub(super) fn names(steps: &[Name]) -> String {
     steps.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
+
+/// Why a list is not known.
+pub(super) enum Unlisted {
+    After(Vec<Name>),
+    Never(String),
+}

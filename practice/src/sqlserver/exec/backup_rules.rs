@@ -1,4 +1,4 @@
-//! What a backup is refused with before anything is written. Main functions: [`can_do`], [`checked`].
+//! What a backup, or a restore over a database, is refused with before anything is written. Main functions: [`can_do`], [`checked`].
 
 use super::check::note_suspects;
 use super::output::Output;
@@ -7,8 +7,21 @@ use super::session::Session;
 use crate::sqlserver::error::SqlError;
 use crate::sqlserver::lang::statement::{Backup, RecoveryModel};
 use crate::sqlserver::store::database::{Database, State};
-use crate::sqlserver::store::installation::{AZURE_DATABASE, EXPRESS, MANAGED_INSTANCE};
+use crate::sqlserver::store::installation::{AZURE_DATABASE, EXPRESS, MANAGED_INSTANCE, names};
 use crate::sqlserver::store::media::{Encrypted, SetKind};
+
+/// Refuses a restore over a database of an availability group.
+pub(super) fn no_replica(session: &Session, database: &Database) -> Result<(), SqlError> {
+    let installation = session.instance.setup.installation();
+    if !installation.secondaries.contains(&database.name) && !names(&installation.replicas, &database.name) {
+        return Ok(());
+    }
+    let text = format!(
+        "RESTORE cannot operate on database '{}' because it is configured for database mirroring or has joined an availability group. If you intend to restore the database, use ALTER DATABASE to remove mirroring or to remove the database from its availability group.",
+        database.name
+    );
+    Err(SqlError::new(3104, text))
+}
 
 /// Whether this edition and version can do it at all.
 pub(super) fn can_do(session: &Session, options: &Backup) -> Result<(), SqlError> {

@@ -1,6 +1,7 @@
 //! RESTORE DATABASE and RESTORE LOG. Main function: [`restore`].
 
 use super::backup::{STEPS, finished, statement, tell_progress, terminated};
+use super::backup_rules::no_replica;
 use super::databases::may_not_create;
 use super::devices::{Opened, devices, open};
 use super::halt::{Done, Halt, sql_error};
@@ -394,6 +395,7 @@ impl Job<'_> {
     }
 
     fn check_access(&self, session: &Session, database: &Database, inside: &[i16]) -> Result<(), SqlError> {
+        no_replica(session, database)?;
         if database.id == session.current {
             let text = format!(
                 "RESTORE cannot process database '{}' because it is in use by this session. It is recommended that the master database be used when performing this operation.",

@@ -1,0 +1,401 @@
+//! Why a restore cannot work, a situation each: the dry run that asks names it before anything is touched, and the run that is forced past it
+//! fails for that very reason.
+
+use drydock_recovery::manifest::Manifest;
+use drydock_recovery::sealed::text_of;
+use serde_json::Value;
+
+use crate::dry_runs::store;
+use crate::flipped::files_of;
+use crate::log_points::Story;
+use crate::sql_plans::Practice;
+use crate::world::World;
+
+/// One reason.
+struct Reason {
+    /// What people call it.
+    what: &'static str,
+    /// What is given to the plan.
+    given: &'static str,
+    /// The code of the finding.
+    code: &'static str,
+    /// Words of it.
+    words: &'static str,
+    /// The code that the forced run fails with.
+    fails: &'static str,
+    /// Codes of what is found beside it, which the run is forced past as well.
+    beside: &'static str,
+}
+
+impl Reason {
+    const fn new(what: &'static str, given: &'static str, code: &'static str, words: &'static str) -> Self {
+        Self { what, given, code, words, fails: code, beside: code }
+    }
+
+    /// A run that fails with a code of the server's own.
+    const fn fails(self, fails: &'static str) -> Self {
+        Self { fails, ..self }
+    }
+
+    /// With other findings beside it.
+    const fn beside(self, beside: &'static str) -> Self {
+        Self { beside, ..self }
+    }
+
+    /// The dry run names it, as an error, and changes nothing; the forced run ends with it.
+    fn holds(&self, world: &World, plan: &str) {
+        self.asked(world, plan, "--probe");
+        self.ignored(world, plan);
+    }
+
+    /// The same where only reading everything tells it.
+    fn holds_deep(&self, world: &World, plan: &str) {
+        let line = format!("dry-run {plan} -e env.yaml {} --probe", self.given);
+        world.drydock(&line).with_exit(0);
+        self.asked(world, plan, "--probe=deep");
+        self.ignored(world, plan);
+    }
+
+    fn asked(&self, world: &World, plan: &str, how: &str) {
+        let line = format!("dry-run {plan} -e env.yaml {} {how} --format json", self.given);
+        let ended = world.drydock(&line);
+        let shown: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
+        let found = shown["findings"].as_array().cloned().unwrap_or_default();
+        let is_it = |found: &&Value| {
+            let message = found["message"].as_str().unwrap_or_default();
+            found["code"] == self.code && found["severity"] == "error" && message.contains(self.words)
+        };
+        assert!(
+            ended.code == Some(11) && found.iter().any(|found| is_it(&found)),
+            "{}: exit {:?}\n{found:#?}\n{}",
+            self.what,
+            ended.code,
+            ended.stderr
+        );
+        // A run asks the same before it begins, and reads nothing to its end.
+        if how == "--probe" {
+            let run = format!("run {plan} -e env.yaml {} -q --run-id never", self.given);
+            world.drydock(&run).with_exit(11).says(&format!("[{}]", self.code));
+        }
+    }
+
+    fn ignored(&self, world: &World, plan: &str) {
+        let run = format!(
+            "run {plan} -e env.yaml {} -q --run-id r --force-past {},{}",
+            self.given, self.code, self.beside
+        );
+        let ended = world.drydock(&run);
+        let shown = world.drydock("runs show r --format json").stdout;
+        let shown: Value = serde_json::from_str(&shown).unwrap_or_default();
+        let errors: Vec<&Value> = shown["steps"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(_, step)| &step["error"])
+            .filter(|error| !error.is_null())
+            .collect();
+        assert!(
+            ended.code == Some(20) && errors.iter().any(|error| error["code"] == self.fails),
+            "{}: exit {:?}, {errors:#?}\n{}",
+            self.what,
+            ended.code,
+            ended.stderr
+        );
+        std::fs::remove_dir_all(world.path(".drydock")).unwrap();
+    }
+}
+
+/// A point is chosen, and its snapshots looked at: nothing of it needs a server.
+const CHOOSE: &str = "drydock: v1
+name: choose
+params: { to: { type: string, required: true }, accept: { type: list, default: [] } }
+targets: { backups: artifacts }
+steps:
+  point: { uses: point.select, target: backups, with: { to: '{{ params.to }}', accept_missing: '{{ params.accept }}' } }
+  files: { uses: artifact.verify, target: backups, needs: [point], with: { prefix: sql } }
+";
+
+const BACKUPS: &str = "drydock: v1\nenvironment: e\ntargets:\n  backups: { kind: artifacts, url: ./store }\n";
+
+/// A store with one point, whose files are empty.
+fn choosing() -> World {
+    let world = World::plan(CHOOSE).write("env.yaml", BACKUPS);
+    store(&world, "manifest-v2-whole");
+    world
+}
+
+const ID: &str = "01K00000000000000000000002";
+const BY_ID: &str = "-p to=01K00000000000000000000002";
+
+fn path_of_manifest(world: &World) -> std::path::PathBuf {
+    world.path("store/points").join(ID).join("manifest.json")
+}
+
+#[test]
+fn points_that_cannot_be_gone_back_to() {
+    let world = choosing();
+    let plan = "plan.yaml";
+    Reason::new("there is no such point", "-p to=01J", "point.none", "01J").holds(&world, plan);
+    Reason::new("nothing is that old", "-p to=2001-01-01T00:00:00Z", "point.none", "2001")
+        .holds(&world, plan);
+
+    let log = world.path("store/sql/log-3.bak");
+    let kept = std::fs::read(&log).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    Reason::new(
+        "a log of the chain is missing",
+        BY_ID,
+        "point.unusable",
+        "sql/log-3.bak is not in the store",
+    )
+    .holds(&world, plan);
+    std::fs::write(&log, &kept[1..]).unwrap();
+    Reason::new("a log was cut", BY_ID, "point.unusable", "bytes long and was").holds(&world, plan);
+    std::fs::write(&log, &kept).unwrap();
+    let full = world.path("store/sql/full-1.bak");
+    std::fs::rename(&full, world.path("elsewhere")).unwrap();
+    Reason::new("the full backup is missing", BY_ID, "point.unusable", "sql/full-1.bak is not in the store")
+        .holds(&world, plan);
+    std::fs::rename(world.path("elsewhere"), &full).unwrap();
+    let deep = Reason::new(
+        "a byte of the full backup is another",
+        BY_ID,
+        "artifact.damaged",
+        "sql/full-1.bak has sha256",
+    );
+    deep.asked(&world, plan, "--probe=deep");
+
+    let manifest = path_of_manifest(&world);
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replace("\"W. Europe", "\"E. Europe")).unwrap();
+    Reason::new("the manifest was changed", BY_ID, "point.none", "manifest.json").holds(&world, plan);
+    std::fs::write(&manifest, &text).unwrap();
+
+    let mut point = Manifest::parse(&text).unwrap();
+    point.incomplete = vec!["agent_7f3a".to_owned()];
+    std::fs::write(&manifest, text_of(&point, None).unwrap()).unwrap();
+    Reason::new("it lacks a collection", BY_ID, "point.unusable", "it is incomplete (agent_7f3a)")
+        .holds(&world, plan);
+    std::fs::write(&manifest, &text).unwrap();
+
+    world.drydock(&format!("points bad {ID} -e env.yaml --by Ann --reason rehearsal")).with_exit(0);
+    Reason::new("it was marked as bad", BY_ID, "point.unusable", "bad").holds(&world, plan);
+
+    let trusting =
+        BACKUPS.replace("./store", "./store, trusted_keys: ['11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=']");
+    let world = world.write("env.yaml", &trusting);
+    Reason::new("nobody that is trusted has signed it", BY_ID, "point.unusable", "not trusted: unsigned")
+        .holds(&world, plan);
+    let world = world.write("env.yaml", &BACKUPS.replace("./store", "./nowhere/store"));
+    Reason::new("the artifact store is not there", BY_ID, "artifact.io", "nowhere").holds(&world, plan);
+}
+
+/// A world with practice servers that hold an Octopus, and a point of it.
+struct Harbour {
+    world: World,
+    practice: Option<Practice>,
+    point: String,
+}
+
+impl Harbour {
+    fn open() -> Self {
+        let mut story = Story::new();
+        let practice = Some(Practice::start(&story.world, "{}"));
+        let point = story.shipped("backup", "-p pause=false")["point"].as_str().unwrap().to_owned();
+        std::fs::remove_dir_all(story.world.path(".drydock")).unwrap();
+        Self { world: story.world, practice, point }
+    }
+
+    /// The same servers anew, as servers of another kind.
+    fn again(&mut self, kind: &str, more: &[&str]) {
+        self.practice = None;
+        std::fs::remove_file(self.world.path("ports.json")).unwrap();
+        self.practice = Some(Practice::with(&self.world, kind, &[&["--seed", "7"], more].concat()));
+    }
+
+    /// Other servers with nothing in them, which see the same store.
+    fn elsewhere(&mut self, kind: &str) {
+        self.practice = None;
+        std::fs::rename(self.world.path("servers"), self.world.path("home")).unwrap();
+        std::fs::remove_file(self.world.path("ports.json")).unwrap();
+        self.practice = Some(Practice::empty(&self.world, kind));
+    }
+
+    /// Back from there.
+    fn back(&mut self) {
+        self.practice = None;
+        std::fs::remove_dir_all(self.world.path("servers")).unwrap();
+        std::fs::rename(self.world.path("home"), self.world.path("servers")).unwrap();
+        self.again("{}", &[]);
+    }
+
+    /// A plan that goes back to the point: what it does with the chain or with a snapshot of it.
+    fn plan(&self, step: &str) {
+        let targets = "{ sql: sqlserver, vectors: qdrant, backups: artifacts }";
+        let used: Vec<&str> = targets
+            .trim_matches(['{', '}', ' '])
+            .split(", ")
+            .filter(|one| {
+                one.starts_with("backups") || step.contains(&format!(": {}", one.split(':').next().unwrap()))
+            })
+            .collect();
+        let plan = format!(
+            "drydock: v1\nname: back\ntargets: {{ {} }}\nsteps:\n  point: {{ uses: point.select, target: backups, with: {{ to: {} }} }}\n{step}",
+            used.join(", "),
+            self.point
+        );
+        std::fs::write(self.world.path("back.yaml"), plan).unwrap();
+    }
+
+    fn restore(&self, with: &str) {
+        self.plan(&format!(
+            "  restore: {{ uses: sqlserver.restore, target: sql, needs: [point], with: {{ database: OctopusDB, chain: '{{{{ steps.point.outputs.sqlserver.octopus }}}}', {with} }} }}\n"
+        ));
+    }
+
+    fn holds(&self, reason: &Reason) {
+        reason.holds(&self.world, "back.yaml");
+    }
+
+    /// With another text in the environment.
+    fn with_environment(&self, from: &str, to: &str, reason: &Reason) {
+        let own = self.world.text("env.yaml");
+        assert!(own.contains(from), "{own}");
+        std::fs::write(self.world.path("env.yaml"), own.replace(from, to)).unwrap();
+        self.holds(reason);
+        std::fs::write(self.world.path("env.yaml"), own).unwrap();
+    }
+
+    /// A file of the artifact store that is called so.
+    fn artifact(&self, part: &str) -> std::path::PathBuf {
+        let files = files_of(&self.world, "env.yaml", &self.point);
+        self.world.path("artifacts").join(files.iter().find(|file| file.contains(part)).unwrap())
+    }
+}
+
+/// The `port: N` of the SQL Server.
+fn port_of(world: &World) -> String {
+    let environment = world.text("env.yaml");
+    environment.lines().find(|line| line.trim().starts_with("port:")).unwrap().trim().to_owned()
+}
+
+/// A login that may do nothing.
+const LOGIN: &str = "drydock: v1
+name: login
+targets: { sql: sqlserver }
+steps:
+  make: { uses: sqlserver.script, target: sql, with: { database: master, idempotent: true, sql: \"CREATE LOGIN [guest_of_honour] WITH PASSWORD = N'Pier-22x'\" } }
+";
+
+#[test]
+fn a_sql_server_that_cannot_restore() {
+    let mut harbour = Harbour::open();
+    let new = Reason::new;
+    harbour.restore("into: Copy");
+    let password = harbour.world.text("servers/sql-password");
+    std::fs::write(harbour.world.path("servers/sql-password"), "guess").unwrap();
+    harbour.holds(&new("the password is wrong", "", "sqlserver.18456", "Login failed for user"));
+    std::fs::write(harbour.world.path("servers/sql-password"), password).unwrap();
+    let port = port_of(&harbour.world);
+    harbour.with_environment(
+        &port,
+        "port: 1",
+        &new("nobody listens there", "", "sqlserver.connect", "refused"),
+    );
+    harbour.with_environment(
+        "sees: [ { artifacts: sql/, as: \"",
+        "sees: [ { artifacts: sql/, as: \"/nowhere",
+        &new("the server sees no such file", "", "sqlserver.3201", "nowhere"),
+    );
+
+    let full = harbour.artifact(".bak");
+    let kept = std::fs::read(&full).unwrap();
+    std::fs::write(&full, vec![b'x'; kept.len()]).unwrap();
+    harbour.holds(&new("the file is no backup", "", "sqlserver.3241", "incorrectly formed"));
+    let mut flipped = kept.clone();
+    flipped[kept.len() / 2] ^= 0x10;
+    std::fs::write(&full, flipped).unwrap();
+    // The run that ignores it leaves a database in the middle.
+    harbour.restore("into: Torn");
+    new("a byte of the full backup is another", "", "sqlserver.3189", "Damage to the backup set")
+        .fails("sqlserver.3183")
+        .holds_deep(&harbour.world, "back.yaml");
+    std::fs::write(&full, kept).unwrap();
+
+    harbour.restore("replace: false");
+    harbour.holds(
+        &new("the database is there", "", "restore.exists", "is there already").beside("sqlserver.3159"),
+    );
+    harbour.restore("into: Copy, stop_at: 2099-01-01T00:00:00Z");
+    harbour.holds(&new("no log leads so far", "", "restore.chain", "2099-01-01T00:00:00Z is later"));
+    harbour.restore("into: Copy, stop_at_mark: dd_never");
+    harbour.holds(&new("there is no such mark", "", "restore.mark", "dd_never"));
+    let own = harbour.world.path("servers/sqlserver/data/OctopusDB.mdf");
+    harbour.restore(&format!("into: Copy, move: {{ OctopusDB: '{}' }}", own.display()));
+    harbour.holds(&new(
+        "another database has the file",
+        "",
+        "sqlserver.1834",
+        "in use by database OctopusDB",
+    ));
+    harbour.restore("into: Copy, data_folder: /nowhere");
+    harbour.holds(&new("there is no such folder", "", "sqlserver.5133", "/nowhere"));
+
+    harbour.restore("replace: true, strategy: in_place");
+    harbour.again(r#"{ "secondaries": ["OctopusDB"] }"#, &[]);
+    harbour.holds(&new("an availability group has it", "", "sqlserver.3104", "availability group"));
+    harbour.restore("into: Copy");
+    harbour.again("{}", &[]);
+    std::fs::write(harbour.world.path("login.yaml"), LOGIN).unwrap();
+    harbour.world.drydock("run login.yaml -e env.yaml -q").with_exit(0);
+    let password = harbour.world.text("servers/sql-password");
+    std::fs::write(harbour.world.path("servers/sql-password"), "Pier-22x").unwrap();
+    harbour.with_environment(
+        "user: sa",
+        "user: guest_of_honour",
+        &new("the login may not", "", "sqlserver.262", "CREATE DATABASE permission denied"),
+    );
+    std::fs::write(harbour.world.path("servers/sql-password"), password).unwrap();
+
+    harbour.elsewhere(r#"{ "major": 15 }"#);
+    harbour.holds(&new("the server is older", "", "sqlserver.3169", "and this server is 15"));
+    harbour.back();
+    harbour
+        .elsewhere(r#"{ "volumes": [{ "mount": "/", "total_bytes": 1000000, "available_bytes": 1000 }] }"#);
+    harbour.holds(&new("the volume is full", "", "sqlserver.3257", "1000 bytes free"));
+}
+
+#[test]
+fn a_qdrant_that_cannot_recover() {
+    let harbour = Harbour::open();
+    let new = Reason::new;
+    let recover = |with: &str| {
+        harbour.plan(&format!(
+            "  vectors: {{ uses: qdrant.recover, target: vectors, needs: [point], with: {{ from: backups, snapshot: '{{{{ steps.point.outputs.qdrant.collections[0] }}}}'{with} }} }}\n"
+        ));
+    };
+    recover(", version: '1.99.0'");
+    harbour.holds(&new("the snapshot is of a newer server", "", "qdrant.version", "made by 1.99.0"));
+    recover("");
+    let ports: Value = serde_json::from_str(&harbour.world.text("ports.json")).unwrap();
+    let node = ports.pointer("/qdrant/nodes/0").and_then(Value::as_str).unwrap();
+    harbour.with_environment(
+        node,
+        "http://127.0.0.1:1",
+        &new("the node is down", "", "qdrant.connect", "127.0.0.1:1"),
+    );
+    let more = format!("{node}\", \"http://127.0.0.1:1");
+    harbour.with_environment(node, &more, &new("one node is absent", "", "qdrant.connect", "127.0.0.1:1"));
+    let key = harbour.world.text("servers/qdrant-key");
+    std::fs::write(harbour.world.path("servers/qdrant-key"), "guess").unwrap();
+    harbour.holds(&new("the key is wrong", "", "qdrant.key", "key"));
+    std::fs::write(harbour.world.path("servers/qdrant-key"), key).unwrap();
+    let file = harbour.artifact(".snapshot");
+    let kept = std::fs::read(&file).unwrap();
+    let mut flipped = kept.clone();
+    flipped[kept.len() / 2] ^= 0x10;
+    std::fs::write(&file, flipped).unwrap();
+    new("a byte of the snapshot is another", "", "artifact.damaged", "has sha256")
+        .holds_deep(&harbour.world, "back.yaml");
+    std::fs::write(&file, kept).unwrap();
+}
