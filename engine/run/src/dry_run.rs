@@ -24,7 +24,7 @@ use crate::dry_host::DryHost;
 use crate::mending::{causes, weighed};
 use crate::probe::{Probe, refused, unanswered};
 use crate::probing::Probing;
-use crate::servers::servers;
+use crate::servers::Servers;
 use crate::services::Services;
 pub use crate::shown::{
     DryFinding, DryRun, DryStep, Headline, Needed, Runs, Server, Severity, Touched, Unseen, VERSION,
@@ -70,15 +70,21 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         probes: Vec::new(),
         touched: HashMap::new(),
         findings: Vec::new(),
-        servers: if options.probe.is_some() { servers(services).await } else { Vec::new() },
+        servers: Vec::new(),
         bound: Bound::default(),
         differences: Vec::new(),
     };
+    let asked = options.probe.as_ref().map(|probing| Servers::begin(services, probing));
     let order = order_of(&services.plan.steps);
     for ix in &order {
         work.step(*ix).await;
     }
     work.answers().await;
+    let inner = std::mem::take(&mut work.servers);
+    work.servers = match asked {
+        Some(asked) => asked.answered(inner).await,
+        None => inner,
+    };
     let steps = ordered(&services.plan, &order, work.entries);
     DryRun {
         drydock: "dry-run".into(),
@@ -413,10 +419,7 @@ impl Work<'_> {
                 self.destroys.extend(inner.destroys.into_iter().map(named));
                 self.writes.extend(inner.writes.into_iter().map(named));
                 self.unseen.extend(inner.unseen.into_iter().map(|one| Unseen { step: name(&one.step) }));
-                let known = |one: &Server, of: &[Server]| of.iter().any(|other| other.target == one.target);
-                let more = inner.servers.into_iter().filter(|one| !known(one, &self.servers));
-                let more: Vec<Server> = more.collect();
-                self.servers.extend(more);
+                self.servers.extend(inner.servers);
                 self.bound.insert_inner(&id, inner.bound);
                 let differences = inner.differences.into_iter();
                 self.differences.extend(differences.map(|one| Difference { at: name(&one.at), ..one }));

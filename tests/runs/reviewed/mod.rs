@@ -56,7 +56,8 @@ fn what_was_reviewed_is_done_once_and_nothing_else() {
     let before = world.every_file();
     let read = world.drydock("dry-run --read saved.json").with_exit(0);
     assert!(
-        read.stdout.contains("say[a]  process.run\n  ! TOKEN='***' sh -c 'echo world a >> said'"),
+        read.stdout
+            .contains("say[a]  process.run\n    after list\n  ! TOKEN='***' sh -c 'echo world a >> said'"),
         "{}",
         read.stdout
     );
