@@ -26,7 +26,11 @@ pub fn keywords() -> String {
 
 fn row(key: &Key) -> String {
     let name = format!("`{}`{}", key.name, if key.required { " (required)" } else { "" });
-    let cells = [name, key.doc.to_owned(), key.wanted.words(), format!("`{}`", key.example)];
+    let doc = match key.deprecated {
+        Some(instead) => format!("Deprecated: {instead}. {}", key.doc),
+        None => key.doc.to_owned(),
+    };
+    let cells = [name, doc, key.wanted.words(), format!("`{}`", key.example)];
     format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
 }
 

@@ -166,11 +166,23 @@ impl Calls<'_> {
             Finding::error(codes::UNKNOWN_KIND, uses.place, format!("there is no kind `{}`", uses.value))
                 .label("unknown");
         let names = || self.catalog.kinds.keys().copied();
-        if let Some(near) = nearest(uses.value, names()) {
+        let (family, word) = uses.value.split_once('.').unwrap_or((uses.value, ""));
+        let of_family: Vec<&str> = names().filter(|name| name.split('.').next() == Some(family)).collect();
+        // Within a family its name says nothing: `sqlserver.dump` is as far from `sqlserver.drop` as `dump` from `drop`.
+        let near = if of_family.is_empty() {
+            nearest(uses.value, names())
+        } else {
+            let words = of_family.iter().filter_map(|name| Some(name.split_once('.')?.1));
+            nearest(word, words).and_then(|near| {
+                of_family
+                    .iter()
+                    .copied()
+                    .find(|name| name.split_once('.').is_some_and(|(_, word)| word == near))
+            })
+        };
+        if let Some(near) = near {
             return finding.help(format!("did you mean `{near}`?")).suggestion(near);
         }
-        let family = uses.value.split('.').next().unwrap_or("");
-        let of_family: Vec<&str> = names().filter(|name| name.split('.').next() == Some(family)).collect();
         if of_family.is_empty() {
             finding.help("`drydock kinds` lists them")
         } else {
