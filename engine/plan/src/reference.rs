@@ -49,3 +49,25 @@ fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syntax::keys::Wanted;
+
+    #[test]
+    fn what_is_deprecated_says_so_first() {
+        let key = Key {
+            name: "after",
+            doc: "What comes before.",
+            wanted: Wanted::Names,
+            example: "after: [one]",
+            required: false,
+            deprecated: Some("write `needs`"),
+        };
+        assert_eq!(
+            row(&key),
+            "| `after` | Deprecated: write `needs`. What comes before. | a list of names | `after: [one]` |\n"
+        );
+    }
+}

@@ -147,3 +147,12 @@ fn bad_files_are_refused_where_a_schema_can_see_why() {
     }
     assert!(missed.is_empty() && too_strict.is_empty(), "missed: {missed:#?}\ntoo strict: {too_strict:#?}");
 }
+
+#[test]
+fn what_is_deprecated_is_marked_so_that_editors_strike_it_through() {
+    let schema = plan_schema(&kinds::catalog());
+    let with = &schema["$defs"]["with.sqlserver.backup"]["properties"];
+    assert_eq!(with["compress"]["deprecated"], true);
+    assert_eq!(with["compress"]["description"], "Deprecated: write `compression`. An input.");
+    assert_eq!(with["compression"].get("deprecated"), None);
+}
