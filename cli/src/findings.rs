@@ -26,6 +26,6 @@ pub(crate) fn written<'c>(
         }
         Format::Json => format!("{:#}\n", json(findings, sources)),
         Format::Sarif => format!("{:#}\n", sarif(findings, sources, env!("CARGO_PKG_VERSION"))),
-        Format::Ci => annotations(findings, sources),
+        Format::Github => annotations(findings, sources),
     }
 }

@@ -16,8 +16,9 @@ pub(crate) enum Format {
     Json,
     /// Findings as SARIF 2.1.0
     Sarif,
-    /// Findings as annotations of a CI job
-    Ci,
+    /// Findings as annotations of the lines, in jobs and pull requests of GitHub and what takes its commands
+    #[value(alias = "ci")]
+    Github,
     /// In Markdown: the reference, or a dry run for a comment on a pull request
     Markdown,
     /// A dry run as one page, with the plan drawn
@@ -35,9 +36,9 @@ const FORMAT: &str = "format";
 
 /// The formats of a command, by the names on the way to it; the first is taken where nothing is said.
 fn formats_of(way: &[&str]) -> &'static [Format] {
-    use Format::{Ci, Dot, Html, Json, Markdown, Mermaid, Sarif, Svg, Text};
+    use Format::{Dot, Github, Html, Json, Markdown, Mermaid, Sarif, Svg, Text};
     match way {
-        ["check"] => &[Text, Json, Sarif, Ci],
+        ["check"] => &[Text, Json, Sarif, Github],
         ["kinds"] => &[Text, Json, Markdown],
         ["dry-run"] => &[Text, Json, Markdown, Html],
         ["graph"] => &[Mermaid, Dot, Svg, Json],
@@ -54,7 +55,7 @@ impl Format {
             Self::Text => "text",
             Self::Json => "json",
             Self::Sarif => "sarif",
-            Self::Ci => "ci",
+            Self::Github => "github",
             Self::Markdown => "markdown",
             Self::Html => "html",
             Self::Mermaid => "mermaid",
@@ -113,7 +114,9 @@ pub(crate) fn chosen(matches: &ArgMatches, command: &mut Command) -> Result<Form
     }
     let formats = formats_of(&way);
     let Some(asked) = asked else { return Ok(formats.first().copied().unwrap_or_default()) };
-    formats.iter().copied().find(|format| format.name() == asked).ok_or_else(|| {
+    let is_asked =
+        |format: &Format| format.to_possible_value().is_some_and(|value| value.matches(&asked, false));
+    formats.iter().copied().find(is_asked).ok_or_else(|| {
         let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
         let message = format!(
             "`drydock {}` has no format `{asked}`\n  [possible values: {}]",

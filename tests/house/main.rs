@@ -12,6 +12,8 @@ mod edges;
 mod order;
 mod heads;
 mod purity;
+mod schemas;
+mod corpora;
 mod sizes;
 mod forgotten;
 mod pages;

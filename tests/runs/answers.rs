@@ -4,7 +4,7 @@ use crate::world::World;
 
 /// Commands with the formats that they have; the first is theirs where nothing is said.
 const COMMANDS: &[(&str, &str)] = &[
-    ("check plan.yaml", "text json sarif ci"),
+    ("check plan.yaml", "text json sarif github"),
     ("dry-run plan.yaml", "text json markdown html"),
     ("run plan.yaml", "text json"),
     ("resume", "text json"),
@@ -22,7 +22,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("completions bash", "text"),
 ];
 
-const ALL: [&str; 9] = ["text", "json", "sarif", "ci", "markdown", "html", "mermaid", "dot", "svg"];
+const ALL: [&str; 9] = ["text", "json", "sarif", "github", "markdown", "html", "mermaid", "dot", "svg"];
 
 fn world() -> World {
     let world = World::plan(
@@ -74,6 +74,18 @@ fn where_nothing_is_said_the_first_is_taken_and_the_nearest_to_the_end_wins() {
     assert!(!list.starts_with('['), "{list}");
     let picture = world.drydock("--format svg graph plan.yaml").with_exit(0).stdout;
     assert!(picture.starts_with("<svg "), "{picture}");
+}
+
+#[test]
+fn annotations_are_called_after_whom_they_are_for_and_the_older_name_still_gives_them() {
+    let world = World::plan("drydock: v1\nname: p\nsteps:\n  a: { uses: flow.nop }\n");
+    for name in ["github", "ci"] {
+        let ended = world.drydock(&format!("check plan.yaml --format {name}")).with_exit(10);
+        assert_eq!(
+            ended.stdout,
+            "::error file=plan.yaml,line=4,col=14,endColumn=22,title=DD501::there is no kind `flow.nop`%0Adid you mean `flow.noop`?\n"
+        );
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn what_is_begun_with_runs_at_once_and_overwrites_nothing() {
         world.drydock(&format!("check {bound}")).with_exit(0).stdout,
         "1 file checked, nothing wrong\n"
     );
-    world.drydock("check begun/plans/first.yaml begun/environments/local.yaml --format ci").with_exit(0);
+    world.drydock("check begun/plans/first.yaml begun/environments/local.yaml --format github").with_exit(0);
     world.drydock(&format!("dry-run {bound}")).with_exit(0);
     assert!(!world.path("begun/backups").exists(), "a dry run has written");
     world.drydock(&format!("run {bound} --run-id first")).with_exit(0);

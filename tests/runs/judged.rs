@@ -37,6 +37,35 @@ fn check_good(uses: &str, with: &str) {
 }
 
 #[test]
+fn what_kinds_say_that_they_touch_is_compared() {
+    let steps = [
+        "restore: { uses: sqlserver.restore, target: sql, with: { database: A, into: B, chain: [], replace: true } }",
+        "fill: { uses: sqlserver.script, target: sql, with: { database: B, sql: DELETE FROM t } }",
+        "beside: { uses: sqlserver.script, target: sql, with: { database: A, sql: DELETE FROM t } }",
+        "late: { uses: sqlserver.script, target: sql, needs: [fill], with: { database: B, sql: DELETE FROM t } }",
+        "gone: { uses: qdrant.drop, target: vectors, with: { collection: C } }",
+        "back: { uses: qdrant.recover, target: vectors, with: { collection: C, snapshot: \"{{ params.snapshot }}\", from: store } }",
+    ];
+    let steps: String = steps.iter().map(|step| format!("  {step}\n")).collect();
+    let head = "drydock: v1\nname: p\npurpose: restore\nparams: { snapshot: { type: map, required: true } }\ntargets: { sql: sqlserver, vectors: qdrant, store: artifacts }\nsteps:\n";
+    let ended = World::plan(&format!("{head}{steps}")).drydock("check plan.yaml --format json").with_exit(10);
+    let told: Value = serde_json::from_str(&ended.stdout).expect("findings");
+    let found: Vec<_> = told["findings"].as_array().expect("a list").iter().collect();
+    let found: Vec<_> = found.iter().map(|one| (one["code"].as_str(), one["line"].as_u64())).collect();
+    assert_eq!(
+        found,
+        [
+            (Some("DD232"), Some(7)),
+            (Some("DD231"), Some(8)),
+            (Some("DD231"), Some(10)),
+            (Some("DD231"), Some(12)),
+            (Some("DD232"), Some(12))
+        ],
+        "{told:#}"
+    );
+}
+
+#[test]
 fn what_no_server_takes_is_found_all_at_once() {
     check(
         "sqlserver.backup",

@@ -84,10 +84,14 @@ fn table<'f>(head: &str, fields: impl Iterator<Item = (&'f Field, String)>) -> S
 
 /// Whether a field must be given.
 fn need(field: &Field) -> String {
-    match (field.required, field.default) {
+    let need = match (field.required, field.default) {
         (true, _) => "required".to_owned(),
         (false, Some(default)) => format!("default `{default}`"),
         (false, None) => "optional".to_owned(),
+    };
+    match field.deprecated {
+        Some(instead) => format!("{need}, deprecated: {instead}"),
+        None => need,
     }
 }
 

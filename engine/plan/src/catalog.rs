@@ -134,6 +134,54 @@ impl std::fmt::Debug for Judge {
     }
 }
 
+/// How a step touches something, from harmless to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// It looks at it.
+    Reads,
+    /// It changes it or adds to it.
+    Writes,
+    /// It replaces it or takes it away.
+    Destroys,
+}
+
+/// One thing that a step touches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// The target's name in the plan; `None` for the runner itself.
+    pub target: Option<String>,
+    /// What of it: `database OctopusDB`, `collection agent_7f3a`; with a `?` where it is not known.
+    pub resource: String,
+    /// How.
+    pub reach: Reach,
+}
+
+/// Says what a step of a kind touches, given its target and its inputs in as far as they are known. Pure.
+#[derive(Clone)]
+pub struct Toucher(Arc<Touching>);
+
+type Touching = dyn Fn(Option<&str>, &IndexMap<String, Rendered>) -> Vec<Touched> + Send + Sync;
+
+impl Toucher {
+    /// The one that says so.
+    pub fn new(
+        touching: impl Fn(Option<&str>, &IndexMap<String, Rendered>) -> Vec<Touched> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(touching))
+    }
+
+    /// What a step with this target and these inputs touches; nothing where that cannot be said.
+    pub fn touched(&self, target: Option<&str>, with: &IndexMap<String, Rendered>) -> Vec<Touched> {
+        (self.0)(target, with)
+    }
+}
+
+impl std::fmt::Debug for Toucher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Toucher")
+    }
+}
+
 /// All kinds and target kinds.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
@@ -143,6 +191,8 @@ pub struct Catalog {
     pub targets: BTreeMap<&'static str, TargetKindShape>,
     /// Who judges the inputs of step kinds, by their names; shapes alone count for a kind that has nobody.
     pub judges: BTreeMap<&'static str, Judge>,
+    /// Who says what steps of a kind touch, by the kinds' names; of a kind that has nobody, nothing is known.
+    pub touchers: BTreeMap<&'static str, Toucher>,
 }
 
 impl Catalog {
@@ -155,6 +205,7 @@ impl Catalog {
             kinds: kinds.into_iter().map(|kind| (kind.name, kind)).collect(),
             targets: targets.into_iter().map(|target| (target.name, target)).collect(),
             judges: BTreeMap::new(),
+            touchers: BTreeMap::new(),
         }
     }
 
@@ -162,5 +213,11 @@ impl Catalog {
     #[must_use]
     pub fn judged_by(self, judges: impl IntoIterator<Item = (&'static str, Judge)>) -> Self {
         Self { judges: judges.into_iter().collect(), ..self }
+    }
+
+    /// The same, with those who say what steps of these kinds touch.
+    #[must_use]
+    pub fn touched_by(self, touchers: impl IntoIterator<Item = (&'static str, Toucher)>) -> Self {
+        Self { touchers: touchers.into_iter().collect(), ..self }
     }
 }

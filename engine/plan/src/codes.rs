@@ -157,6 +157,21 @@ codes! {
     REQUEST = "DD230", "request that cannot be meant",
         "the parts of a request contradict each other, or one of them says nothing",
         "correct it as the help says";
+    NO_ORDER = "DD231", "two steps change one thing in no order",
+        "two steps change the same database, collection, cluster or certificate, and neither needs the other, so that they may do it at the same time",
+        "let one of them need the other";
+    NOT_PROVED = "DD232", "nothing proves what was restored",
+        "a step of a plan that restores replaces what was there, has no `validate`, and no later step looks at what it has made",
+        "add a `validate` to it, or a step that needs it and looks";
+    MIGRATION_LOST = "DD233", "migration before the restore",
+        "an `ef.update` migrates a database that another step restores, and does not wait for it: the restore brings the old schema back",
+        "let the `ef.update` need the restore";
+    NEVER_RUNS = "DD234", "step that never runs",
+        "the `when` of a step can never be true, so the step is always skipped",
+        "correct the condition, or remove the step";
+    DEPRECATED = "DD235", "deprecated",
+        "a key, an input or a setting is read only because files may still have it, and goes away in a later version of the language",
+        "write what the help says";
     UNKNOWN_TARGET_KIND = "DD401", "unknown target kind",
         "a plan or an environment names a target kind that does not exist",
         "correct the spelling; `drydock kinds` lists the target kinds";
@@ -176,7 +191,7 @@ codes! {
         "a setting of a target is not what its kind wants",
         "write the value as the message says";
     SECRET_IN_PLAIN = "DD407", "secret in plain text",
-        "a secret stands in a file as plain text, where everyone reads it who reads the file",
+        "a secret, or what has the form of one, stands in a file as plain text, where everyone reads it who reads the file",
         "say where it is kept: `{ env: NAME }`, `{ file: PATH }` or `{ command: [PROGRAM, ARGUMENT] }`; change the secret if the file was shared";
     SECRET_SOURCE = "DD408", "no source of a secret",
         "a secret is neither `{ env: NAME }` nor `{ file: PATH }` nor `{ command: [PROGRAM, ARGUMENT] }`",

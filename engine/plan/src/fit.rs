@@ -9,7 +9,7 @@ use crate::secret;
 use crate::shape::{Field, Shape};
 use crate::source::Place;
 use crate::suggest::nearest;
-use crate::syntax::fields::list;
+use crate::syntax::fields::{deprecated, list};
 use crate::syntax::tree::{Entry, Node, Value};
 
 /// What is made of a value and its parts.
@@ -66,6 +66,9 @@ pub(crate) fn fit_fields<P: Parts>(
             findings.push(unknown::<P>(entry, fields, owner));
             continue;
         };
+        if let Some(instead) = field.deprecated {
+            findings.push(deprecated(entry, owner, P::WHAT, instead));
+        }
         let name = format!("`{}`", field.name);
         let at =
             At { node: &entry.value, place: entry.value_place(), name: &name, shape: &field.shape, field };

@@ -15,6 +15,7 @@ pub mod codes;
 pub mod model;
 pub mod change;
 pub mod requests;
+mod plain_secret;
 pub mod syntax;
 pub mod graph;
 mod secret;

@@ -26,7 +26,11 @@ pub fn keywords() -> String {
 
 fn row(key: &Key) -> String {
     let name = format!("`{}`{}", key.name, if key.required { " (required)" } else { "" });
-    let cells = [name, key.doc.to_owned(), key.wanted.words(), format!("`{}`", key.example)];
+    let doc = match key.deprecated {
+        Some(instead) => format!("Deprecated: {instead}. {}", key.doc),
+        None => key.doc.to_owned(),
+    };
+    let cells = [name, doc, key.wanted.words(), format!("`{}`", key.example)];
     format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
 }
 
@@ -44,4 +48,26 @@ pub fn test_of(table: &Table, key: &Key, stage: &str) -> String {
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syntax::keys::Wanted;
+
+    #[test]
+    fn what_is_deprecated_says_so_first() {
+        let key = Key {
+            name: "after",
+            doc: "What comes before.",
+            wanted: Wanted::Names,
+            example: "after: [one]",
+            required: false,
+            deprecated: Some("write `needs`"),
+        };
+        assert_eq!(
+            row(&key),
+            "| `after` | Deprecated: write `needs`. What comes before. | a list of names | `after: [one]` |\n"
+        );
+    }
 }

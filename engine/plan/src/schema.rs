@@ -144,7 +144,7 @@ impl Writer<'_> {
         let mut schema = self.wanted(&key.wanted);
         schema["description"] = json!(key.doc);
         schema["examples"] = json!([key.example]);
-        schema
+        marked(schema, key.deprecated)
     }
 
     fn wanted(&self, wanted: &Wanted) -> Value {
@@ -153,6 +153,11 @@ impl Writer<'_> {
         match wanted {
             Wanted::Value(of) => shape(of, Values::Plain),
             Wanted::Positive => json!({ "type": "integer", "minimum": 1 }),
+            Wanted::Span => {
+                let part = "([0-9]+(ms|s|m|h|d))*";
+                let pattern = format!("^{part}[0-9]*[1-9][0-9]*(ms|s|m|h|d){part}$");
+                json!({ "type": "string", "pattern": pattern })
+            }
             Wanted::Version => json!({ "const": "v1" }),
             Wanted::Name => json!({ "$ref": "#/$defs/name" }),
             Wanted::Names => json!({ "type": "array", "items": { "$ref": "#/$defs/name" } }),
@@ -212,6 +217,16 @@ fn field(field: &Field, values: Values) -> Value {
     schema["description"] = json!(field.doc);
     if let Some(default) = field.default.and_then(|text| serde_json::from_str::<Value>(text).ok()) {
         schema["default"] = default;
+    }
+    marked(schema, field.deprecated)
+}
+
+/// The schema of a key or input, marked where it is no longer to be used.
+fn marked(mut schema: Value, deprecated: Option<&'static str>) -> Value {
+    if let Some(instead) = deprecated {
+        schema["deprecated"] = json!(true);
+        let doc = schema["description"].as_str().unwrap_or_default().to_owned();
+        schema["description"] = json!(format!("Deprecated: {instead}. {}", doc.trim()));
     }
     schema
 }

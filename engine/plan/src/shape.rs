@@ -59,12 +59,23 @@ pub struct Field {
     pub secrets: bool,
     /// Whether the text names a file whose content belongs to the plan (digest, `sources/`).
     pub source_file: bool,
+    /// What to write instead, where it is read only because plans may still have it.
+    pub deprecated: Option<&'static str>,
 }
 
 impl Field {
     /// A field that must be given.
     pub const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Self {
-        Self { name, doc, shape, required: true, default: None, secrets: false, source_file: false }
+        Self {
+            name,
+            doc,
+            shape,
+            required: true,
+            default: None,
+            secrets: false,
+            source_file: false,
+            deprecated: None,
+        }
     }
 
     /// A field that may be left out.
@@ -82,6 +93,12 @@ impl Field {
     #[must_use]
     pub const fn with_secrets(self) -> Self {
         Self { secrets: true, ..self }
+    }
+
+    /// The same, but no longer to be used: `instead` says what to write.
+    #[must_use]
+    pub const fn deprecated(self, instead: &'static str) -> Self {
+        Self { deprecated: Some(instead), ..self }
     }
 
     /// The same, and it names a file that belongs to the plan.

@@ -77,7 +77,7 @@ fn checked(path: &Path) -> Checked {
 #[test]
 fn good_plans_have_no_findings() {
     let plans = plans("good");
-    assert!(plans.len() >= 15, "{} good plans", plans.len());
+    assert!(plans.len() >= 20, "{} good plans", plans.len());
     let mut wrong = Vec::new();
     for path in plans {
         let checked = checked(&path);
@@ -98,7 +98,7 @@ fn good_plans_have_no_findings() {
 #[test]
 fn bad_plans_have_exactly_the_findings_expected() {
     let plans = plans("bad");
-    assert!(plans.len() >= 80, "{} bad plans", plans.len());
+    assert!(plans.len() >= 120, "{} bad plans", plans.len());
     let mut wrong = Vec::new();
     for path in plans {
         let checked = checked(&path);
@@ -109,7 +109,9 @@ fn bad_plans_have_exactly_the_findings_expected() {
         }
         let errors = checked.has_errors();
         assert!(!shown.is_empty(), "{} has no findings", path.display());
-        assert_eq!(checked.plan.is_none(), errors, "{}", path.display());
+        if checked.kind == Some(FileKind::Plan) {
+            assert_eq!(checked.plan.is_none(), errors, "{}", path.display());
+        }
         if std::fs::read_to_string(&expected).unwrap_or_default() != shown {
             wrong.push(format!("{}:\n{shown}", path.display()));
         }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use drydock_plan::catalog::{Catalog, Judge, Misfit};
+use drydock_plan::catalog::{Catalog, Judge, Misfit, Reach, Touched, Toucher};
 
 use crate::inputs::Given;
 use crate::kind::Kind;
 use crate::target::TargetKind;
+use crate::touch::{Access, Touch};
 
 /// Step kinds and target kinds by name.
 #[derive(Default)]
@@ -45,8 +46,11 @@ impl Registry {
     /// The same as plain data, for `check` and `schema`.
     pub fn catalog(&self) -> Catalog {
         let judges = self.kinds.iter().map(|(name, kind)| (*name, judge(kind.clone())));
+        let touchers = self.kinds.iter().map(|(name, kind)| (*name, toucher(kind.clone())));
         let kinds = self.kinds.values().map(|kind| kind.shape());
-        Catalog::new(kinds, self.targets.values().map(|target| target.shape())).judged_by(judges)
+        Catalog::new(kinds, self.targets.values().map(|target| target.shape()))
+            .judged_by(judges)
+            .touched_by(touchers)
     }
 }
 
@@ -54,5 +58,19 @@ fn judge(kind: Arc<dyn Kind>) -> Judge {
     Judge::new(move |with| {
         let error = kind.judge(&Given { with, fill: None }).err()?;
         Some(Misfit { message: error.message, help: error.help })
+    })
+}
+
+fn toucher(kind: Arc<dyn Kind>) -> Toucher {
+    let reach = |access| match access {
+        Access::Reads => Reach::Reads,
+        Access::Writes => Reach::Writes,
+        Access::Destroys => Reach::Destroys,
+    };
+    let touched =
+        move |Touch { target, resource, access }| Touched { target, resource, reach: reach(access) };
+    Toucher::new(move |target, with| {
+        let touches = kind.touches(target, &Given { with, fill: None }).unwrap_or_default();
+        touches.into_iter().map(touched).collect()
     })
 }

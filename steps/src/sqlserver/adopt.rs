@@ -300,7 +300,7 @@ impl StepKind for Adopt {
                 "sysadmin, for `trustworthy: true`",
                 "IMPERSONATE on the new owner's login, and on the application's where its password is not given",
             ],
-            example: "adopt:\n  uses: sqlserver.adopt\n  target: sql\n  needs: [restore]\n  with: { database: OctopusDB, owner: sa }\n  validate: { at_home: outputs.orphans | length == 0 }\n",
+            example: "adopt:\n  uses: sqlserver.adopt\n  target: sql\n  needs: [restore]\n  with: { database: OctopusDB, owner: sa }\n  validate: [{ name: everybody has a login, assert: outputs.orphans | length == 0 }]\n",
             ..described(
                 "sqlserver.adopt",
                 "Makes a restored database at home on its server: users get the logins of their names, the owner and what a restore switches off \

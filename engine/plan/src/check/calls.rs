@@ -166,11 +166,23 @@ impl Calls<'_> {
             Finding::error(codes::UNKNOWN_KIND, uses.place, format!("there is no kind `{}`", uses.value))
                 .label("unknown");
         let names = || self.catalog.kinds.keys().copied();
-        if let Some(near) = nearest(uses.value, names()) {
+        let (written, word) = uses.value.split_once('.').unwrap_or((uses.value, ""));
+        let foreign = FOREIGN_FAMILIES.iter().find(|(words, _)| words.contains(&written));
+        let family = foreign.map_or(written, |(_, ours)| *ours);
+        let of_family: Vec<&str> = names().filter(|name| name.split('.').next() == Some(family)).collect();
+        // Within a family its name says nothing: `sqlserver.dump` is as far from `sqlserver.drop` as `dump` from `drop`.
+        let near = match of_family.as_slice() {
+            [] => nearest(uses.value, names()),
+            [only] if foreign.is_some() => Some(*only),
+            several => {
+                let word_of = |name: &&'static str| name.split_once('.').map_or("", |(_, word)| word);
+                nearest(word, several.iter().map(word_of))
+                    .and_then(|near| several.iter().copied().find(|name| word_of(name) == near))
+            }
+        };
+        if let Some(near) = near {
             return finding.help(format!("did you mean `{near}`?")).suggestion(near);
         }
-        let family = uses.value.split('.').next().unwrap_or("");
-        let of_family: Vec<&str> = names().filter(|name| name.split('.').next() == Some(family)).collect();
         if of_family.is_empty() {
             finding.help("`drydock kinds` lists them")
         } else {
@@ -178,6 +190,17 @@ impl Calls<'_> {
         }
     }
 }
+
+/// What the families of kinds are called elsewhere.
+const FOREIGN_FAMILIES: [(&[&str], &str); 7] = [
+    (&["mssql", "sql", "tsql", "sqlsrv", "sqlcmd"], "sqlserver"),
+    (&["pg", "postgresql", "pgsql", "psql"], "postgres"),
+    (&["shell", "bash", "sh", "command", "cmd", "exec", "script", "docker"], "process"),
+    (&["api", "rest", "curl", "web", "url"], "http"),
+    (&["s3", "file", "files", "store", "blob", "copy"], "artifact"),
+    (&["efcore", "migration", "migrations", "dotnet"], "ef"),
+    (&["plans", "workflow", "include", "import"], "plan"),
+];
 
 fn computed_target(input: &str, place: Place) -> Finding {
     Finding::error(

@@ -10,7 +10,7 @@ use crate::codes;
 use crate::environment::Environment;
 use crate::expr::{Datum, Root, Scope, Template};
 use crate::finding::{Finding, Findings};
-use crate::model::{EnvironmentName, Objectives, Plan, StepIx};
+use crate::model::{EnvironmentName, Objectives, Plan, Purpose, StepIx};
 use crate::name::{Digest, Name};
 use crate::params::Params;
 use crate::source::{Place, SourceFile};
@@ -18,13 +18,17 @@ use crate::syntax::fields::named;
 use crate::syntax::plan_file::PlanFile;
 
 use super::calls::Calls;
+use super::conflicts::conflicts;
 use super::inputs::{Compiler, NamedFile};
+use super::proving::unproved;
 use super::references::{Reader, Readers};
 use super::seat::Lowering;
 use super::shapes::{Known, StepShapes};
 use super::sites;
 use super::table::StepTable;
 use super::targets::Targets;
+use super::touching::touched_by;
+use super::unreachable::never_run;
 
 /// How many attempts may run at once where the plan does not say.
 const DEFAULT_PARALLEL: u32 = 8;
@@ -89,6 +93,12 @@ pub(super) fn lower(
         missing(params, &readers, findings);
     }
     let files = paths(&files, params);
+    let touched = touched_by(&steps, with.catalog, params);
+    conflicts(&steps, &touched, &table, findings);
+    if file.purpose == Purpose::Restore {
+        unproved(&steps, &touched, &table, findings);
+    }
+    never_run(&steps, &table, params, findings);
     readers.answer(findings);
     let steps: Option<Vec<_>> = steps.into_iter().collect();
     let plan = match (&file.name, steps) {

@@ -140,6 +140,9 @@ impl Known<'_> {
             Root::Params => match path {
                 [] => Ok(OwnedShape::Any),
                 [name, rest @ ..] => {
+                    if let Some(words) = self.params.words_of(reference) {
+                        return Ok(OwnedShape::OneOf(words));
+                    }
                     let shape = self
                         .params
                         .declared

@@ -9,6 +9,7 @@ use crate::model::{Call, Foreach, OnUnknown, Step, StepIx, Validation, When};
 use crate::name::Name;
 use crate::owned_shape::OwnedShape;
 use crate::syntax::fields::named;
+use crate::syntax::plain_texts::secrets_in;
 use crate::syntax::plan_file::StepWritten;
 
 use super::calls::CheckedCall;
@@ -32,6 +33,9 @@ impl Lowering<'_, '_> {
         let written = &self.table.steps[number];
         let before = findings.len();
         misplaced(written, self.table, findings);
+        for call in [&written.call].into_iter().chain(written.validate.iter().map(|one| &one.call)) {
+            secrets_in(call.with, Some(written.name.value), findings);
+        }
         let parts = self.parts(number, written, findings);
         let sound = findings.iter().skip(before).all(|finding| finding.severity != Severity::Error);
         if sound { self.made(number, parts) } else { None }

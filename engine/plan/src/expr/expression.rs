@@ -9,6 +9,7 @@ use crate::expr::evaluation::Evaluation;
 use crate::expr::guard::guarded_steps;
 use crate::expr::inference::{Inference, Shapes};
 use crate::expr::judgement::judged;
+use crate::expr::narrowing::{Narrowed, narrowed};
 use crate::expr::node::What;
 use crate::expr::operators::no_text;
 use crate::expr::origin::Origin;
@@ -35,6 +36,17 @@ pub fn guards(when: &Expr) -> Vec<GuardedStep> {
         .filter_map(|step| Name::parse(step).ok())
         .map(|step| GuardedStep { step })
         .collect()
+}
+
+/// Whether two conditions can hold in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Together {
+    /// They say nothing about the same values.
+    Possible,
+    /// They speak of the same values, and whether they exclude each other is not known.
+    Open,
+    /// Where one holds, the other does not.
+    Never,
 }
 
 /// An expression, parsed and checked; cheap to clone.
@@ -195,6 +207,28 @@ impl Expr {
     pub fn check_condition(&self, shapes: &dyn Shapes, findings: &mut Findings) {
         let place = |span| self.part(span);
         Inference { shapes, refs: &self.refs, place: &place, findings }.condition(&self.compiled.parsed.node);
+    }
+
+    /// Whether this condition can be true, where `known` says which texts a reference can be.
+    pub fn can_hold(&self, known: &dyn Fn(&Ref) -> Option<Vec<String>>) -> bool {
+        self.narrowed(known).is_some()
+    }
+
+    /// Whether this condition and another can be true in one run.
+    pub fn together(&self, other: &Self) -> Together {
+        match (self.narrowed(&|_| None), other.narrowed(&|_| None)) {
+            (Some(own), Some(others)) => {
+                let read = |one: &Ref| self.refs.iter().any(|own| own.dotted() == one.dotted());
+                let open = if other.refs.iter().any(read) { Together::Open } else { Together::Possible };
+                own.and(others).map_or(Together::Never, |_| open)
+            }
+            _ => Together::Never,
+        }
+    }
+
+    fn narrowed(&self, known: &dyn Fn(&Ref) -> Option<Vec<String>>) -> Option<Narrowed> {
+        let known = |index: usize| self.refs.get(index).and_then(known);
+        narrowed(&self.compiled.parsed.node, true, &self.compiled.text, &known)
     }
 
     /// What it reads must be there to be read, and no secret.

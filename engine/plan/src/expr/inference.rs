@@ -52,8 +52,7 @@ impl Inference<'_> {
                 then.or(self.shape(otherwise))
             }
             What::Compare(comparison, left, right) => {
-                let (a, b) = (self.shape(left), self.shape(right));
-                self.comparison(node, *comparison, &a, &b);
+                self.compared(node, *comparison, left, right);
                 OwnedShape::Boolean
             }
             What::Arithmetic(operator, a, b) => self.arithmetic(*operator, a, b),
@@ -202,6 +201,20 @@ impl Inference<'_> {
                 format!("`{name}` asks about text, not {}", shape.words()),
                 "use `| string`",
             );
+        }
+    }
+
+    fn compared(&mut self, node: &Node, comparison: Comparison, left: &Node, right: &Node) {
+        let (a, b) = (self.shape(left), self.shape(right));
+        match &right.what {
+            // Each item is compared by itself, so that a word that nothing can be is found among others.
+            What::List(items) if comparison == Comparison::In && matches!(a, OwnedShape::OneOf(_)) => {
+                for item in items {
+                    let shape = self.shape(item);
+                    self.equality(item, &a, &shape);
+                }
+            }
+            _ => self.comparison(node, comparison, &a, &b),
         }
     }
 

@@ -10,6 +10,15 @@ use crate::finding::{Code, Finding};
 use crate::source::{Place, Span};
 use crate::suggest::nearest;
 
+/// What other tools start from, and what that is here.
+const FOREIGN: [(&[&str], &str); 5] = [
+    (&["null", "nil", "None"], "none"),
+    (&["inputs", "vars", "var", "variables", "parameters", "config"], "params"),
+    (&["jobs", "tasks", "needs", "stages"], "steps"),
+    (&["each", "loop", "matrix", "it"], "item"),
+    (&["workflow", "pipeline", "github", "context"], "run"),
+];
+
 /// A finding about these bytes of an expression's text.
 pub(crate) fn problem(code: Code, at: Span, message: impl Into<String>) -> Finding {
     Finding::error(code, Place::new(0, at), message)
@@ -18,7 +27,10 @@ pub(crate) fn problem(code: Code, at: Span, message: impl Into<String>) -> Findi
 /// The finding about a name that nothing starts from.
 pub(crate) fn unknown_name(name: &str, at: Span) -> Finding {
     let finding = problem(codes::UNKNOWN_NAME, at, format!("there is no `{name}` to read from"));
-    let near = if name == "null" { Some("none") } else { nearest(name, Root::ALL.map(Root::as_str)) };
+    let near = FOREIGN
+        .iter()
+        .find_map(|(foreign, ours)| foreign.contains(&name).then_some(*ours))
+        .or_else(|| nearest(name, Root::ALL.map(Root::as_str)));
     match near {
         Some(near) => finding.help(format!("did you mean `{near}`?")).suggestion(near),
         None => finding.help(format!("if it is meant as text, put it in quotes: `'{name}'`")),

@@ -10,9 +10,11 @@ use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use crate::codes;
+use crate::expr::{Ref, Root};
 use crate::finding::{Finding, Findings};
 use crate::model::{Param, ParamType, SecretSource};
 use crate::name::Name;
+use crate::plain_secret::{in_plain, plain_secret};
 use crate::secret;
 use crate::source::{Place, SourceFile, Span};
 use crate::suggest::nearest;
@@ -86,6 +88,15 @@ impl Params {
     /// Whether this is the name of a secret parameter.
     pub fn is_secret(&self, name: &str) -> bool {
         self.declared.get(name).is_some_and(|param| param.shape == ParamType::Secret)
+    }
+
+    /// The texts that a reference can be, where it reads a parameter that has an `enum` of texts.
+    pub(crate) fn words_of(&self, reference: &Ref) -> Option<Vec<String>> {
+        let [name] = reference.path.as_slice() else { return None };
+        let param = self.declared.get(name.text.as_str()).filter(|_| reference.root == Root::Params)?;
+        let words: Vec<String> =
+            param.one_of.iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<_>>()?;
+        (!words.is_empty()).then_some(words)
     }
 
     /// Whether a value, or the source of one, was given, be it one that does not fit.
@@ -244,6 +255,18 @@ impl Params {
                 self.secrets.insert(name.clone(), source);
             }
             return;
+        }
+        let (Raw::Node(_, place) | Raw::Text(_, place)) = raw;
+        let text = match raw {
+            Raw::Node(node, _) => node.text(),
+            Raw::Text(text, _) => Some(text),
+        };
+        if let Some(words) = text.and_then(plain_secret) {
+            let message = format!("the parameter `{name}` is given {words} in plain text");
+            findings.push(in_plain(place, message).help(format!(
+                "declare it as a secret, `{name}: {{ type: secret }}`, and say where it is kept: {}",
+                secret::WAYS
+            )));
         }
         match typed(name, param, raw, findings) {
             Ok(None) => {}

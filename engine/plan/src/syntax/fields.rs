@@ -8,6 +8,7 @@ use crate::shape::Shape;
 use crate::source::Place;
 use crate::suggest::nearest;
 
+use super::foreign::{Meant, meant};
 use super::keys::{Key, Table, Wanted};
 use super::tree::{Entry, Node, Value};
 
@@ -58,12 +59,20 @@ impl<'n> Fields<'n> {
         let mut entries = vec![None; table.keys.len()];
         for entry in map {
             match table.keys.iter().position(|key| key.name == &*entry.key) {
-                Some(ix) => entries[ix] = Some(entry),
+                Some(ix) => {
+                    entries[ix] = Some(entry);
+                    if let Some(instead) = table.keys[ix].deprecated {
+                        findings.push(deprecated(entry, table.what, "key", instead));
+                    }
+                }
                 None => findings.push(unknown_key(entry, table)),
             }
         }
+        let is_called = |name: &'static str| {
+            map.iter().any(|entry| meant(table.name, &entry.key) == Some(Meant::Key(name)))
+        };
         for (key, entry) in table.keys.iter().zip(&entries) {
-            if key.required && entry.is_none() {
+            if key.required && entry.is_none() && !is_called(key.name) {
                 findings.push(
                     Finding::error(codes::MISSING_KEY, at, format!("{} needs `{}`", table.what, key.name))
                         .label(format!("`{}` is missing", key.name))
@@ -301,11 +310,77 @@ fn wrong(key: &Key, entry: &Entry) -> Finding {
         .help(format!("write for example `{}`", key.example))
 }
 
+/// Found: a key or an input that is read only because plans may still have it.
+pub(crate) fn deprecated(entry: &Entry, owner: &str, what: &str, instead: &str) -> Finding {
+    let message = format!("the {what} `{}` of {owner} is deprecated", entry.key);
+    Finding::warning(codes::DEPRECATED, entry.key_place, message).label("goes away one day").help(instead)
+}
+
 fn unknown_key(entry: &Entry, table: &Table) -> Finding {
     let message = format!("{} has no key `{}`", table.what, entry.key);
     let finding = Finding::error(codes::UNKNOWN_KEY, entry.key_place, message);
+    match meant(table.name, &entry.key) {
+        Some(Meant::Key(key)) => {
+            let written = table.keys.iter().find(|one| one.name == key).map_or(key, |one| one.example);
+            let help = format!("it is called `{key}` here, for example `{written}`");
+            return finding.label("another tool's word").help(help).suggestion(key);
+        }
+        Some(Meant::Said(help)) => return finding.label("another tool's word").help(help),
+        None => {}
+    }
     match nearest(&entry.key, table.names()) {
         Some(near) => finding.label("unknown").help(format!("did you mean `{near}`?")).suggestion(near),
         None => finding.label("unknown").help(format!("its keys are {}", list(table.names()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::SourceFile;
+    use crate::syntax::yaml;
+
+    static TABLE: Table = Table {
+        name: "test",
+        what: "a test",
+        doc: "a mapping for tests",
+        keys: &[
+            Key {
+                name: "after",
+                doc: "What comes before.",
+                wanted: Wanted::Names,
+                example: "after: [one]",
+                required: false,
+                deprecated: Some("write `needs: [one]`"),
+            },
+            Key {
+                name: "needs",
+                doc: "What comes before.",
+                wanted: Wanted::Names,
+                example: "needs: [one]",
+                required: false,
+                deprecated: None,
+            },
+        ],
+    };
+
+    #[test]
+    fn a_deprecated_key_is_read_and_found() {
+        let node = yaml::read(&SourceFile::new("t", "after: [one]\nneeds: [two]\n"), 0, &mut Findings::new());
+        let node = node.unwrap();
+        let mut findings = Findings::new();
+        let fields = Fields::of(&node, node.place, &TABLE, &mut findings).unwrap();
+        assert_eq!(fields.names("after", &mut findings).len(), 1);
+        let [found] = &findings.into_sorted()[..] else { panic!("one finding") };
+        assert_eq!(
+            (found.code, found.message.as_str(), found.help.as_deref(), found.place.span.range()),
+            (
+                codes::DEPRECATED,
+                "the key `after` of a test is deprecated",
+                Some("write `needs: [one]`"),
+                0..5
+            )
+        );
+        assert_eq!(found.severity, crate::finding::Severity::Warning);
     }
 }

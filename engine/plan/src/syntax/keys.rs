@@ -30,6 +30,8 @@ pub struct Key {
     pub example: &'static str,
     /// Whether it must be given.
     pub required: bool,
+    /// What to write instead, where it is read only because plans may still have it.
+    pub deprecated: Option<&'static str>,
 }
 
 /// What stands under a key.
@@ -39,6 +41,8 @@ pub enum Wanted {
     Value(Shape),
     /// A whole number of at least 1.
     Positive,
+    /// A duration that is longer than nothing.
+    Span,
     /// The version of the language.
     Version,
     /// A name.
@@ -77,6 +81,7 @@ impl Wanted {
         match self {
             Self::Value(shape) => shape.words(),
             Self::Positive => "a whole number of at least 1".into(),
+            Self::Span => Shape::Duration.words(),
             Self::Version => "the version of the language, `v1`".into(),
             Self::Name => "a name".into(),
             Self::Names => "a list of names".into(),
@@ -97,7 +102,7 @@ impl Wanted {
 }
 
 const fn key(name: &'static str, wanted: Wanted, example: &'static str, doc: &'static str) -> Key {
-    Key { name, doc, wanted, example, required: false }
+    Key { name, doc, wanted, example, required: false, deprecated: None }
 }
 
 const fn required(name: &'static str, wanted: Wanted, example: &'static str, doc: &'static str) -> Key {
@@ -293,12 +298,7 @@ pub static STEP: Table = Table {
             "How many instances of a `foreach` may run at once.",
         ),
         key("retry", Wanted::Mapping(&RETRY), "retry: { attempts: 3, delay: 10s }", "When to try again."),
-        key(
-            "timeout",
-            Wanted::Value(Shape::Duration),
-            "timeout: 2h",
-            "The longest that one attempt may take.",
-        ),
+        key("timeout", Wanted::Span, "timeout: 2h", "The longest that one attempt may take."),
         key(
             "validate",
             Wanted::ListOf(&VALIDATION),
@@ -513,7 +513,7 @@ pub static REQUEST: Table = Table {
         ),
         key(
             "timeout",
-            Wanted::Value(Shape::Duration),
+            Wanted::Span,
             "timeout: 30s",
             "The longest that it may take; the target's own when it is left out.",
         ),

@@ -14,6 +14,7 @@ use crate::suggest::nearest;
 use super::blanks::{Blank, blanks_in_key, blanks_of, not_a_name};
 use super::fields::{Fields, Spanned, at_value, list, named};
 use super::keys::{CLAIM, EXPECT, REQUEST, REQUESTS};
+use super::plain_texts::secrets_in;
 use super::tree::{Entry, Node, Value};
 
 /// The name that the number of requests has among the outputs.
@@ -79,6 +80,7 @@ impl<'n> Reader<'n> {
         };
         let at = entries.first().map_or(node.place, |entry| entry.key_place);
         let fields = Fields::of(node, at, &REQUEST, findings)?;
+        secrets_in(entries, None, findings);
         let name = fields.text("name", findings);
         self.title(name, findings);
         for key in ["path", "query", "headers", "json", "body", "expect"] {

@@ -1,6 +1,9 @@
 //! Kinds and target kinds to check plans against in tests: the shapes of the real ones, as far as the plans of `tests/plans` use them.
 
-use drydock_plan::catalog::{Catalog, Effect, KindShape, RunsPlan, TargetKindShape, TargetNeed};
+use drydock_plan::catalog::{
+    Catalog, Effect, KindShape, Reach, RunsPlan, TargetKindShape, TargetNeed, Touched, Toucher,
+};
+use drydock_plan::rendered::Rendered;
 use drydock_plan::shape::{Field, Shape};
 
 use Shape::{
@@ -124,7 +127,7 @@ const OUTSIDE: [KindShape; 6] = [
     ),
 ];
 
-const STORES: [KindShape; 9] = [
+const STORES: [KindShape; 11] = [
     kind(
         "sqlserver.backup",
         SQL,
@@ -133,6 +136,7 @@ const STORES: [KindShape; 9] = [
             must("database", Text),
             must("type", OneOf(&["full", "differential", "log"])),
             may("compression", Boolean),
+            may("compress", Boolean).deprecated("write `compression`"),
             may("max_transfer", Shape::Size),
         ],
         Record(&[
@@ -161,6 +165,14 @@ const STORES: [KindShape; 9] = [
         &[may("database", Text), must("sql", Text), may("params", Map(&Any))],
         Record(&[must("rows", List(&Map(&Any))), must("count", Integer)]),
     ),
+    kind(
+        "sqlserver.script",
+        SQL,
+        Effect::Writes,
+        &[must("database", Text), must("sql", Text)],
+        Record(&[must("affected", Integer)]),
+    ),
+    kind("sqlserver.drop", SQL, Effect::Writes, &[must("database", Text)], NOTHING),
     kind(
         "qdrant.snapshot",
         QDRANT,
@@ -259,7 +271,25 @@ const TARGETS: [TargetKindShape; 4] = [
     },
 ];
 
+/// Who touches the database that `database` names, as the real kinds do.
+fn toucher(kind: &'static str) -> Toucher {
+    Toucher::new(move |target, with| {
+        let known = |name| with.get(name).and_then(Rendered::plain);
+        let name = known("database").and_then(|name| name.as_str().map(str::to_owned));
+        let keeps = known("replace").is_some_and(|replace| replace == false) || !with.contains_key("replace");
+        let reach = match kind {
+            "sqlserver.drop" => Reach::Destroys,
+            "sqlserver.restore" if !keeps => Reach::Destroys,
+            _ => Reach::Writes,
+        };
+        let resource = name.map_or("?".to_owned(), |name| format!("database {name}"));
+        vec![Touched { target: target.map(str::to_owned), resource, reach }]
+    })
+}
+
 /// All of them.
 pub(crate) fn catalog() -> Catalog {
+    let of_databases = ["sqlserver.restore", "sqlserver.script", "sqlserver.drop", "ef.update"];
     Catalog::new(FLOW.into_iter().chain(OUTSIDE).chain(STORES), TARGETS)
+        .touched_by(of_databases.map(|kind| (kind, toucher(kind))))
 }
