@@ -363,6 +363,30 @@ fn a_sql_server_that_cannot_restore() {
     harbour
         .elsewhere(r#"{ "volumes": [{ "mount": "/", "total_bytes": 1000000, "available_bytes": 1000 }] }"#);
     harbour.holds(&new("the volume is full", "", "sqlserver.3257", "1000 bytes free"));
+
+    // A step before that works on something else of the server makes no room; one that works on all of it may.
+    let restore = harbour.world.text("back.yaml");
+    for (database, exit) in [("msdb", 11), ("master", 0)] {
+        let before = format!(
+            "steps:\n  before: {{ uses: sqlserver.script, target: sql, with: {{ database: {database}, idempotent: true, sql: SELECT 1 }} }}\n"
+        );
+        let plan = restore.replace("steps:\n", &before).replace("needs: [point]", "needs: [point, before]");
+        std::fs::write(harbour.world.path("after.yaml"), plan).unwrap();
+        let shown = harbour.world.drydock("dry-run after.yaml -e env.yaml --probe").with_exit(exit).stdout;
+        assert!(shown.contains("1000 bytes free") && shown.contains("[sqlserver.3257]"), "{shown}");
+    }
+
+    harbour.back();
+    harbour.elsewhere(
+        r#"{ "volumes": [{ "mount": "/", "total_bytes": 9000000, "available_bytes": 4000000 }] }"#,
+    );
+    let line = restore.lines().last().unwrap();
+    let second = line.replace("  restore:", "  second:").replace("into: Copy", "into: Second");
+    std::fs::write(harbour.world.path("two.yaml"), format!("{restore}{second}\n")).unwrap();
+    let shown = harbour.world.drydock("dry-run two.yaml -e env.yaml --probe").with_exit(11).stdout;
+    let words = "cannot succeed: restore, second: / has 4000000 bytes free, and these steps need ";
+    assert!(shown.contains(words), "{shown}");
+    harbour.world.drydock("dry-run back.yaml -e env.yaml --probe").with_exit(0);
 }
 
 #[test]

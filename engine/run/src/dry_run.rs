@@ -20,6 +20,7 @@ use crate::dry_order::order_of;
 use crate::mending::{causes, weighed};
 use crate::probe::{Probe, refused, unanswered};
 use crate::probing::Probing;
+use crate::rooms::Rooms;
 use crate::services::Services;
 pub use crate::shown::{
     DryFinding, DryRun, DryStep, Headline, Needed, Runs, Severity, Touched, Unseen, VERSION,
@@ -312,8 +313,10 @@ impl Work<'_> {
     /// Hears what the servers have said, in the order in which they were asked.
     async fn answers(&mut self) {
         let services = self.services.clone();
+        let mut rooms = Rooms::default();
         for mut probe in std::mem::take(&mut self.probes) {
             let answered = probe.answered().await;
+            rooms.hear(&probe.step, &probe.id, probe.call.target.as_ref(), &answered.facts);
             let Some(step) = services.plan.steps.iter().find(|step| step.id == probe.step) else { continue };
             let mut findings = weighed(&self.services.plan, &self.touched, step, answered.findings);
             match self.actions_of(&probe.call, probe.given().with, &answered.facts) {
@@ -327,6 +330,7 @@ impl Work<'_> {
             }
             self.findings[probe.place].extend(findings);
         }
+        self.findings.push(rooms.short(&self.touched));
     }
 
     /// Whether the target of a step may be asked: where that takes a secret, only a probe asks its source.

@@ -16,5 +16,6 @@ pub mod sitting;
 mod dry_host;
 mod dry_order;
 mod mending;
+mod rooms;
 mod probe;
 pub mod dry_run;
