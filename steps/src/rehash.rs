@@ -26,6 +26,19 @@ pub async fn rehashed(
     }
 }
 
+/// Why an artifact cannot be read although it is there: it is encrypted, and no identity at hand opens it.
+///
+/// # Errors
+/// What the store says, where that may pass by itself.
+pub async fn closed(store: &dyn ArtifactStore, path: &str) -> Result<Option<StepError>, StepError> {
+    match store.open(path, 0).await {
+        Err(error) if error.code == "artifact.encrypted" => Ok(Some(error)),
+        Err(error) if error.transient => Err(error),
+        // That it is not there is said by whoever looks for it.
+        Ok(_) | Err(_) => Ok(None),
+    }
+}
+
 /// The artifacts that are not what they were when they were stored, as a look ahead finds them. One that is not there, or has another
 /// length, is found without reading it.
 ///

@@ -6,7 +6,7 @@ use drydock_recovery::manifest::Manifest;
 use crate::world::World;
 
 /// The plans, and what they have to be given.
-const PLANS: &[(&str, &str)] = &[
+pub(crate) const PLANS: &[(&str, &str)] = &[
     ("backup", ""),
     ("log", ""),
     ("differential", ""),

@@ -6,6 +6,9 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
 
+use crate::dry_runs::PLANS;
+use crate::log_points::{Story, obliging};
+use crate::sql_plans::Practice;
 use crate::world::World;
 
 /// Three snapshots of one Qdrant, none of which needs another.
@@ -133,4 +136,56 @@ fn how_it_is_asked_is_one_of_two_ways() {
         .drydock("dry-run plan.yaml -e e.yaml --probe --probe-timeout soon")
         .with_exit(2)
         .says("`soon` is not a duration");
+}
+
+/// The files below a world's folder that are no server's own, with their bytes, and the names of those that are.
+fn tree(world: &World) -> (Vec<(std::path::PathBuf, Vec<u8>)>, Vec<std::path::PathBuf>) {
+    let (of_servers, own): (Vec<_>, Vec<_>) =
+        world.every_file().into_iter().partition(|(path, _)| path.starts_with(world.path("servers")));
+    // A database that is read has a log of its own beside it.
+    let is_kept = |path: &std::path::PathBuf| {
+        let name = path.to_string_lossy();
+        !name.ends_with("-wal") && !name.ends_with("-shm")
+    };
+    let mut names: Vec<_> = of_servers.into_iter().map(|(path, _)| path).filter(is_kept).collect();
+    names.sort();
+    let mut own: Vec<_> = own.into_iter().filter(|(path, _)| !path.ends_with("ledger.jsonl")).collect();
+    own.sort();
+    (own, names)
+}
+
+#[test]
+fn a_dry_run_that_asks_writes_nothing_to_any_server_and_leaves_nothing_behind() {
+    let mut story = Story::new();
+    let ledger = story.world.path("ledger.jsonl");
+    let _practice =
+        Practice::with(&story.world, "{}", &["--seed", "7", "--fill", "--ledger", ledger.to_str().unwrap()]);
+    let (url, asked) = obliging();
+    let more = format!(
+        "targets:\n  hosts: {{ kind: http, url: \"{url}\" }}\n  dns: {{ kind: http, url: \"{url}\" }}\n"
+    );
+    let environment = story.world.text("env.yaml").replace("targets:\n", &more);
+    std::fs::write(story.world.path("env.yaml"), environment).unwrap();
+    let point = story.shipped("backup", "-p pause=false")["point"].as_str().unwrap().to_owned();
+    story.shipped("log", "");
+    let (before, told) = (tree(&story.world), story.world.text("ledger.jsonl").lines().count());
+    for (plan, given) in PLANS.iter().filter(|(plan, _)| !plan.starts_with("pgvector")) {
+        let path = format!("{}/../plans/octopus/{plan}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let given = given.replace("to=point:latest", &format!("to={point}"));
+        for how in ["--probe", "--probe=deep"] {
+            let ended = story.world.drydock(&format!("dry-run {path} -e env.yaml {given} {how}"));
+            assert!(matches!(ended.code, Some(0 | 11)), "{plan}: {}{}", ended.stdout, ended.stderr);
+            assert!(!ended.stdout.contains("probe.timeout"), "{plan}: {}", ended.stdout);
+        }
+        assert!(tree(&story.world) == before, "the dry run of {plan} has left something behind");
+    }
+    let ledger = story.world.text("ledger.jsonl");
+    let lines: Vec<Value> =
+        ledger.lines().skip(told).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let wrote: Vec<&Value> = lines.iter().filter(|line| line["writes"] == json!(true)).collect();
+    assert!(wrote.is_empty(), "{wrote:#?}");
+    for server in ["sqlserver", "qdrant"] {
+        assert!(lines.iter().any(|line| line["server"] == server), "nobody has asked {server}");
+    }
+    assert!(asked.lock().unwrap().is_empty(), "nothing is sent to an application");
 }

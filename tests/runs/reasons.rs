@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::dry_runs::store;
 use crate::flipped::files_of;
-use crate::log_points::Story;
+use crate::log_points::{Story, obliging};
 use crate::sql_plans::Practice;
 use crate::world::World;
 
@@ -363,6 +363,30 @@ fn a_sql_server_that_cannot_restore() {
     harbour
         .elsewhere(r#"{ "volumes": [{ "mount": "/", "total_bytes": 1000000, "available_bytes": 1000 }] }"#);
     harbour.holds(&new("the volume is full", "", "sqlserver.3257", "1000 bytes free"));
+
+    // A step before that works on something else of the server makes no room; one that works on all of it may.
+    let restore = harbour.world.text("back.yaml");
+    for (database, exit) in [("msdb", 11), ("master", 0)] {
+        let before = format!(
+            "steps:\n  before: {{ uses: sqlserver.script, target: sql, with: {{ database: {database}, idempotent: true, sql: SELECT 1 }} }}\n"
+        );
+        let plan = restore.replace("steps:\n", &before).replace("needs: [point]", "needs: [point, before]");
+        std::fs::write(harbour.world.path("after.yaml"), plan).unwrap();
+        let shown = harbour.world.drydock("dry-run after.yaml -e env.yaml --probe").with_exit(exit).stdout;
+        assert!(shown.contains("1000 bytes free") && shown.contains("[sqlserver.3257]"), "{shown}");
+    }
+
+    harbour.back();
+    harbour.elsewhere(
+        r#"{ "volumes": [{ "mount": "/", "total_bytes": 9000000, "available_bytes": 4000000 }] }"#,
+    );
+    let line = restore.lines().last().unwrap();
+    let second = line.replace("  restore:", "  second:").replace("into: Copy", "into: Second");
+    std::fs::write(harbour.world.path("two.yaml"), format!("{restore}{second}\n")).unwrap();
+    let shown = harbour.world.drydock("dry-run two.yaml -e env.yaml --probe").with_exit(11).stdout;
+    let words = "cannot succeed: restore, second: / has 4000000 bytes free, and these steps need ";
+    assert!(shown.contains(words), "{shown}");
+    harbour.world.drydock("dry-run back.yaml -e env.yaml --probe").with_exit(0);
 }
 
 #[test]
@@ -398,4 +422,114 @@ fn a_qdrant_that_cannot_recover() {
     new("a byte of the snapshot is another", "", "artifact.damaged", "has sha256")
         .holds_deep(&harbour.world, "back.yaml");
     std::fs::write(&file, kept).unwrap();
+}
+
+/// The shipped plan beside an older release of the application, which does not know the point's last migration.
+fn older_release(world: &World) {
+    let plans = format!("{}/../plans/octopus", env!("CARGO_MANIFEST_DIR"));
+    for file in ["restore.yaml", "backup.yaml", "conversation.yaml", "erasures.txt", "migrations.sql"] {
+        std::fs::copy(format!("{plans}/{file}"), world.path(file)).unwrap();
+    }
+    let script = world.text("migrations.sql");
+    // The last but one: the practice Octopus has not been led to the last.
+    let from = script.find("N'20251118160327_").unwrap();
+    let from = script[..from].rfind("IF NOT EXISTS").unwrap();
+    std::fs::write(world.path("migrations.sql"), &script[..from]).unwrap();
+}
+
+#[test]
+fn an_application_that_is_older_than_the_point() {
+    let harbour = Harbour::open();
+    let new = Reason::new;
+    older_release(&harbour.world);
+    let to = format!("-p to={}", harbour.point);
+    let to: &'static str = Box::leak(to.into_boxed_str());
+    new(
+        "the point is newer than the application",
+        to,
+        "ef.point",
+        "the point has migrations that the application does not know",
+    )
+    .fails("ef.newer")
+    .holds(&harbour.world, "restore.yaml");
+}
+
+#[test]
+fn a_database_that_somebody_else_works_on() {
+    let mut harbour = Harbour::open();
+    let faults = harbour.world.path("faults.json");
+    std::fs::write(&faults, r#"[{ "op": "restore database *", "do": "hold" }]"#).unwrap();
+    harbour.again("{}", &["--faults", faults.to_str().unwrap()]);
+    harbour.restore("into: Copy, replace: true");
+    let holder = harbour.world.text("back.yaml").replace("name: back", "name: holder");
+    std::fs::write(harbour.world.path("holder.yaml"), holder).unwrap();
+    let mut held = harbour
+        .world
+        .command("run holder.yaml -e env.yaml -q --state-dir held --run-id held")
+        .spawn()
+        .unwrap();
+    let locked =
+        Reason::new("another run restores it", "", "locked", "database Copy is locked by another run");
+    let dry = "dry-run back.yaml -e env.yaml --probe";
+    while !harbour.world.drydock(dry).stdout.contains("[locked]") {
+        assert!(held.try_wait().unwrap().is_none(), "it holds the lock until it is ended");
+    }
+    harbour.holds(&locked);
+    held.kill().unwrap();
+    held.wait().unwrap();
+}
+
+/// A full backup that only this server's certificate opens.
+const ENCRYPTED: &str = "drydock: v1
+name: encrypted
+targets: { sql: sqlserver }
+steps:
+  key: { uses: sqlserver.script, target: sql, with: { database: master, idempotent: true, sql: \"CREATE MASTER KEY ENCRYPTION BY PASSWORD = N'Harbour-9'\\nGO\\nCREATE CERTIFICATE Vault WITH SUBJECT = N'backups'\" } }
+  full: { uses: sqlserver.backup, target: sql, needs: [key], with: { database: OctopusDB, type: full, encryption: { algorithm: aes_256, certificate: Vault } } }
+";
+
+/// A restore from whatever lies in the store.
+const FROM_FOLDER: &str = "drydock: v1
+name: back
+targets: { sql: sqlserver }
+steps:
+  known: { uses: sqlserver.history, target: sql, with: { database: OctopusDB, folder: sql } }
+  restore: { uses: sqlserver.restore, target: sql, needs: [known], with: { database: OctopusDB, into: Copy, chain: '{{ steps.known.outputs }}' } }
+";
+
+#[test]
+fn keys_that_are_not_there() {
+    let world = World::plan("").write("encrypted.yaml", ENCRYPTED).write("back.yaml", FROM_FOLDER);
+    let practice = Some(Practice::start(&world, "{}"));
+    world.drydock("run encrypted.yaml -e env.yaml -q --run-id e").with_exit(0);
+    std::fs::remove_dir_all(world.path(".drydock")).unwrap();
+    let mut harbour = Harbour { world, practice, point: String::new() };
+    harbour.elsewhere("{}");
+    harbour.holds(&Reason::new("the certificate is not on this server", "", "sqlserver.33111", "thumbprint"));
+
+    let place = "drydock: v1\nname: p\ntargets: { open: artifacts, sealed: artifacts }\nsteps:\n  in: { uses: artifact.copy, target: open, with: { artifacts: [a], to: sealed } }\n";
+    let out = "drydock: v1\nname: p\ntargets: { sealed: artifacts }\nsteps:\n  out: { uses: artifact.place, target: sealed, with: { artifacts: [a], folder: out } }\n";
+    let stores = "drydock: v1\nenvironment: e\ntargets:\n  open: { kind: artifacts, url: ./open }\n  sealed: { kind: artifacts, url: ./sealed, encrypt_to: [age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj] }\n";
+    let world = World::plan(place).write("env.yaml", stores).write("out.yaml", out);
+    ["open", "sealed"].iter().for_each(|folder| std::fs::create_dir(world.path(folder)).unwrap());
+    let world = world.write("open/a", "hello");
+    world.drydock("run plan.yaml -e env.yaml -q --run-id in").with_exit(0);
+    Reason::new("no identity opens it", "", "artifact.encrypted", "a is encrypted").holds(&world, "out.yaml");
+}
+
+#[test]
+fn an_application_that_does_not_answer() {
+    let (url, _) = obliging();
+    let environment = format!(
+        "drydock: v1\nenvironment: e\ntargets:\n  api: {{ kind: http, url: 'http://127.0.0.1:1' }}\n  hosts: {{ kind: http, url: '{url}' }}\n"
+    );
+    let plan = "drydock: v1\nname: p\ntargets: { api: http }\nsteps:\n  open: { uses: http.request, target: api, with: { method: POST, path: /open } }\n";
+    let started = "drydock: v1\nname: p\ntargets: { api: http, hosts: http }\nsteps:\n  start: { uses: http.request, target: hosts, with: { method: POST, path: /start } }\n  open: { uses: http.request, target: api, needs: [start], with: { method: POST, path: /open } }\n";
+    let world = World::plan(plan).write("env.yaml", &environment).write("started.yaml", started);
+    Reason::new("the application is down", "", "http.connect", "takes no connection")
+        .fails("http.connect")
+        .holds(&world, "plan.yaml");
+    // One that a step before may start is not known.
+    let shown = world.drydock("dry-run started.yaml -e env.yaml --probe").with_exit(0).stdout;
+    assert!(shown.contains("  not known: open: ") && shown.contains("[http.connect]"), "{shown}");
 }

@@ -3,6 +3,7 @@
 //! Steps are taken in the order of their needs. What a step would give is unknown, except for kinds that answer in a dry run; what
 //! follows from something unknown is shown as such and never guessed.
 
+mod begin;
 mod entry;
 mod order;
 mod changes;
@@ -24,17 +25,16 @@ use crate::dry_host::DryHost;
 use crate::mending::{causes, weighed};
 use crate::probe::{Probe, refused, unanswered};
 use crate::probing::Probing;
+use crate::rooms::Rooms;
 use crate::servers::Servers;
 use crate::services::Services;
 pub use crate::shown::{
     DryFinding, DryRun, DryStep, Headline, Needed, Runs, Server, Severity, Touched, Unseen, VERSION,
 };
 
+use self::begin::during_the_run;
 use self::entry::{Unlisted, after, entry, known, names};
 use self::order::{order_of, ordered};
-
-/// What stands for the run itself among the names of steps that something is known after.
-const THE_RUN: &str = "run";
 
 /// What a dry run is asked to do.
 #[derive(Debug, Clone, Default)]
@@ -55,25 +55,7 @@ pub struct DryOptions {
 
 /// Show what a run would do.
 pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
-    let mut work = Work {
-        services,
-        options,
-        params: params(services, options),
-        seen: HashMap::new(),
-        entries: HashMap::new(),
-        changes: HashMap::new(),
-        headlines: Vec::new(),
-        destroys: Vec::new(),
-        writes: Vec::new(),
-        unseen: Vec::new(),
-        grants: Vec::new(),
-        probes: Vec::new(),
-        touched: HashMap::new(),
-        findings: Vec::new(),
-        servers: Vec::new(),
-        bound: Bound::default(),
-        differences: Vec::new(),
-    };
+    let mut work = Work::new(services, options);
     let asked = options.probe.as_ref().map(|probing| Servers::begin(services, probing));
     let order = order_of(&services.plan.steps);
     for ix in &order {
@@ -103,19 +85,6 @@ pub async fn dry_run(services: &Arc<Services>, options: &DryOptions) -> DryRun {
         bound: work.bound,
         differences: work.differences,
     }
-}
-
-/// The parameters as far as they are known.
-fn params(services: &Services, options: &DryOptions) -> Datum {
-    let known =
-        services.plan.params.iter().map(|(name, value)| (name.to_string(), Rendered::from(value.clone())));
-    let unknown = options.unknown.iter().map(|name| (name.to_string(), during_the_run()));
-    Datum::from_rendered(&Rendered::Map(known.chain(unknown).collect()))
-}
-
-/// Known only during the run.
-fn during_the_run() -> Rendered {
-    Rendered::After(Name::parse(THE_RUN).into_iter().collect())
 }
 
 struct Work<'a> {
@@ -354,8 +323,10 @@ impl Work<'_> {
     /// Hears what the servers have said, in the order in which they were asked.
     async fn answers(&mut self) {
         let services = self.services.clone();
+        let mut rooms = Rooms::default();
         for mut probe in std::mem::take(&mut self.probes) {
             let answered = probe.answered().await;
+            rooms.hear(&probe.step, &probe.id, probe.call.target.as_ref(), &answered.facts);
             let Some(step) = services.plan.steps.iter().find(|step| step.id == probe.step) else { continue };
             let mut findings = weighed(&self.services.plan, &self.touched, step, answered.findings);
             // What a server said counts only where no step before this one makes it something else.
@@ -373,6 +344,7 @@ impl Work<'_> {
             }
             self.findings[probe.place].extend(findings);
         }
+        self.findings.push(rooms.short(&self.touched));
     }
 
     /// Whether the target of a step may be asked: where that takes a secret, only a probe asks its source.

@@ -18,5 +18,6 @@ pub mod sitting;
 mod dry_host;
 mod servers;
 mod mending;
+mod rooms;
 mod probe;
 pub mod dry_run;

@@ -40,6 +40,30 @@ pub enum Reconciled {
 /// What preflight learned, for `actions`.
 pub type Facts = Value;
 
+/// Room that a step takes at a place of its server which other steps may share. A kind tells it among its facts, by [`RoomNeeded::KEY`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomNeeded {
+    /// The volume or folder, as the server names it.
+    pub place: String,
+    /// Bytes that are needed beside what becomes free.
+    pub needed: i64,
+    /// Bytes that are free now.
+    pub free: i64,
+    /// The code of what a step without room is refused with.
+    pub code: String,
+}
+
+impl RoomNeeded {
+    /// Its key among the facts.
+    pub const KEY: &str = "room";
+
+    /// What these facts tell.
+    pub fn told(facts: &Facts) -> Vec<Self> {
+        let told = facts.get(Self::KEY).map(Vec::<Self>::deserialize);
+        told.and_then(Result::ok).unwrap_or_default()
+    }
+}
+
 /// One thing that preflight found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreflightFinding {

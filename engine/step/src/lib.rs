@@ -28,7 +28,7 @@ pub use crate::context::{Ctx, Host, Sample};
 pub use crate::error::StepError;
 pub use crate::grant::{Duty, Grant, GrantPlace, LOGIN};
 pub use crate::inputs::{Given, In, Inputs, PlanPath, known, maybe};
-pub use crate::kind::{Ended, Facts, Kind, Preflight, PreflightFinding, Reconciled, StepKind};
+pub use crate::kind::{Ended, Facts, Kind, Preflight, PreflightFinding, Reconciled, RoomNeeded, StepKind};
 pub use crate::registry::Registry;
 pub use crate::target::{Connection, Identity, Settings, TargetKind};
 pub use crate::touch::{Access, Action, ActionKind, Touch};

@@ -20,6 +20,7 @@ use super::folder::FolderStore;
 use super::transfer::{Going, Progress, Transfer, below, listable};
 use crate::artifact_shape::ARTIFACT;
 use crate::described::described;
+use crate::rehash::closed;
 
 const OUTPUTS: Shape = Shape::Record(&[
     Field::required(
@@ -185,6 +186,11 @@ impl StepKind for Place {
         if matches!(reached, (true, true)) {
             let other = folder.as_ref().map_or(other, |folder| folder);
             let sizes = ahead.sources(source, inputs.artifacts.known()?).await?;
+            if let Some(first) = going.first()
+                && let Some(error) = closed(source, &first.what.path).await?
+            {
+                ahead.meets(error)?;
+            }
             let bytes = ahead.places(other, &going, &sizes).await?;
             ahead.room(other, going.first(), bytes).await?;
         }

@@ -19,7 +19,7 @@ use super::sql::{Identifier, named};
 use super::target::PostgresConnection;
 use crate::described::described;
 use crate::own_name::own_name;
-use crate::rehash::changed;
+use crate::rehash::{changed, closed};
 
 const OUTPUTS: Shape = Shape::Record(&[
     Field::required("database", Shape::Text, "The database."),
@@ -165,7 +165,12 @@ impl StepKind for Load {
                 let store = ctx.host.connect(from).await?;
                 let store = store.store().ok_or_else(no_store)?;
                 match dump.read(store).await {
-                    Ok(dump) => Some(dump),
+                    Ok(dump) => {
+                        if let Some(first) = dump.artifacts.first() {
+                            hindering.extend(closed(store, &first.path).await?);
+                        }
+                        Some(dump)
+                    }
                     Err(error) if !error.transient => {
                         let later = error.code == "postgres.dump_unfinished";
                         findings.push(PreflightFinding { fatal: !later, ..hindrance(error) });

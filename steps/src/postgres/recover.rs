@@ -25,7 +25,7 @@ use super::recover_state::{ARRIVED, State, promoted};
 use super::recover_wal::Found;
 use super::target::PostgresConnection;
 use crate::described::described;
-use crate::rehash::changed;
+use crate::rehash::{changed, closed};
 
 /// Between two looks at a server that recovers.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -165,6 +165,9 @@ impl StepKind for Recover {
                 found(error);
             }
             if let Err(error) = Programs::of(ctx, &inputs.folders(ctx)?, chain.last().server_major).await {
+                found(error);
+            }
+            if let Some(error) = closed(store, &chain.last().artifact.path).await? {
                 found(error);
             }
             for entry in chain.entries() {

@@ -27,7 +27,7 @@ use super::target::{QdrantConnection, numbers};
 use crate::bytes;
 use crate::described::described;
 use crate::own_name::tag;
-use crate::rehash::changed;
+use crate::rehash::{changed, closed};
 
 inputs! {
     /// Inputs of `qdrant.recover`.
@@ -450,6 +450,9 @@ impl Recover {
                 None => StepError::new("artifact.absent", format!("{path} is not in the store")),
             };
             findings.push(finding(wrong));
+        }
+        if let Some(file) = recovery.files.first() {
+            findings.extend(closed(recovery.store, &file.artifact.path).await?.map(finding));
         }
         if let (Some(By::Store), Some(file)) = (inputs.by.value(), recovery.files.first()) {
             location(recovery.store, file.artifact)?;

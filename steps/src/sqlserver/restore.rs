@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use drydock_step::{
     Access, Action, ActionKind, CleanUp, Ctx, Duty, Effect, Ended, Facts, Field, From, Grant, In, KindShape,
-    Preflight, PreflightFinding, Reconciled, Shape, StepError, StepKind, TargetNeed, Touch,
+    Preflight, PreflightFinding, Reconciled, RoomNeeded, Shape, StepError, StepKind, TargetNeed, Touch,
 };
 use serde_json::{Value, json};
 
 use super::finding::found;
 use super::locks::held;
 use super::restore_beside::{Decision, decided, keeps, old_statement, swap_statements};
-use super::restore_checks::{Wanted, checked};
+use super::restore_checks::{Wanted, checked, room};
 use super::restore_group::{executed, reconciled};
 use super::restore_inputs::{RestoreInputs, Strategy};
 use super::restore_plan::{Known, plan, unasked};
@@ -193,7 +193,7 @@ impl StepKind for Restore {
                 Err(error) => return failed(error),
             },
         };
-        let (mut findings, mut databases) = (Vec::new(), Vec::new());
+        let (mut findings, mut databases, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
         findings.extend(decision.as_ref().map(Decision::finding));
         let subjects = match &decision {
             Some(decision) => decision.applied(subjects),
@@ -215,8 +215,11 @@ impl StepKind for Restore {
             };
             findings.extend(checked(server, wanted, &subject.chain, &ready).await?);
             databases.push(ready.shown());
+            rooms.extend(room(server, &ready).await?);
         }
-        Ok(Preflight { facts: json!(Known { databases, decision }), findings })
+        let mut facts = json!(Known { databases, decision });
+        facts[RoomNeeded::KEY] = json!(rooms);
+        Ok(Preflight { facts, findings })
     }
 
     /// Whether the server can read every set to its end, with good checksums.

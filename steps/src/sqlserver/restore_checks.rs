@@ -1,6 +1,6 @@
 //! Whether a restore can work: [`checked`] asks everything that it would otherwise fail with in the middle.
 
-use drydock_step::{PreflightFinding, StepError};
+use drydock_step::{PreflightFinding, RoomNeeded, StepError};
 
 use super::database::DatabaseFacts;
 use super::files::FileStatus;
@@ -30,6 +30,9 @@ pub(super) struct Wanted<'a> {
     /// The attempt that asks.
     pub(super) attempt: &'a str,
 }
+
+/// What a restore without room is refused with.
+const NO_ROOM: &str = "sqlserver.3257";
 
 const VOLUMES: &str = "SELECT DISTINCT v.volume_mount_point, v.available_bytes FROM sys.master_files AS f \
     CROSS APPLY sys.dm_os_volume_stats(f.database_id, f.file_id) AS v";
@@ -316,12 +319,12 @@ pub(super) async fn missing_room(
     Ok(space(destinations, None, &free).into_iter().next().map(|finding| finding.message))
 }
 
-/// Volumes that are too small. What the database takes that is replaced becomes free.
-fn space(
+/// What is needed on each volume. What the database takes that is replaced becomes free.
+fn needs(
     destinations: &[Destination],
     existing: Option<&DatabaseFacts>,
     free: &[(ServerPath, i64)],
-) -> Vec<PreflightFinding> {
+) -> Vec<RoomNeeded> {
     let on = |path: &ServerPath| {
         let holds = |volume: &ServerPath| path.below(volume).map(|_| volume.as_str().len());
         free.iter()
@@ -340,13 +343,37 @@ fn space(
             old.filter(|file| there.iter().any(|new| new.path.as_str() == file.path)).map(|file| file.size);
         new.sum::<i64>() - old.sum::<i64>()
     };
-    let finding = |(at, (volume, available)): (usize, &(ServerPath, i64))| {
-        let needed = needed(at);
-        let message = format!("{volume} has {available} bytes free, and the database's files need {needed}");
-        (needed > *available)
-            .then(|| fatal("sqlserver.3257", message, "free space, or give files another place with `move`"))
+    let needs = |(at, (volume, available)): (usize, &(ServerPath, i64))| RoomNeeded {
+        place: volume.to_string(),
+        needed: needed(at),
+        free: *available,
+        code: NO_ROOM.to_owned(),
     };
-    free.iter().enumerate().filter_map(finding).collect()
+    free.iter().enumerate().map(needs).collect()
+}
+
+/// Volumes that are too small.
+fn space(
+    destinations: &[Destination],
+    existing: Option<&DatabaseFacts>,
+    free: &[(ServerPath, i64)],
+) -> Vec<PreflightFinding> {
+    let finding = |one: RoomNeeded| {
+        let RoomNeeded { place, needed, free, code } = one;
+        let message = format!("{place} has {free} bytes free, and the database's files need {needed}");
+        (needed > free).then(|| fatal(&code, message, "free space, or give files another place with `move`"))
+    };
+    needs(destinations, existing, free).into_iter().filter_map(finding).collect()
+}
+
+/// The room that a restore takes on each volume; nothing for a login that may not see it.
+///
+/// # Errors
+/// What the server says.
+pub(super) async fn room(server: &SqlServerConnection, ready: &Ready) -> Result<Vec<RoomNeeded>, StepError> {
+    let Some(free) = free_space(server).await? else { return Ok(Vec::new()) };
+    let needs = needs(&ready.destinations, ready.existing.as_ref(), &free);
+    Ok(needs.into_iter().filter(|one| one.needed > 0).collect())
 }
 
 #[cfg(test)]
