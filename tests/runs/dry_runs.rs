@@ -79,6 +79,16 @@ fn read(shown: &str) -> String {
     shown.lines().map(|one| line(one) + "\n").collect()
 }
 
+/// What programs read is as the schema says that is committed for them.
+fn fits_schema(world: &World, command: &str) {
+    let schema = world.drydock("schema dry-run").with_exit(0).stdout;
+    let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&world.drydock(command).with_exit(0).stdout).unwrap();
+    let wrong: Vec<String> =
+        schema.iter_errors(&shown).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(wrong.is_empty(), "{command}: {wrong:#?}");
+}
+
 /// The same as a comment on a pull request: what counts first, every step behind a fold.
 fn in_markdown(world: &World, plan: &str, given: &str) {
     let shown = world.drydock(&format!("dry-run {plan} -e env.yaml {given} --format markdown")).with_exit(0);
@@ -100,6 +110,34 @@ fn in_markdown(world: &World, plan: &str, given: &str) {
     assert!(folded.ends_with("\n</details>\n"), "{shown}");
 }
 
+/// Three mistakes in the plan that restores: into another database, without a look whether everything agrees, and to a point that was made
+/// of something else. Each stands on the first screen.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "UPDATE=1 writes golden files anew")]
+fn three_mistakes_are_what_is_read_first() {
+    let world = World::plan("").write("env.yaml", ENVIRONMENT);
+    store(&world, "manifest-v2-whole");
+    let plan = std::fs::read_to_string(folder("plans/octopus/restore.yaml")).unwrap();
+    let wrong = plan.replacen("database: \"{{ params.sql_database }}\"", "database: CrmDB", 1).replacen(
+        "  consistent:\n",
+        "  consistent:\n    when: params.to == 'never'\n",
+        1,
+    );
+    assert!(wrong.contains("database: CrmDB") && wrong.contains("'never'"), "{wrong}");
+    for file in ["migrations.sql", "conversation.yaml", "erasures.txt", "backup.yaml"] {
+        std::fs::copy(folder(&format!("plans/octopus/{file}")), world.path(file)).unwrap();
+    }
+    std::fs::write(world.path("wrong.yaml"), &wrong).unwrap();
+    let shown =
+        world.drydock("dry-run wrong.yaml -e env.yaml -p to=01K00000000000000000000009 -q").with_exit(11);
+    let golden = folder("tests/dry_runs/three-mistakes.txt");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&golden, &shown.stdout).unwrap();
+    }
+    let ever = std::fs::read_to_string(&golden).unwrap_or_default();
+    assert!(shown.stdout == ever, "the three mistakes read otherwise:\n{}", shown.stdout);
+}
+
 #[test]
 #[allow(clippy::disallowed_methods, reason = "UPDATE=1 writes golden files anew")]
 fn dry_runs_of_shipped_plans_read_as_ever_and_leave_nothing_behind() {
@@ -110,6 +148,7 @@ fn dry_runs_of_shipped_plans_read_as_ever_and_leave_nothing_behind() {
         let path = folder(&format!("plans/octopus/{plan}.yaml"));
         let shown = world.drydock(&format!("dry-run {path} -e env.yaml {given}")).with_exit(0).stdout;
         let shown = read(&shown);
+        fits_schema(&world, &format!("dry-run {path} -e env.yaml {given} --format json"));
         assert_eq!(world.every_file(), before, "the dry run of {plan} has left something behind");
         let golden = folder(&format!("tests/dry_runs/{plan}.txt"));
         if std::env::var_os("UPDATE").is_some() {

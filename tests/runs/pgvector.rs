@@ -82,6 +82,15 @@ pub(crate) fn outputs(world: &World, plan: &str, environment: &str, id: &str, mo
     serde_json::from_str::<Value>(&shown).unwrap()["outputs"].clone()
 }
 
+/// The same, saved as a dry run that asked the servers, and executed as it was reviewed.
+fn reviewed(world: &World, plan: &str, environment: &str, id: &str, more: &str) -> Value {
+    let save = format!("dry-run {plan} -e {environment} {more} --probe --out {id}.json");
+    world.drydock(&save).with_exit(0);
+    world.drydock(&format!("run --saved {id}.json --run-id {id}")).with_exit(0);
+    let shown = world.drydock(&format!("runs show {id} --format json")).with_exit(0).stdout;
+    serde_json::from_str::<Value>(&shown).unwrap()["outputs"].clone()
+}
+
 /// Writes an environment: that of the practice servers, and the cluster of the vectors at this server with these parameters.
 pub(crate) fn environment(world: &World, name: &str, cluster: &Value, params: &Value) {
     let text = world.text("env.yaml");
@@ -157,7 +166,7 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    let sealed = outputs(&world, &shipped("pgvector-backup"), "production.yaml", "backup", "");
+    let sealed = reviewed(&world, &shipped("pgvector-backup"), "production.yaml", "backup", "");
     let point = sealed["point"].as_str().unwrap();
 
     // What comes later is in the WAL and in the log, and must not come back.
@@ -169,7 +178,7 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
     // Vectors that were written before the row of their document was committed, which never was.
     let too_early = format!("'{}', gen_random_uuid(), 1", late["id"].as_str().unwrap());
     run("octopus", &vectors(11_001, 11_010, &too_early));
-    let logged = outputs(&world, &shipped("pgvector-log"), "production.yaml", "log", "");
+    let logged = reviewed(&world, &shipped("pgvector-log"), "production.yaml", "log", "");
     run("octopus", &format!("{}; SELECT pg_switch_wal()", vectors(20_001, 20_100, &of_late)));
     let logged_again = outputs(&world, &shipped("pgvector-log"), "production.yaml", "log2", "");
     assert_ne!(logged["log_point"], logged_again["log_point"]);
@@ -198,7 +207,7 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
         .stdout;
     assert!(dry.contains("pg_ctl -D ") && dry.contains(&format!("restore point dd_{point}")), "{dry}");
     let restored =
-        outputs(&world, &shipped("pgvector-restore"), "drill.yaml", "restore", "-p to=point:latest");
+        reviewed(&world, &shipped("pgvector-restore"), "drill.yaml", "restore", "-p to=point:latest");
     assert_eq!(
         (&restored["point"], &restored["vectors"]["promoted"]),
         (&json!(point), &json!(true)),

@@ -39,7 +39,7 @@ pub struct DryStep {
     /// The steps that it comes after.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<Name>,
-    /// The steps that may be at work at the same time.
+    /// The first of the steps that may be at work at the same time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<Name>,
     /// Whether it comes after all others, whatever became of them.

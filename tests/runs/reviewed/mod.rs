@@ -53,6 +53,13 @@ fn what_was_reviewed_is_done_once_and_nothing_else() {
     let saved = world.drydock(SAVE).with_exit(0);
     saved.says("`drydock run --saved saved.json` does exactly this, once, within 1d");
     assert!(!world.text("saved.json").contains("hunter2"));
+    let schema = world.drydock("schema dry-run").with_exit(0).stdout;
+    let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
+    let wrong = schema
+        .validate(&serde_json::from_str(&world.text("saved.json")).unwrap())
+        .err()
+        .map(|error| error.to_string());
+    assert_eq!(wrong, None);
     let before = world.every_file();
     let read = world.drydock("dry-run --read saved.json").with_exit(0);
     assert!(

@@ -79,9 +79,20 @@ pub(super) fn summary(shown: &DryRun) -> String {
         more => text.push_str(&format!(", {more} depend on what is known during the run")),
     }
     if none > 0 {
-        text.push_str(&format!(", {none} would not run"));
+        text.push_str(&format!(", {none} would not run ({})", left_out(shown)));
     }
     text + ". Nothing was changed."
+}
+
+/// The steps that would not run, the first by their names.
+fn left_out(shown: &DryRun) -> String {
+    let left = shown.steps.iter().filter(|step| step.runs == Runs::No);
+    let mut names: Vec<&str> = left.map(|step| step_of(&step.id)).collect();
+    names.dedup();
+    match names.len() {
+        many if many > NAMED => format!("{} and {} more", names[..NAMED].join(", "), many - NAMED),
+        _ => names.join(", "),
+    }
 }
 
 /// A step without the key of its instance: a foreach over a hundred collections is one line.

@@ -163,7 +163,7 @@ pub(super) fn place(step: &DryStep) -> Option<String> {
     let after = step.needs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut beside: Vec<String> = step.beside.iter().take(MOST_BESIDE).map(ToString::to_string).collect();
     if step.beside.len() > MOST_BESIDE {
-        beside.push(format!("{} more", step.beside.len() - MOST_BESIDE));
+        beside.push("others".to_owned());
     }
     let beside = beside.join(", ");
     match (after.is_empty(), beside.is_empty()) {

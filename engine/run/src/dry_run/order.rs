@@ -4,13 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use drydock_plan::model::{Plan, Step, StepIx};
 use drydock_plan::name::Name;
-use petgraph::graph::{DiGraph, NodeIndex};
-use petgraph::visit::Dfs;
+use fixedbitset::FixedBitSet;
 
 use crate::shown::DryStep;
 
 /// Of a plan with more steps it is not said what runs beside what.
 const MOST: usize = 2_000;
+
+/// So many are named beside one step.
+const NAMED: usize = 20;
 
 /// The steps so that each comes after what it needs, written order first; `finally` after the body.
 pub(super) fn order_of(steps: &[Step]) -> Vec<StepIx> {
@@ -40,7 +42,7 @@ pub(super) fn ordered(
     order: &[StepIx],
     mut entries: HashMap<StepIx, Vec<DryStep>>,
 ) -> Vec<DryStep> {
-    let beside = beside(plan);
+    let beside = beside(plan, order);
     let mut steps = Vec::new();
     for ix in order {
         let step = plan.step(*ix);
@@ -55,31 +57,30 @@ pub(super) fn ordered(
     steps
 }
 
-/// Of each step the others that neither come before it nor after it; none, where only one step is at work at once.
-fn beside(plan: &Plan) -> Vec<Vec<Name>> {
+/// Of each step the first of the others that neither come before it nor after it; none, where only one step is at work at once.
+fn beside(plan: &Plan, order: &[StepIx]) -> Vec<Vec<Name>> {
     let steps = &plan.steps;
     if plan.max_parallel == 1 || steps.len() > MOST {
         return vec![Vec::new(); steps.len()];
     }
-    let mut graph = DiGraph::<(), ()>::with_capacity(steps.len(), steps.len());
-    let nodes: Vec<NodeIndex> = steps.iter().map(|_| graph.add_node(())).collect();
-    for (at, step) in steps.iter().enumerate() {
-        for need in &step.needs {
-            graph.add_edge(nodes[need.ix()], nodes[at], ());
+    // Which steps each comes after.
+    let mut before = vec![FixedBitSet::with_capacity(steps.len()); steps.len()];
+    for ix in order {
+        let mut all = FixedBitSet::with_capacity(steps.len());
+        for need in &plan.step(*ix).needs {
+            all.union_with(&before[need.ix()]);
+            all.insert(need.ix());
         }
-    }
-    // Which steps come after which, each with itself.
-    let mut related = vec![vec![false; steps.len()]; steps.len()];
-    for at in 0..steps.len() {
-        let mut after = Dfs::new(&graph, nodes[at]);
-        while let Some(node) = after.next(&graph) {
-            related[at][node.index()] = true;
-            related[node.index()][at] = true;
-        }
+        before[ix.ix()] = all;
     }
     let others = |at: usize| {
-        let free = |other: &usize| !related[at][*other] && steps[at].finally == steps[*other].finally;
-        (0..steps.len()).filter(free).map(|other| steps[other].id.clone()).collect()
+        let free = |other: &usize| {
+            *other != at
+                && !before[at].contains(*other)
+                && !before[*other].contains(at)
+                && steps[at].finally == steps[*other].finally
+        };
+        (0..steps.len()).filter(free).take(NAMED).map(|other| steps[other].id.clone()).collect()
     };
     (0..steps.len()).map(others).collect()
 }
