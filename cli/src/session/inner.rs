@@ -11,9 +11,8 @@ use drydock_plan::name::Name;
 use drydock_plan::rendered::Rendered;
 use drydock_run::children::CancelSignal;
 use drydock_run::dry_run::{DryOptions, DryRun, dry_run};
-use drydock_run::probing::Probed;
 use drydock_run::state::Given;
-use drydock_run::world::Subplans;
+use drydock_run::world::{InnerPlan, Subplans};
 use drydock_step::StepError;
 use serde_json::{Map, Value};
 
@@ -71,13 +70,8 @@ pub(super) struct InnerPlans {
 
 #[async_trait]
 impl Subplans for InnerPlans {
-    async fn dry_run_plan(
-        &self,
-        step: &str,
-        plan: &Path,
-        params: Rendered,
-        (probe, follows): (Probed, bool),
-    ) -> Result<DryRun, StepError> {
+    async fn dry_run_plan(&self, inner: InnerPlan<'_>) -> Result<DryRun, StepError> {
+        let InnerPlan { step, plan, params, probe, follows } = inner;
         let above = self.above.then(plan)?;
         let (known, unknown) = parted(&params);
         let demand = if unknown.is_empty() { Demand::Run } else { Demand::Form };

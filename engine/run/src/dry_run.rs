@@ -31,6 +31,7 @@ use crate::services::Services;
 pub use crate::shown::{
     DryFinding, DryRun, DryStep, Headline, Needed, Runs, Server, Severity, Touched, Unseen, VERSION,
 };
+use crate::world::InnerPlan;
 
 use self::begin::during_the_run;
 use self::entry::{Unlisted, after, entry, known, names};
@@ -374,7 +375,8 @@ impl Work<'_> {
         let id = shown.id.clone();
         let follows = self.options.follows || self.changed_before(step).next().is_some();
         let probe = self.options.probe.clone();
-        match services.world.subplans.dry_run_plan(&id, &path, params, (probe, follows)).await {
+        let asked = InnerPlan { step: &id, plan: &path, params, probe, follows };
+        match services.world.subplans.dry_run_plan(asked).await {
             Ok(inner) => {
                 let name = |step: &str| format!("{id}/{step}");
                 let actions = inner.steps.iter().flat_map(|step| {

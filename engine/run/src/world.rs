@@ -24,21 +24,28 @@ pub type Variable = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// Reads a requests file, as strictly as `check` does.
 pub type RequestsFiles = Arc<dyn Fn(&Path) -> Result<Requests, StepError> + Send + Sync>;
 
+/// A plan that a step runs, to be looked at.
+pub struct InnerPlan<'p> {
+    /// The step, with its key.
+    pub step: &'p str,
+    /// The plan's file.
+    pub plan: &'p Path,
+    /// The values of its parameters, as far as they are known.
+    pub params: Rendered,
+    /// Whether and how servers are asked.
+    pub probe: Probed,
+    /// Whether steps before it change something.
+    pub follows: bool,
+}
+
 /// Runs plans inside plans.
 #[async_trait]
 pub trait Subplans: Send + Sync {
-    /// What running this plan as a part of `step` would do; `params` may hold what is known only during the run. With whether the servers
-    /// are asked, and whether steps before it change something.
+    /// What running a plan as a part of another would do.
     ///
     /// # Errors
     /// When there is no such plan, something is wrong with it, or it would run itself.
-    async fn dry_run_plan(
-        &self,
-        step: &str,
-        plan: &Path,
-        params: Rendered,
-        asked: (Probed, bool),
-    ) -> Result<DryRun, StepError>;
+    async fn dry_run_plan(&self, inner: InnerPlan<'_>) -> Result<DryRun, StepError>;
 
     /// Run a plan to its end under this run id as a part of `step`, or resume that run; its outputs. Returns early when `cancelled` does.
     ///
