@@ -110,17 +110,21 @@ fn in_markdown(world: &World, plan: &str, given: &str) {
     assert!(folded.ends_with("\n</details>\n"), "{shown}");
 }
 
-/// Three mistakes in the plan that restores: into another database, without a look whether everything agrees, and to a point that was made
-/// of something else. Each stands on the first screen.
+/// Three mistakes in the plan that restores: into another database, while the application goes on writing, and to a point that is not there. Each stands on the first screen.
 #[test]
 #[allow(clippy::disallowed_methods, reason = "UPDATE=1 writes golden files anew")]
 fn three_mistakes_are_what_is_read_first() {
     let world = World::plan("").write("env.yaml", ENVIRONMENT);
     store(&world, "manifest-v2-whole");
     let plan = std::fs::read_to_string(folder("plans/octopus/restore.yaml")).unwrap();
-    let wrong = plan.replacen("database: \"{{ params.sql_database }}\"", "database: CrmDB", 1).replacen(
-        "  consistent:\n",
-        "  consistent:\n    when: params.to == 'never'\n",
+    let wrong = plan.replacen(
+        "database: \"{{ params.sql_database }}\"\n      chain:",
+        "database: CrmDB\n      chain:",
+        1,
+    );
+    let wrong = wrong.replacen(
+        "    uses: http.request\n",
+        "    uses: http.request\n    when: params.to == 'never'\n",
         1,
     );
     assert!(wrong.contains("database: CrmDB") && wrong.contains("'never'"), "{wrong}");

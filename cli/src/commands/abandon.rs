@@ -12,7 +12,8 @@ pub(crate) fn abandon(session: &Session, run: Option<String>) -> Result<Exit, Re
     let id = session.run_id(run)?;
     let (folder, _lock) = session.state.lock_run(&id)?;
     let start = session.state.start(&id)?;
-    let session = &session.confirmed(&start.confirmed).forcing(&start.forced_past);
+    let reviewed = start.reviewed.clone().map(Arc::new);
+    let session = &session.confirmed(&start.confirmed).forcing(&start.forced_past).reviewing(reviewed);
     let plan = Arc::new(session.plan_of_sources(&id, &start)?);
     let mut folded = session.fold(&id, plan)?;
     folded.refuse_unknown(&id)?;

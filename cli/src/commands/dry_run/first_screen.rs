@@ -63,6 +63,8 @@ pub(super) fn first_screen(shown: &DryRun) -> Vec<Line> {
     let unseen = |step: &str| format!("which plan {step} runs is known only during the run");
     lines.extend(shown.unseen.iter().map(|one| line(About::Note, &one.step, unseen(&one.step))));
     lines.extend(findings(&shown.findings));
+    // That it cannot succeed is read before all else.
+    lines.sort_by_key(|line| line.about != About::Refused);
     lines
 }
 
