@@ -37,6 +37,9 @@ const OF_ITS_OWN: &[&str] = &[
 /// The kind of targets that are asked to start and stop what others work with.
 const REQUESTS: &str = "http";
 
+/// How what a server's backup writes is called.
+const BACKUPS: &str = "backups in ";
+
 /// What each step touches.
 pub(crate) type Touched = HashMap<Name, Vec<Touch>>;
 
@@ -70,8 +73,21 @@ fn changes(plan: &Plan, touched: &Touched, (before, step): (&Step, &Step), found
             !OF_ITS_OWN.contains(&found.finding.code.as_str())
                 || reaches(touched.get(&before.id), touched.get(&step.id), by)
         }
-        _ => false,
+        (Some(_), Some(of)) => writes_there(touched.get(&before.id), touched.get(&step.id), of, found),
+        (Some(_), None) => false,
     }
+}
+
+/// Whether a step of one target also writes into another: what it brings into a store, and the backups that a server writes where a store
+/// lies, of which only the server's environment says how it finds the place.
+fn writes_there(by: Option<&Vec<Touch>>, of: Option<&Vec<Touch>>, target: &Name, found: &DryFinding) -> bool {
+    let (Some(by), Some(of)) = (by, of) else { return false };
+    let of_store = found.finding.code.starts_with("artifact.");
+    by.iter().filter(|touch| touch.access != Access::Reads).any(|touch| {
+        let is_there = touch.target.as_deref() == Some(target.as_str());
+        (is_there && of.iter().any(|own| own.meets(touch)))
+            || (of_store && touch.resource.starts_with(BACKUPS))
+    })
 }
 
 /// Whether what a step does on a target may reach what another one works on there: it writes the same thing or something unknown, destroys
@@ -79,15 +95,12 @@ fn changes(plan: &Plan, touched: &Touched, (before, step): (&Step, &Step), found
 fn reaches(by: Option<&Vec<Touch>>, of: Option<&Vec<Touch>>, target: &Name) -> bool {
     let (Some(by), Some(of)) = (by, of) else { return true };
     let on = |touch: &&Touch| touch.target.as_deref() == Some(target.as_str());
-    let resources: HashSet<&str> = of.iter().filter(on).map(|touch| touch.resource.as_str()).collect();
     let whole = ["?", "database master"];
     by.iter().filter(on).any(|touch| match touch.access {
         Access::Reads => false,
         Access::Destroys => true,
         Access::Writes => {
-            whole.contains(&touch.resource.as_str())
-                || resources.contains(touch.resource.as_str())
-                || resources.contains("?")
+            whole.contains(&touch.resource.as_str()) || of.iter().filter(on).any(|own| own.meets(touch))
         }
     })
 }

@@ -26,7 +26,8 @@ pub struct Touch {
 }
 
 impl Touch {
-    /// Whether two may be of one thing. A name with a `*` in it stands for many; what is not known may be anything.
+    /// Whether two may be of one thing. A name with a `*` in it stands for many, a folder for all below it; what is not known may be
+    /// anything.
     pub fn meets(&self, other: &Self) -> bool {
         // The last word is the name: `database OctopusDB`, `snapshots of collection agent_*`.
         let name = |touch: &'_ Self| touch.resource.rsplit(' ').next().unwrap_or_default().to_owned();
@@ -43,7 +44,10 @@ impl Touch {
 fn stands_for(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| rest.ends_with(after)),
-        None => pattern == name,
+        None => {
+            let folder = pattern.trim_end_matches('/');
+            name.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
     }
 }
 
@@ -105,6 +109,9 @@ mod tests {
             ("collections agent_*", "collection agent_7f3a", true),
             ("snapshots of collection agent_*", "collection other", false),
             ("?", "database OctopusDB", true),
+            ("path in", "path in/full.bak", true),
+            ("path points/", "path points/01K/manifest.json", true),
+            ("path in", "path inner/full.bak", false),
             ("collection (known after point)", "collection a", true),
         ] {
             assert_eq!(touch(one).meets(&touch(other)), meet, "{one} {other}");

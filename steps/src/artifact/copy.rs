@@ -124,10 +124,17 @@ impl StepKind for Copy {
     fn touches(&self, target: Option<&str>, inputs: &CopyInputs) -> Vec<Touch> {
         let into = inputs.into.value().filter(|into| !into.is_empty());
         let written = into.map_or("?".into(), |into| format!("path {into}"));
-        vec![
-            Touch { target: target.map(str::to_owned), resource: inputs.shown(), access: Access::Reads },
-            Touch { target: inputs.to.value().cloned(), resource: written, access: Access::Writes },
-        ]
+        let listed = inputs.artifacts.value().and_then(Option::as_ref);
+        let below = inputs.prefix.value().and_then(Option::as_ref);
+        // The files of a point lie anywhere in the store.
+        let read: Vec<String> = match (listed, below) {
+            (Some(listed), _) => listed.iter().map(|one| format!("path {}", one.path)).collect(),
+            (None, Some(prefix)) => vec![format!("path {prefix}")],
+            (None, None) => vec!["?".to_owned()],
+        };
+        let reads = |resource| Touch { target: target.map(str::to_owned), resource, access: Access::Reads };
+        let to = Touch { target: inputs.to.value().cloned(), resource: written, access: Access::Writes };
+        read.into_iter().map(reads).chain([to]).collect()
     }
 
     fn actions(&self, target: Option<&str>, inputs: &CopyInputs, _facts: &Facts) -> Vec<Action> {

@@ -99,7 +99,7 @@ fn max_parallel() -> Keyword {
         ],
     )
     .refuses("max_parallel: 2", "max_parallel: many", "DD204", "at least 1")
-    .dry_alike("max_parallel: 2", "max_parallel: 1")
+    .dry_alike("max_parallel: 2", "max_parallel: 3")
     .at_once(2)
 }
 
