@@ -169,7 +169,10 @@ async fn a_dry_run_shows_what_is_moved() {
         ]
     );
     let later = json!({ "snapshot": { "$after": ["snapshot"] }, "to": "backups", "keep_on_server": true });
-    let expected = ["GET each snapshot of (known after snapshot)", "store it below qdrant"];
+    let expected = [
+        "GET /collections/{collection}/snapshots/{snapshot} for each of (known after snapshot)",
+        "store it below qdrant",
+    ];
     assert_eq!(texts(later), expected);
     let touched = touches(&Fetch, fetching(&snapshot)).unwrap();
     let touched: Vec<_> =

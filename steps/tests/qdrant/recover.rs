@@ -325,7 +325,11 @@ async fn a_dry_run_shows_what_is_sent_and_lost() {
         [(Some("backups"), read.as_str(), Access::Reads), (Some("t"), "collection c", Access::Destroys)]
     );
     let plain = actions(&Recover, backup.clone()).unwrap();
-    assert_eq!(plain.len(), 6, "unknown whether it is there: the proof is shown");
+    assert_eq!(plain.len(), 7, "unknown whether it is there: the proof is shown");
+    assert_eq!(
+        plain[3].text,
+        "DELETE /collections/drydock_scratch_c_attempt/snapshots/drydock-{file}?wait=true for each file that was sent"
+    );
 
     let found =
         Kind::preflight(&Recover, &world.host().await.ctx(Some("t")), given(backup.clone())).await.unwrap();

@@ -25,6 +25,17 @@ pub(super) enum About {
     Note,
 }
 
+/// The parts of a first screen that has headings, in their order.
+pub(super) const PARTS: [About; 7] = [
+    About::Refused,
+    About::Choice,
+    About::Destroys,
+    About::Writes,
+    About::Servers,
+    About::Unknown,
+    About::Note,
+];
+
 impl About {
     /// The heading of its lines.
     pub(super) fn title(self) -> &'static str {

@@ -5,7 +5,7 @@ use drydock_run::dry_run::{DryRun, DryStep, Runs};
 use crate::drawing::{Class, Drawn, escaped, svg};
 
 use super::against::Against;
-use super::first_screen::{About, first_screen, summary};
+use super::first_screen::{About, PARTS, first_screen, summary};
 use super::text::place;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#16202b;background:#fff;margin:2rem auto;max-width:72rem;padding:0 1.2rem}\
@@ -26,15 +26,7 @@ pub(super) fn html(plan: &str, shown: &DryRun, against: Option<&Against>) -> Str
         title = escaped(&title),
     );
     let lines = first_screen(shown);
-    for about in [
-        About::Refused,
-        About::Choice,
-        About::Destroys,
-        About::Writes,
-        About::Servers,
-        About::Unknown,
-        About::Note,
-    ] {
+    for about in PARTS {
         let class = match about {
             About::Refused => "refused",
             About::Destroys => "destroys",

@@ -3,22 +3,14 @@
 use drydock_run::dry_run::DryRun;
 
 use super::against::Against;
-use super::first_screen::{About, Line, first_screen, summary};
+use super::first_screen::{About, Line, PARTS, first_screen, summary};
 use super::text::{Screen, step_text};
 
 /// For a comment on a pull request: the first screen, what has changed, and every step behind a fold.
 pub(super) fn markdown(plan: &str, shown: &DryRun, against: Option<&Against>) -> String {
     let mut text = format!("## Dry run of {}\n\n{}\n", code(plan), summary(shown));
     let lines = first_screen(shown);
-    for about in [
-        About::Refused,
-        About::Choice,
-        About::Destroys,
-        About::Writes,
-        About::Servers,
-        About::Unknown,
-        About::Note,
-    ] {
+    for about in PARTS {
         let mut of: Vec<String> = lines.iter().filter(|line| line.about == about).map(bullet).collect();
         if !of.is_empty() {
             of.insert(0, format!("\n**{}**\n", about.title()));
