@@ -207,14 +207,16 @@ fn a_failover_waits_for_approval_and_leads_the_name_there_last() {
     std::fs::write(elsewhere.world.path("env.yaml"), environment).unwrap();
     let folders = elsewhere.world.path("servers/sqlserver");
     let plan = format!("{}/../plans/octopus/failover.yaml", env!("CARGO_MANIFEST_DIR"));
-    let run = format!(
-        "run {plan} -e env.yaml --run-id away -p to=end -p address=other.example -p data_folder={0}/data -p log_folder={0}/log",
+    let look = format!(
+        "dry-run {plan} -e env.yaml -p to=end -p address=other.example -p data_folder={0}/data -p log_folder={0}/log --probe --out away.json",
         folders.display()
     );
     for folder in ["data", "log"] {
         std::fs::create_dir_all(folders.join(folder)).unwrap();
     }
-    elsewhere.world.drydock(&run).with_exit(24);
+    // What is approved is what was looked at, and nothing else, also when the run is gone on with.
+    elsewhere.world.drydock(&look).with_exit(0);
+    elsewhere.world.drydock("run --saved away.json --run-id away").with_exit(24);
     assert!(asked.lock().unwrap().is_empty(), "nothing is touched before somebody has approved");
     elsewhere.world.drydock("approve away approved --as on-call --reason drill").with_exit(0);
     elsewhere.world.drydock("resume away").with_exit(0);
@@ -222,6 +224,13 @@ fn a_failover_waits_for_approval_and_leads_the_name_there_last() {
     assert_eq!(elsewhere.agents(), ["before", "first"]);
     let asked = asked.lock().unwrap().clone();
     assert_eq!(asked, ["POST /stop", "POST /start", "PUT /records/octopus.example"]);
+    let saved: Value = serde_json::from_str(&elsewhere.world.text("away.json")).unwrap();
+    let steps =
+        saved["steps"].as_array().unwrap().iter().flat_map(|step| step["actions"].as_array().unwrap());
+    let of_hosts = steps.filter(|action| action["target"] == "hosts" || action["target"] == "dns");
+    let shown: Vec<&str> = of_hosts.map(|action| action["text"].as_str().unwrap()).collect();
+    let fits = |(shown, asked): (&&str, &String)| shown.replace(&url, "").starts_with(asked.as_str());
+    assert!(shown.len() == asked.len() && shown.iter().zip(&asked).all(fits), "{shown:?}");
 
     // The newest point is verified whole before older ones go.
     let pruned = elsewhere.shipped("prune", "-p last=1");
