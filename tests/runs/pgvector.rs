@@ -91,6 +91,28 @@ fn reviewed(world: &World, plan: &str, environment: &str, id: &str, more: &str) 
     serde_json::from_str::<Value>(&shown).unwrap()["outputs"].clone()
 }
 
+/// The number that the next transaction gets which writes.
+const NEXT: &str = "drydock: v1
+name: next
+targets: { pgvector: postgres }
+steps:
+  next: { uses: postgres.query, target: pgvector, with: { database: octopus, sql: \"SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS next\" } }
+outputs: { next: \"{{ steps.next.outputs.rows[0].next }}\" }
+";
+
+/// A dry run of a shipped plan that asks the servers writes nothing at PostgreSQL: no transaction gets a number by it. The server itself may
+/// give one at any time, so that one try of five must be without.
+fn writes_nothing(world: &World, plan: &str) {
+    let quiet = (0..5).any(|try_| {
+        let next =
+            |when: &str| outputs(world, "next.yaml", "production.yaml", &format!("{plan}-{when}-{try_}"), "");
+        let before = next("before");
+        world.drydock(&format!("dry-run {} -e production.yaml --probe=deep", shipped(plan))).with_exit(0);
+        before == next("after")
+    });
+    assert!(quiet, "the dry run of {plan} writes");
+}
+
 /// Writes an environment: that of the practice servers, and the cluster of the vectors at this server with these parameters.
 pub(crate) fn environment(world: &World, name: &str, cluster: &Value, params: &Value) {
     let text = world.text("env.yaml");
@@ -111,6 +133,7 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
         .write("agents.yaml", AGENTS)
         .write("late.yaml", LATE)
         .write("stop.yaml", STOP)
+        .write("next.yaml", NEXT)
         .write("vectors.yaml", VECTORS);
     // A recovered server is another user's, who must come by.
     std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o711)).unwrap();
@@ -178,6 +201,8 @@ fn vectors_in_postgresql_come_back_to_the_point_of_their_agents() {
     // Vectors that were written before the row of their document was committed, which never was.
     let too_early = format!("'{}', gen_random_uuid(), 1", late["id"].as_str().unwrap());
     run("octopus", &vectors(11_001, 11_010, &too_early));
+    writes_nothing(&world, "pgvector-backup");
+    writes_nothing(&world, "pgvector-log");
     let logged = reviewed(&world, &shipped("pgvector-log"), "production.yaml", "log", "");
     run("octopus", &format!("{}; SELECT pg_switch_wal()", vectors(20_001, 20_100, &of_late)));
     let logged_again = outputs(&world, &shipped("pgvector-log"), "production.yaml", "log2", "");
