@@ -58,7 +58,7 @@ fn log_points_go_on_beside_a_backup_of_forty_minutes() {
             break status;
         }
         logs.push(story.shipped("log", "")["log_point"].as_str().unwrap().to_owned());
-        if logs.len() == 2 {
+        if logs.len() == 1 {
             story.add("meanwhile");
         }
     };
@@ -90,7 +90,7 @@ fn log_points_go_on_beside_a_backup_of_forty_minutes() {
         .map(|id| (id.clone(), time(&point(&story, id)["sqlserver"]["octopus"]["mark"]["at"])))
         .collect();
     let during = |from, until| marks.iter().filter(|(_, at)| from < *at && *at < until).count();
-    assert!(during(began, ended) >= 2 && during(mark, last) >= 2, "{marks:?}");
+    assert!(during(began, ended) >= 1 && during(mark, last) >= 1, "{marks:?}");
     let adopted = backups.iter().filter(|one| one["adopted"] == json!(true)).count();
     assert!(adopted >= during(began, ended), "{backups:?}");
 
@@ -100,7 +100,7 @@ fn log_points_go_on_beside_a_backup_of_forty_minutes() {
     assert_eq!(story.agents(), ["before", "meanwhile"]);
     let beside = marks.iter().rposition(|(_, at)| began < *at && *at < ended).unwrap();
     story.shipped("restore", &format!("-p to={}", marks[beside].0));
-    let expected: &[&str] = if beside < 2 { &["before"] } else { &["before", "meanwhile"] };
+    let expected: &[&str] = if beside < 1 { &["before"] } else { &["before", "meanwhile"] };
     assert_eq!(story.agents(), expected);
     let shown = story.shown(&format!("r{}", story.runs - 1));
     assert_eq!(shown["steps"]["point"]["outputs"]["vector_base"], json!(first));
